@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+
+/** What is erased: a whole tenant, or one person inside it. */
+export interface ErasureScope {
+  readonly tenant: string;
+  readonly subject?: string;
+}
+
+/** So many things of one kind: `keys`, `objects`, `versions`, `jobs`, `documents`, `secrets`. */
+export interface InventoryItem {
+  readonly kind: string;
+  readonly count: number;
+  /** Bytes of payload, where the store can tell. */
+  readonly bytes?: number;
+}
+
+/** What stays, and why: a legal hold, a retention period, a backup. */
+export interface Kept {
+  readonly kind: string;
+  readonly count: number;
+  readonly why: string;
+  /** RFC 3339, when it can go; absent when nobody knows. */
+  readonly until?: string;
+}
+
+/** What an erasure would remove and what it would keep. Making it changes nothing. */
+export interface Inventory {
+  readonly store: string;
+  readonly items: readonly InventoryItem[];
+  readonly kept: readonly Kept[];
+}
+
+/** What an erasure has removed. */
+export interface Outcome {
+  readonly store: string;
+  readonly erased: readonly InventoryItem[];
+  readonly kept: readonly Kept[];
+  /** RFC 3339: when caches of other processes are certain to have dropped a destroyed key. */
+  readonly completeAt?: string;
+}
+
+/**
+ * Shows that the recount can see. A count of zero proves nothing when the counting itself is broken (wrong
+ * prefix, row-level security that hides everything, wrong server): so something is planted under a throw-away
+ * tenant, found by the very same code, and removed again.
+ */
+export interface PositiveControl {
+  readonly planted: number;
+  readonly found: number;
+  /** How, in words for the certificate. */
+  readonly method: string;
+}
+
+/** The recount after an erasure. */
+export interface Verification {
+  readonly store: string;
+  readonly remaining: readonly InventoryItem[];
+  readonly kept: readonly Kept[];
+  readonly control: PositiveControl;
+}
+
+/** How far an eraser is. */
+export interface EraseProgress {
+  readonly kind: string;
+  readonly done: number;
+  readonly total?: number;
+  readonly bytes?: number;
+}
+
+/** Where an eraser keeps its place, so that a later run goes on there. The text is the eraser's own. */
+export interface Checkpoint {
+  load(): Promise<string | undefined>;
+  save(state: string): Promise<void>;
+}
+
+/** What the orchestrator gives to one run of an eraser. */
+export interface EraseRun {
+  /** Aborted when the run has to stop; the eraser throws the signal's reason and can be run again. */
+  readonly signal: AbortSignal;
+  readonly checkpoint: Checkpoint;
+  progress(progress: EraseProgress): void;
+}
+
+/** One store that can forget. Every adapter exports one, so that the orchestrator knows no adapter. */
+export interface Eraser {
+  /** Its name in plans and certificates: `cache`, `storage:uploads`. Unique in one orchestrator. */
+  readonly store: string;
+  /** Keys are destroyed after data was purged, so that a purge which fails can still be inspected. Default `purge`. */
+  readonly stage?: 'purge' | 'shred';
+  readonly subjects: 'supported' | { readonly unsupported: string };
+  plan(scope: ErasureScope): Promise<Inventory>;
+  /** Idempotent and resumable. */
+  erase(scope: ErasureScope, run: EraseRun): Promise<Outcome>;
+  verify(scope: ErasureScope): Promise<Verification>;
+}
+
+/** How bad a {@link Finding} is. */
+export type Severity = 'info' | 'low' | 'medium' | 'high' | 'critical';
+
+/** Something in a live store that breaks isolation, or may. */
+export interface Finding {
+  readonly store: string;
+  readonly severity: Severity;
+  /** Stable and literal: `foreign_key`, `unsigned_job`. */
+  readonly code: string;
+  readonly message: string;
+  /** The physical name, since an auditor is an operator. */
+  readonly name?: string;
+  readonly hint: string;
+}
+
+/** Looks at a live store for what breaks isolation. Reads only. */
+export interface Auditor {
+  readonly store: string;
+  audit(signal: AbortSignal): AsyncIterable<Finding>;
+}
+
+/** Whether nothing is left but what must be kept, and the recount was shown to see. */
+export function isVerified({ remaining, control }: Verification): boolean {
+  return (
+    remaining.every(({ count }) => count === 0) && control.planted > 0 && control.found === control.planted
+  );
+}
+
+/** A throw-away tenant id for positive controls; `tk-control-` and 128 random bits. */
+export function controlTenant(): string {
+  return `tk-control-${randomBytes(16).toString('hex')}`;
+}

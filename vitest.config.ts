@@ -1,0 +1,29 @@
+import { defineConfig } from 'vitest/config';
+
+// Packages that talk to no server: their tests start in a second, without waiting for any.
+const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test.ts'];
+
+const source = {
+  resolve: { conditions: ['@tenantkit/source'] },
+  ssr: { resolve: { conditions: ['@tenantkit/source'], externalConditions: ['@tenantkit/source'] } },
+};
+const limits = { testTimeout: 30_000, hookTimeout: 60_000, teardownTimeout: 20_000 };
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      { ...source, test: { name: 'pure', include: pure, ...limits } },
+      {
+        ...source,
+        test: {
+          name: 'servers',
+          include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/dist/**', ...pure],
+          globalSetup: ['./test/servers.setup.ts'],
+          ...limits,
+        },
+      },
+    ],
+  },
+});
