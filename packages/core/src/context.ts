@@ -115,7 +115,7 @@ export function currentScope(): Scope | undefined {
  * ```
  */
 export function acrossTenants<T>(bypass: Bypass, fn: () => T): T {
-  const { reason, actor } = (bypass as Bypass | undefined) ?? { reason: '', actor: '' };
+  const { reason, actor } = { ...bypass };
   for (const [name, value] of Object.entries({ reason, actor })) {
     if (typeof value !== 'string' || value.trim() === '') {
       throw new ConfigError({

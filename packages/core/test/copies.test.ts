@@ -41,7 +41,7 @@ describe('two copies of core in one process', () => {
     const seen: unknown[] = [];
     const listen = (event: unknown): number => seen.push(event);
     first.auditChannels.refused.subscribe(listen);
-    expect(() => second.requireTenant()).toThrow();
+    expect(() => second.requireTenant()).toThrow('No tenant');
     first.auditChannels.refused.unsubscribe(listen);
     expect(seen).toHaveLength(1);
   });

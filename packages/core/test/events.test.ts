@@ -27,7 +27,7 @@ function record(kind: AuditKind, run: () => void): AuditEvent[] {
 describe('audit events', () => {
   it('a call without a tenant is one refused event', () => {
     const events = record('refused', () =>
-      expect(() => requireTenant({ surface: 'cache', operation: 'get' })).toThrow(),
+      expect(() => requireTenant({ surface: 'cache', operation: 'get' })).toThrow('No tenant'),
     );
     expect(events).toHaveLength(1);
     expect(events[0]).toMatchObject({
@@ -57,7 +57,7 @@ describe('audit events', () => {
 
   it('a switch of tenants is one refused event of the tenant that tried', () => {
     const events = record('refused', () => {
-      withTenant('acme', () => expect(() => withTenant('acme2', () => 'entered')).toThrow());
+      withTenant('acme', () => expect(() => withTenant('acme2', () => 'entered')).toThrow('another'));
     });
     expect(events).toMatchObject([{ tenantid: 'acme' }]);
     expect(JSON.stringify(events)).not.toContain('acme2');

@@ -1,0 +1,167 @@
+/**
+ * Checks what is published, not what is in the workspace: packs every package, lints the tarball (publint in
+ * strict mode, arethetypeswrong for ES modules), installs all of them into an empty project outside the
+ * workspace, type-checks a short program for each there, and runs it.
+ */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+
+const run = promisify(execFile);
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const programs = join(root, 'scripts/consumer');
+
+/** Ways of resolving that a package for Node 22 and later, ES modules only, does not serve. */
+const NOT_SERVED = new Set(['node10', 'node16-cjs']);
+
+interface Packed {
+  readonly name: string;
+  readonly tarball: string;
+  readonly manifest: { readonly peerDependencies?: Record<string, string> };
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'tenantkit-packages-'));
+try {
+  const packages = await packAll();
+  const problems = (await Promise.all(packages.map(lint))).flat();
+  if (problems.length === 0) problems.push(...(await tryAsConsumer(packages)));
+  for (const problem of problems) console.error(problem);
+  console.log(`${packages.length} packages packed, ${problems.length} problems`);
+  process.exitCode = problems.length === 0 && packages.length > 0 ? 0 : 1;
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function packAll(): Promise<Packed[]> {
+  const packages: Packed[] = [];
+  for (const name of (await readdir(join(root, 'packages'))).toSorted()) {
+    const { stdout } = await pnpm(
+      ['pack', '--json', '--pack-destination', folder],
+      join(root, 'packages', name),
+    );
+    const { filename } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as { filename: string };
+    const manifest = JSON.parse(
+      await readFile(join(root, 'packages', name, 'package.json'), 'utf8'),
+    ) as Packed['manifest'];
+    packages.push({ name, manifest, tarball: join(folder, basename(filename)) });
+  }
+  return packages;
+}
+
+async function lint({ name, tarball }: Packed): Promise<string[]> {
+  const data = await readFile(tarball);
+  const bytes = new Uint8Array(data).buffer;
+  const { messages, pkg } = await publint({ pack: { tarball: bytes }, strict: true });
+  const published = createPackageFromTarballData(new Uint8Array(data));
+  const types = await checkPackage(published);
+  const leaked = published.listFiles().filter((file) => /\/(?:src|test)\/|tsbuildinfo/.test(file));
+  return [
+    ...messages.map((message) => `${name}: publint: ${formatMessage(message, pkg) ?? message.code}`),
+    ...(types.types === false ? [`${name}: attw: no types`] : types.problems)
+      .filter(
+        (problem) =>
+          typeof problem === 'string' ||
+          !('resolutionKind' in problem && NOT_SERVED.has(problem.resolutionKind)),
+      )
+      .map((problem) =>
+        typeof problem === 'string' ? problem : `${name}: attw: ${JSON.stringify(problem)}`,
+      ),
+    ...leaked.map((file) => `${name}: the tarball holds ${file}`),
+  ];
+}
+
+async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
+  const project = join(folder, 'consumer');
+  await mkdir(project);
+  const catalog = await readCatalog();
+  const tarballs = Object.fromEntries(
+    packages.map(({ name, tarball }) => [`@tenantkit/${name}`, `file:${tarball}`]),
+  );
+  const peers = packages.flatMap(({ manifest }) => Object.keys(manifest.peerDependencies ?? {}));
+  const dependencies = {
+    ...tarballs,
+    ...Object.fromEntries(
+      [...peers, 'typescript', '@types/node'].map((peer) => [peer, catalog.get(peer) ?? '*']),
+    ),
+  };
+  await writeFile(
+    join(project, 'package.json'),
+    JSON.stringify({ name: 'consumer', private: true, type: 'module', dependencies }),
+  );
+  await writeFile(
+    join(project, 'pnpm-workspace.yaml'),
+    [
+      'packages: []',
+      'allowBuilds:',
+      '  msgpackr-extract: false',
+      '  cpu-features: false',
+      '  ssh2: false',
+      '  protobufjs: false',
+      'overrides:',
+    ]
+      .concat(Object.entries(tarballs).map(([name, spec]) => `  '${name}': '${spec}'`))
+      .join('\n'),
+  );
+  await cp(programs, project, { recursive: true });
+  await writeFile(
+    join(project, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        module: 'nodenext',
+        target: 'es2023',
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
+        types: ['node'],
+      },
+      include: ['*.ts'],
+    }),
+  );
+  await pnpm(['install', '--prefer-offline'], project);
+
+  const problems: string[] = [];
+  const attempt = async (what: string, work: Promise<unknown>): Promise<void> => {
+    await work.catch((error: Error & { stdout?: string; stderr?: string }) => {
+      problems.push(`${what}: ${error.message}\n${error.stdout ?? ''}${error.stderr ?? ''}`);
+    });
+  };
+  await attempt(
+    'types of the programs',
+    run(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', project]),
+  );
+  const written = new Set(await readdir(programs));
+  for (const { name } of packages) {
+    if (!written.has(`${name}.ts`)) problems.push(`${name}: scripts/consumer/${name}.ts is missing`);
+    else
+      await attempt(
+        `program of ${name}`,
+        run(process.execPath, [`${name}.ts`], { cwd: project, timeout: 60_000 }),
+      );
+  }
+  return problems;
+}
+
+async function readCatalog(): Promise<Map<string, string>> {
+  const text = await readFile(join(root, 'pnpm-workspace.yaml'), 'utf8');
+  const lines = text.slice(text.indexOf('\ncatalog:')).matchAll(/^ {2}'?([^':]+)'?: (\S+)$/gm);
+  return new Map([...lines].map(([, name = '', version = '']) => [name, version]));
+}
+
+function pnpm(args: readonly string[], cwd: string): Promise<{ stdout: string; stderr: string }> {
+  // The pnpm that runs this script; on its own, `pnpm` need not be on the PATH.
+  const self = process.env['npm_execpath'];
+  const env = { ...process.env, npm_config_verify_deps_before_run: 'false' };
+  const [command, before]: [string, string[]] =
+    self === undefined
+      ? ['npx', ['--yes', 'pnpm@12.18.0']]
+      : /\.[cm]?js$/.test(self)
+        ? [process.execPath, [self]]
+        : [self, []];
+  return run(command, [...before, ...args], { cwd, env, maxBuffer: 64 << 20 });
+}
