@@ -259,6 +259,7 @@ const SIGNATURE_HINTS = {
 /** Why a ciphertext was not decrypted. Every failure of authentication is the one reason `authentication`. */
 export type DecryptionReason =
   | 'malformed'
+  | 'context'
   | 'version'
   | 'suite'
   | 'epoch'

@@ -1,0 +1,71 @@
+import { ConfigError } from '@tenantkit/core';
+import { z } from 'zod';
+import { CacheNames, escapeGlob, type NamesOptions } from './names.ts';
+import { rules, type CacheRule } from './rules.ts';
+
+/** Options of {@link cacheBackstop}. */
+export interface CacheBackstopOptions extends NamesOptions {
+  /**
+   * Whether the user may SCAN, by default `false`: the server shows every name in the database to whoever may,
+   * whatever keys the user has. Without it `scan` and `scanStream` of the client fail under this user.
+   */
+  readonly scan?: boolean | undefined;
+}
+
+const schema = z.strictObject({
+  names: z.string().optional(),
+  hashTag: z.boolean().optional(),
+  scan: z.boolean().optional(),
+});
+
+// What ioredis needs on a connection, and what redis.multi() sends. No SELECT.
+const CONNECTION = ['auth', 'client|setname', 'exec', 'hello', 'multi'] as const;
+
+/**
+ * The rules of an ACL user that the server itself confines to one tenant: the commands that the table allows, on
+ * the keys and channels of this tenant. They hold without this package, so also against a stolen password.
+ *
+ * The rules set no password: add `>password` or `#sha256` yourself. They are for database 0, since a user who
+ * may SELECT reaches all databases. Redis lets everybody RESET, which makes the connection one of the user
+ * `default`: disable that user (`ACL SETUSER default off`), or these rules confine nobody who knows of it.
+ *
+ * @param tenant - the tenant's id
+ * @param options - `names` and `hashTag` as in the options of the client
+ * @returns the arguments of `ACL SETUSER` after the user's name
+ * @throws InvalidTenantError when the id is malformed
+ * @throws {@link ConfigError} for unknown options
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
+ *
+ * @example
+ * ```ts
+ * import { cacheBackstop } from '@tenantkit/cache';
+ * await admin.acl('SETUSER', 'acme', ...cacheBackstop('acme'), `>${password}`);
+ * ```
+ */
+export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
+  const { scan = false, ...names } = parse(options);
+  const pattern = `${escapeGlob(new CacheNames(names).of(tenant).prefix)}*`;
+  const commands = [...allowed(), ...CONNECTION].filter((command) => scan || command !== 'scan');
+  return ['reset', 'on', `~${pattern}`, `&${pattern}`, '-@all', ...commands.sort().map((name) => `+${name}`)];
+}
+
+function allowed(): string[] {
+  return Object.entries(rules).flatMap(([name, rule]: [string, CacheRule]) => {
+    if (rule.kind === 'refuse') return [];
+    if (rule.kind !== 'custom' || rule.custom === 'scan') return [name];
+    return Object.entries(rule.custom.subcommands)
+      .filter(([sub, { kind }]) => kind !== 'refuse' && sub !== '')
+      .map(([sub]) => `${name}|${sub}`);
+  });
+}
+
+function parse(options: CacheBackstopOptions): z.infer<typeof schema> {
+  const result = schema.safeParse(options);
+  if (result.success) return result.data;
+  throw new ConfigError({
+    surface: 'cache',
+    operation: 'cacheBackstop',
+    problem: z.prettifyError(result.error),
+    hint: 'It takes names, hashTag and scan.',
+  });
+}

@@ -1,0 +1,244 @@
+import { refusal } from '@tenantkit/core';
+import {
+  Cluster as RawCluster,
+  Redis as RawRedis,
+  type Callback,
+  type ClusterNode,
+  type Command,
+  type NodeRole,
+} from 'ioredis';
+import type {
+  CommandItem,
+  ReplyMappingFromClusterOptions,
+  ReplyMappingFromOptions,
+  ReplyMappingMode,
+  WriteableStream,
+} from 'ioredis/built/types.js';
+import type { MarkedCommand } from './command.ts';
+import { answer, asPlumbing, bindListeners, bound } from './plumbing.ts';
+import { rules } from './rules.ts';
+import {
+  Wiring,
+  assertKnown,
+  guardNodes,
+  hangExports,
+  isUnpiped,
+  refuseScript,
+  type Chain,
+  type ClusterOptions,
+  type MappedClusterOptions,
+  type MappedRedisOptions,
+  type RedisArguments,
+  type RedisOptions,
+} from './wiring.ts';
+
+/**
+ * ioredis's `Redis`, confined to the tenant of whoever calls it. One client, with one connection, serves all
+ * tenants. Every method, option, event and type of ioredis is there; what cannot be confined is refused.
+ *
+ * @throws {@link ConfigError} for options that cannot hold a tenant
+ *
+ * @example
+ * ```ts
+ * import { Redis } from '@tenantkit/cache';
+ * import { withTenant } from '@tenantkit/core';
+ * const redis = new Redis('redis://localhost:6379');
+ * await withTenant('acme', () => redis.set('user:1', 'Ada')); // stored as tk:acme:user:1
+ * ```
+ */
+export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends RawRedis<ReplyMapping> {
+  declare static Cluster: typeof Cluster;
+  declare options: RedisOptions;
+  readonly #wiring: Wiring;
+
+  static {
+    bindListeners(this.prototype);
+    hangExports(this, { Redis: () => Redis, Cluster: () => Cluster, default: () => Redis });
+  }
+
+  static override createClient(...args: RedisArguments): Redis {
+    return new Redis(...(args as [path: string]));
+  }
+
+  constructor(port: number, host: string, options: MappedRedisOptions<ReplyMapping>);
+  constructor(path: string, options: MappedRedisOptions<ReplyMapping>);
+  constructor(port: number, options: MappedRedisOptions<ReplyMapping>);
+  constructor(port: number, host: string);
+  constructor(options: MappedRedisOptions<ReplyMapping>);
+  constructor(port: number);
+  constructor(path: string);
+  constructor();
+  constructor(...args: unknown[]) {
+    super(...(args as [MappedRedisOptions<ReplyMapping>]));
+    this.#wiring = new Wiring(this, {
+      send: (command) => super.sendCommand(command),
+      sockets: () => [this.stream],
+    });
+  }
+
+  override get autoPipelineQueueSize(): number {
+    return this.#wiring.batch.size;
+  }
+
+  /** The choke point: every command, in whatever form it was called, comes through here. */
+  override sendCommand(command: Command, stream?: WriteableStream): unknown {
+    return stream === undefined
+      ? this.#wiring.send(command)
+      : super.sendCommand(this.#wiring.guard.queued(command), stream);
+  }
+
+  override connect(callback?: Callback<void>): Promise<void> {
+    return answer(
+      asPlumbing(() => super.connect()),
+      callback,
+    );
+  }
+
+  override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
+    override?: Override,
+  ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
+    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...override };
+    return new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
+  }
+
+  override monitor(callback?: Callback<RawRedis>): Promise<RawRedis> {
+    return answer(Promise.reject<RawRedis>(refusal('cache', 'monitor', rules.monitor)), callback);
+  }
+
+  override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
+    return this.#wiring.pipeline('pipeline', () => super.pipeline(), commands);
+  }
+
+  override multi(options: { pipeline: false }): Promise<'OK'>;
+  override multi(): Chain<ReplyMapping>;
+  override multi(options: { pipeline: true }): Chain<ReplyMapping>;
+  override multi(commands?: unknown[][]): Chain<ReplyMapping>;
+  override multi(commands?: unknown, options: unknown = commands): Chain<ReplyMapping> | Promise<'OK'> {
+    if (isUnpiped(options)) return super.multi({ pipeline: false });
+    return this.#wiring.pipeline('multi', () => super.multi(), commands);
+  }
+
+  /** @throws {@link OperationRefusedError} always, {@link ConfigError} for the option `scripts` */
+  override defineCommand(): never {
+    return refuseScript(this);
+  }
+
+  /** @throws {@link OperationRefusedError} for a command without a row */
+  override addBuiltinCommand(name: string): void {
+    assertKnown(name);
+    super.addBuiltinCommand(name);
+  }
+
+  override handleReconnection(error: Error, item: CommandItem): void {
+    super.handleReconnection(this.#wiring.guard.readable(error, item.command as MarkedCommand), item);
+  }
+}
+
+/**
+ * ioredis's `Cluster`, confined to the tenant of whoever calls it.
+ *
+ * @throws {@link ConfigError} for options that cannot hold a tenant
+ *
+ * @example
+ * ```ts
+ * import { Cluster } from '@tenantkit/cache';
+ * const cluster = new Cluster([{ port: 7000 }], { tenant: { hashTag: true } }); // tk:{acme}:key
+ * ```
+ */
+export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends RawCluster<ReplyMapping> {
+  declare options: ClusterOptions;
+  readonly #wiring: Wiring;
+
+  static {
+    bindListeners(this.prototype);
+  }
+
+  constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {
+    super(startupNodes, options);
+    this.#wiring = new Wiring(this, {
+      send: (command) => super.sendCommand(command),
+      sockets: () => this.nodes().map(({ stream }) => stream),
+    });
+    guardNodes(this, (node) => {
+      const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
+      return new Redis(own as MappedRedisOptions<'legacy'>);
+    });
+  }
+
+  override get autoPipelineQueueSize(): number {
+    return this.#wiring.batch.size;
+  }
+
+  /** The choke point: every command, in whatever form it was called, comes through here. */
+  override sendCommand(command: Command, stream?: WriteableStream, node?: unknown): unknown {
+    if (stream !== undefined) return super.sendCommand(this.#wiring.guard.queued(command), stream, node);
+    if (node === undefined) return this.#wiring.send(command);
+    return this.#wiring.send(command, (admitted) => super.sendCommand(admitted, undefined, node));
+  }
+
+  override connect(): Promise<void> {
+    return asPlumbing(() => super.connect());
+  }
+
+  override refreshSlotsCache(callback?: Callback<void>): void {
+    const told = callback === undefined ? undefined : bound(callback);
+    asPlumbing(() => super.refreshSlotsCache(told));
+  }
+
+  // Retries start timers here, in the context of whichever reply has failed.
+  override handleError(...args: Parameters<RawCluster['handleError']>): void {
+    asPlumbing(() => super.handleError(...args));
+  }
+
+  // Runs the callback in the context that has opened the connection, which is another tenant's or none.
+  override delayUntilReady(callback: Callback): void {
+    super.delayUntilReady(bound(callback));
+  }
+
+  override nodes(role?: NodeRole): Redis[] {
+    return super.nodes(role) as Redis[];
+  }
+
+  override duplicate<Override extends MappedClusterOptions<ReplyMappingMode> | undefined = undefined>(
+    overrideStartupNodes: ClusterNode[] = [],
+    override?: Override,
+  ): Cluster<ReplyMappingFromClusterOptions<ReplyMapping, Override>> {
+    const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
+    const nodes = overrideStartupNodes.length > 0 ? overrideStartupNodes : [...startupNodes];
+    const redisOptions = { ...this.options.redisOptions, ...override?.redisOptions };
+    const options: ClusterOptions = {
+      ...this.options,
+      tenant: this.#wiring.tenant,
+      ...override,
+      redisOptions,
+    };
+    return new Cluster(
+      nodes,
+      options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,
+    );
+  }
+
+  override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
+    return this.#wiring.pipeline('pipeline', () => super.pipeline(), commands);
+  }
+
+  override multi(options: { pipeline: false }): Promise<'OK'>;
+  override multi(): Chain<ReplyMapping>;
+  override multi(options: { pipeline: true }): Chain<ReplyMapping>;
+  override multi(commands?: unknown[][]): Chain<ReplyMapping>;
+  override multi(commands?: unknown, options: unknown = commands): Chain<ReplyMapping> | Promise<'OK'> {
+    if (isUnpiped(options)) return super.multi({ pipeline: false });
+    return this.#wiring.pipeline('multi', () => super.multi(), commands);
+  }
+
+  /** @throws {@link OperationRefusedError} always, {@link ConfigError} for the option `scripts` */
+  override defineCommand(): never {
+    return refuseScript(this);
+  }
+
+  /** @throws {@link OperationRefusedError} for a command without a row */
+  override addBuiltinCommand(name: string): void {
+    assertKnown(name);
+    super.addBuiltinCommand(name);
+  }
+}

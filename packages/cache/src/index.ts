@@ -1,0 +1,48 @@
+import { ReplyError as RawReplyError } from 'ioredis';
+
+export { cacheAuditor, type CacheAuditorOptions } from './audit.ts';
+export { cacheBackstop, type CacheBackstopOptions } from './backstop.ts';
+export { Cluster, Redis, Redis as default } from './client.ts';
+export { cacheEraser, type CacheEraserOptions } from './erase.ts';
+export type { NamesOptions } from './names.ts';
+export type { CacheOptions } from './options.ts';
+export type { RawStoreOptions } from './raw-store.ts';
+export type { ClusterOptions, RedisOptions } from './wiring.ts';
+
+/** The class of errors that the server itself replies with. */
+export const ReplyError: new (message: string) => Error = RawReplyError as new (message: string) => Error;
+
+export {
+  AbstractConnector,
+  Command,
+  Pipeline,
+  ScanStream,
+  SentinelConnector,
+  SentinelIterator,
+  print,
+} from 'ioredis';
+export type {
+  BatchOperationContext,
+  Callback,
+  ChainableCommander,
+  ClientContext,
+  ClusterNode,
+  ClusterStatus,
+  CommandTraceContext,
+  CommonRedisOptions,
+  ConnectTraceContext,
+  DNSLookupFunction,
+  DNSResolveSrvFunction,
+  HimportFieldset,
+  NatMap,
+  NodeRole,
+  RedisCommander,
+  RedisKey,
+  RedisStatus,
+  RedisValue,
+  Result,
+  ScanStreamOptions,
+  SentinelAddress,
+  SentinelConnectionOptions,
+  StandaloneConnectionOptions,
+} from 'ioredis';

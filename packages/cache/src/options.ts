@@ -1,0 +1,94 @@
+import { ConfigError, optionSchemas, parseOptions, type TenantRegistry } from '@tenantkit/core';
+import { z } from 'zod';
+import type { NamesOptions } from './names.ts';
+
+/** Options of tenantkit, under the key `tenant` of the options of {@link Redis} and {@link Cluster}. */
+export interface CacheOptions extends NamesOptions {
+  /** Refuses work for frozen and erased tenants. */
+  readonly fence?: TenantRegistry | undefined;
+}
+
+const schema: z.ZodType<CacheOptions> = z.strictObject({
+  names: optionSchemas.names,
+  hashTag: z.boolean().optional(),
+  fence: optionSchemas.fence,
+});
+
+// Options of ioredis that would undo the guard, and what to use instead.
+const REFUSED = {
+  keyPrefix: {
+    problem:
+      'keyPrefix cannot be combined with tenants, since it leaves patterns, replies and scripts as they are',
+    hint: "Put the prefix into the template instead: tenant: { names: 'myapp:{tenant}:' }.",
+  },
+  scripts: {
+    problem: 'scripts are refused, since a script reaches keys that it does not declare',
+    hint: 'Use commands or MULTI; run a script that is for all tenants on a client of plain ioredis.',
+  },
+  monitor: {
+    problem: 'monitor shows the commands of every tenant',
+    hint: 'Use a client of plain ioredis for it.',
+  },
+  himportFieldsets: {
+    problem: 'HIMPORT is refused today',
+    hint: 'Write hashes with HSET.',
+  },
+} as const satisfies Record<string, { readonly problem: string; readonly hint: string }>;
+
+/**
+ * Reads our options from the options that ioredis has merged from all of its arguments, the query of a URL
+ * included, and refuses those of ioredis that cannot hold a tenant.
+ *
+ * @throws {@link ConfigError}
+ */
+export function readOptions(merged: object, nested: object = {}): CacheOptions {
+  for (const name of Object.keys(REFUSED) as (keyof typeof REFUSED)[]) {
+    if (isSet(merged, name) || isSet(nested, name)) throw refusedOption(name);
+  }
+  if ('tenant' in nested && nested.tenant !== undefined) {
+    throw new ConfigError({
+      surface: 'cache',
+      operation: 'options',
+      problem: 'tenant stands inside redisOptions',
+      hint: 'Put it beside redisOptions: new Cluster(nodes, { tenant: { … }, redisOptions: { … } }).',
+    });
+  }
+  const given = 'tenant' in merged ? merged.tenant : undefined;
+  return Object.freeze(parseOptions('cache', schema, given ?? {}));
+}
+
+/** The error for an option of ioredis that cannot hold a tenant. */
+export function refusedOption(name: keyof typeof REFUSED): ConfigError {
+  return new ConfigError({ surface: 'cache', operation: 'options', ...REFUSED[name] });
+}
+
+/**
+ * Takes from a client's options what would let later code step around the guard: ioredis reads both at every
+ * call.
+ *
+ * `keyPrefix` would put a second prefix before ours. ioredis's own autopipelining queues a call in the context of
+ * whoever made the pipeline, and shifts all later replies when a call throws (ioredis issue 1931): `Batch` does
+ * that work instead, so every command is one that ioredis's must not take.
+ */
+export function lockOptions(options: {
+  keyPrefix?: string | undefined;
+  autoPipeliningIgnoredCommands?: string[] | undefined;
+}): void {
+  const ignored = Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []);
+  for (const [name, value] of Object.entries({ keyPrefix: '', autoPipeliningIgnoredCommands: ignored })) {
+    Object.defineProperty(options, name, { value, enumerable: true, configurable: false, writable: false });
+  }
+}
+
+// Holds the caller's list, and claims to hold every command.
+class Everything<T> extends Array<T> {
+  override includes(): boolean {
+    return true;
+  }
+}
+
+function isSet(options: object, name: string): boolean {
+  const value: unknown = Reflect.get(options, name);
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
+  return value !== undefined && value !== null && value !== false && value !== '';
+}

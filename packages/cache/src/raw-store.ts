@@ -1,0 +1,162 @@
+import {
+  ConfigError,
+  StoreUnreachableError,
+  acrossTenants,
+  currentScope,
+  isTenantkitError,
+  runInScope,
+  type Scope,
+} from '@tenantkit/core';
+import { Cluster, type Redis } from './client.ts';
+import { wiringOf, type Wiring } from './wiring.ts';
+
+/** How an eraser and an auditor reach the store. */
+export interface RawStoreOptions {
+  /** How long one command may take, connecting included, in milliseconds; by default 10 000. */
+  readonly timeout?: number | undefined;
+}
+
+/** Some keys of one master, as they are stored. */
+export interface Page {
+  readonly node: Redis;
+  readonly keys: readonly Buffer[];
+}
+
+const TIMEOUT = 10_000;
+
+// Keys per SCAN: at this size one command holds the server up for less than a millisecond.
+const PAGE = 1000;
+
+type Pattern = readonly [] | readonly ['MATCH', string];
+
+/** The store under all tenants: one stated bypass, and an end to every wait. */
+export class RawStore {
+  readonly wiring: Wiring;
+  readonly #client: Redis | Cluster;
+  readonly #timeout: number;
+  readonly #operation: string;
+  readonly #scope: Scope | undefined;
+
+  /**
+   * @param operation - what is done, for the audit trail and for errors
+   * @throws {@link ConfigError} when the client is not one of this package
+   */
+  constructor(
+    client: Redis | Cluster,
+    operation: string,
+    reason: string,
+    { timeout = TIMEOUT }: RawStoreOptions,
+  ) {
+    this.wiring = assertGuarded(client);
+    this.#client = client;
+    this.#timeout = timeout;
+    this.#operation = operation;
+    // One audit event, not one per command.
+    this.#scope = acrossTenants({ reason, actor: `tenantkit/${operation}` }, currentScope);
+  }
+
+  /**
+   * Runs one command with raw names.
+   * @throws {@link StoreUnreachableError} when there is no answer in time; ioredis alone would wait for ever
+   */
+  async run<T>(call: (client: Redis | Cluster) => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`no answer within ${this.#timeout} ms`));
+      }, this.#timeout);
+    });
+    try {
+      return await Promise.race([runInScope(this.#scope, () => call(this.#client)), late]);
+    } catch (cause) {
+      // What the server itself says is not about reaching it.
+      if (isTenantkitError(cause) || (cause instanceof Error && cause.name === 'ReplyError')) throw cause;
+      throw new StoreUnreachableError({
+        surface: 'cache',
+        operation: this.#operation,
+        target: targetOf(this.#client),
+        cause,
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Walks the keys of every master. A key that is there all the time comes at least once, and may come twice. */
+  async *pages({ match, signal }: { match?: string; signal?: AbortSignal }): AsyncGenerator<Page> {
+    const pattern: Pattern = match === undefined ? [] : ['MATCH', match];
+    for (const node of await this.#masters()) {
+      let cursor = '0';
+      do {
+        signal?.throwIfAborted();
+        const [next, keys] = await this.run(() => scan(node, cursor, pattern));
+        cursor = next.toString();
+        if (keys.length > 0) yield { node, keys };
+      } while (cursor !== '0');
+    }
+  }
+
+  /** Removes keys from the master that holds them. @returns how many were there */
+  async unlink({ node, keys }: Page): Promise<number> {
+    if (!(this.#client instanceof Cluster)) return this.run(() => node.unlink(...keys));
+    // The keys of one node are not in one slot.
+    const results = await this.run(() => {
+      const pipeline = node.pipeline();
+      for (const key of keys) pipeline.unlink(key);
+      return pipeline.exec();
+    });
+    let removed = 0;
+    for (const [error, count] of results ?? []) {
+      // A slot that moves away is walked on its new node, in this pass or the next.
+      if (error !== null && !/^(?:MOVED|ASK|TRYAGAIN) /.test(error.message)) throw error;
+      removed += Number(count ?? 0);
+    }
+    return removed;
+  }
+
+  async #masters(): Promise<readonly Redis[]> {
+    // Until the first answer a cluster knows only the nodes it was started with.
+    await this.run((client) => client.ping());
+    return this.#client instanceof Cluster ? this.#client.nodes('master') : [this.#client];
+  }
+}
+
+/** @throws {@link ConfigError} */
+export function assertGuarded(client: object): Wiring {
+  const wiring = wiringOf(client);
+  if (wiring !== undefined) return wiring;
+  throw new ConfigError({
+    surface: 'cache',
+    operation: 'client',
+    problem: 'the client is not a Redis or Cluster of @tenantkit/cache',
+    hint: 'Make it with import { Redis } from "@tenantkit/cache"; its options say how keys are named.',
+  });
+}
+
+function scan(node: Redis, cursor: string, pattern: Pattern) {
+  return pattern.length === 0
+    ? node.scanBuffer(cursor, 'COUNT', PAGE)
+    : node.scanBuffer(cursor, ...pattern, 'COUNT', PAGE);
+}
+
+function targetOf(client: Redis | Cluster): string {
+  const { path, host, port, tls }: Endpoint = client instanceof Cluster ? startOf(client) : client.options;
+  if (path !== undefined) return `unix://localhost${path}`;
+  return `${tls === undefined ? 'redis' : 'rediss'}://${host ?? 'localhost'}:${port ?? 6379}`;
+}
+
+interface Endpoint {
+  readonly path?: string | null | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly tls?: object | undefined;
+}
+
+function startOf(client: Cluster): Endpoint {
+  const [node] = (client as unknown as { startupNodes: readonly (Endpoint | string | number)[] })
+    .startupNodes;
+  if (typeof node === 'number') return { port: node };
+  if (typeof node !== 'string') return node ?? {};
+  const { hostname, port } = new URL(/^rediss?:/.test(node) ? node : `redis://${node}`);
+  return { host: hostname, port: Number(port || 6379) };
+}

@@ -1,0 +1,155 @@
+import { withTenant } from '@tenantkit/core';
+import { Redis, cacheBackstop, type CacheBackstopOptions } from '@tenantkit/cache';
+import { INVALID_TENANTS, TENANTS } from '@tenantkit/testing';
+import { randomBytes } from 'node:crypto';
+import { Redis as Raw } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { samples } from './samples.ts';
+import { failure, ready } from './support.ts';
+
+const { url } = inject('servers').redis;
+const users: string[] = [];
+const clients: { disconnect(): void }[] = [];
+// The rules are for database 0, which other tests use as well: only keys with this in their tenant are ours.
+const run = randomBytes(6).toString('hex');
+const tenantOf = (id: string): string => `${id}_${run}`;
+
+let admin: Raw;
+beforeAll(async () => {
+  admin = new Raw(url);
+  for (const id of TENANTS) await admin.set(`tk:${tenantOf(id)}:key`, `of ${id}`, 'EX', 300);
+});
+afterAll(async () => {
+  for (const client of clients) client.disconnect();
+  for (const user of users) await admin.acl('DELUSER', user);
+  for (const id of TENANTS) await admin.del(`tk:${tenantOf(id)}:key`, `tk:${tenantOf(id)}:new`);
+  admin.disconnect();
+});
+
+/** Somebody who has the password of one tenant's user, and speaks to the server directly. */
+async function attacker(id: string, options: CacheBackstopOptions = {}): Promise<Raw> {
+  const username = `tk-test-${randomBytes(6).toString('hex')}`;
+  const password = randomBytes(12).toString('hex');
+  users.push(username);
+  await admin.call('ACL', 'SETUSER', username, ...cacheBackstop(tenantOf(id), options), `>${password}`);
+  const client = new Raw(url, { username, password, enableReadyCheck: false });
+  clients.push(client);
+  await ready(client);
+  return client;
+}
+
+describe('the server alone', () => {
+  it.each(TENANTS)('keeps the user of %s to that tenant', async (id) => {
+    const client = await attacker(id);
+    const own = `tk:${tenantOf(id)}:key`;
+    expect(await client.get(own)).toBe(`of ${id}`);
+    expect(await client.multi().set(own, `of ${id}`, 'KEEPTTL').get(own).exec()).toEqual([
+      [null, 'OK'],
+      [null, `of ${id}`],
+    ]);
+    for (const other of TENANTS.filter((other) => other !== id)) {
+      const key = `tk:${tenantOf(other)}:key`;
+      const attacks = [
+        () => client.get(key),
+        () => client.set(key, 'overwritten'),
+        () => client.del(key),
+        () => client.mget(own, key),
+        () => client.rename(own, key),
+        () => client.copy(key, own),
+        () => client.expire(key, 1),
+        () => client.sunionstore(own, key),
+        () => client.object('ENCODING', key),
+        () => client.memory('USAGE', key),
+        () => client.publish(key, 'x'),
+      ];
+      for (const attack of attacks)
+        expect((await failure(attack)).message).toMatch(/^(?:NOPERM|ReplyError: NOPERM)/);
+      expect(await admin.get(key)).toBe(`of ${other}`);
+    }
+  });
+
+  it('refuses what sees or changes the whole server', async () => {
+    const client = await attacker('acme');
+    const attacks: readonly [string, ...string[]][] = [
+      ['KEYS', '*'],
+      ['SCAN', '0'],
+      ['RANDOMKEY'],
+      ['DBSIZE'],
+      ['FLUSHDB'],
+      ['FLUSHALL'],
+      ['SELECT', '1'],
+      ['SWAPDB', '0', '1'],
+      ['MOVE', `tk:${tenantOf('acme')}:key`, '1'],
+      ['EVAL', 'return 1', '0'],
+      ['FUNCTION', 'LIST'],
+      ['SCRIPT', 'FLUSH'],
+      ['CONFIG', 'GET', '*'],
+      ['ACL', 'LIST'],
+      ['CLIENT', 'LIST'],
+      ['CLIENT', 'KILL', 'TYPE', 'normal'],
+      ['INFO'],
+      ['MONITOR'],
+      ['SUBSCRIBE', 'x'],
+      ['PSUBSCRIBE', '*'],
+      ['SORT', `tk:${tenantOf('acme')}:key`],
+      ['MEMORY', 'STATS'],
+    ];
+    for (const [command, ...args] of attacks) {
+      const { message } = await failure(() => client.call(command, ...args));
+      expect([command, message]).toEqual([command, expect.stringMatching(/^NOPERM/)]);
+    }
+    expect(await client.get(`tk:${tenantOf('acme')}:key`)).toBe('of acme');
+  });
+
+  it('cannot keep a user from RESET, which needs `default` to be disabled', async () => {
+    const client = await attacker('acme');
+    expect(await client.call('RESET')).toBe('RESET');
+    expect(await client.call('ACL', 'WHOAMI')).toBe('default');
+  });
+
+  it('lets the guarded client do everything that the table allows, but SCAN', async () => {
+    for (const scan of [false, true]) {
+      const { options } = await attacker('acme', { scan });
+      const { username = '', password = '' } = options;
+      const redis = new Redis(url, { username, password, enableReadyCheck: false });
+      clients.push(redis);
+      await withTenant(tenantOf('acme'), async () => {
+        expect(await redis.get('key')).toBe('of acme');
+        const denied: string[] = [];
+        for (const [name, [sample = []]] of Object.entries(samples)) {
+          const [word = '', ...sub] = name.split(' ');
+          // Blocking ones wait for nothing inside a transaction; all others are as well asked there.
+          const multi = redis.multi([
+            [word, ...sub, ...sample.map((word) => (word === 'text' ? 'new' : word))],
+          ]);
+          const text = await multi
+            .exec()
+            .then(JSON.stringify, (error: Error & { previousErrors?: Error[] }) =>
+              [error, ...(error.previousErrors ?? [])].map(({ message }) => message).join(),
+            );
+          if (/NOPERM/.test(text)) denied.push(name);
+        }
+        expect(denied).toEqual(scan ? [] : ['scan']);
+      });
+    }
+    const left = await admin.keys(`tk:${tenantOf('acme')}:*`);
+    await admin.del(...left.filter((key) => !key.endsWith(':key')));
+  });
+});
+
+describe('the rules', () => {
+  it('confine to the names of the client, glob characters included', () => {
+    const of = (options: CacheBackstopOptions): string[] => cacheBackstop('acme', options).slice(0, 5);
+    expect(of({})).toEqual(['reset', 'on', '~tk:acme:*', '&tk:acme:*', '-@all']);
+    expect(of({ names: 'a*[b]:{tenant}:', hashTag: true })[2]).toBe(String.raw`~a\*\[b\]:{acme}:*`);
+    expect(cacheBackstop('acme')).toContain('+object|encoding');
+    expect(cacheBackstop('acme')).not.toContain('+scan');
+    expect(cacheBackstop('acme', { scan: true })).toContain('+scan');
+  });
+
+  it('are made for no invalid tenant, and with no unknown option', () => {
+    for (const invalid of INVALID_TENANTS) expect(() => cacheBackstop(invalid as string)).toThrow();
+    expect(() => cacheBackstop('acme', { password: 'x' } as object)).toThrow(/names, hashTag and scan/);
+    expect(() => cacheBackstop('acme', { names: 'tk:{tenant}' })).toThrow(/name template/);
+  });
+});

@@ -1,0 +1,192 @@
+import { TenantSwitchError, isVerified, withTenant } from '@tenantkit/core';
+import { Cluster, Redis, cacheAuditor, cacheEraser, type ClusterOptions } from '@tenantkit/cache';
+import { TENANTS } from '@tenantkit/testing';
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startClusterNode, type ClusterNode } from './cluster-node.ts';
+import { acme, acme2, failure, operator } from './support.ts';
+
+let node: ClusterNode;
+let clients: { disconnect(): void }[] = [];
+beforeAll(async () => {
+  node = await startClusterNode();
+});
+afterAll(() => node[Symbol.asyncDispose]());
+beforeEach(async () => {
+  await node.raw.flushall();
+  for (const tenant of TENANTS) await node.raw.set(`tk:${tenant}:key`, `of ${tenant}`);
+});
+afterEach(() => {
+  for (const client of clients) client.disconnect();
+  clients = [];
+});
+
+function open(options: ClusterOptions = {}): Cluster {
+  const cluster = new Cluster(
+    [{ host: '127.0.0.1', port: node.port }],
+    options as ClusterOptions & { redisOptions?: { replyMapping?: 'legacy' } },
+  );
+  clients.push(cluster);
+  return cluster;
+}
+
+const refused = expect.objectContaining({ code: 'OPERATION_REFUSED' });
+
+describe('a cluster', () => {
+  it.each([{}, { enableAutoPipelining: true }, { scaleReads: 'all' }] as ClusterOptions[])(
+    'confines every form of a call, from before it is ready on: %j',
+    async (options) => {
+      const cluster = open({ ...options, lazyConnect: true });
+      const early = TENANTS.map((tenant) =>
+        withTenant(tenant, () =>
+          Promise.all([
+            cluster.get('key'),
+            cluster.pipeline().get('key').exec(),
+            cluster.multi().get('key').exec(),
+          ]),
+        ),
+      );
+      const refusals = await Promise.all([
+        failure(() => cluster.get('key')),
+        failure(() => acme(() => cluster.keys('*'))),
+        failure(() => acme(() => cluster.call('FROBNICATE'))),
+      ]);
+      expect(refusals).toEqual([expect.objectContaining({ code: 'TENANT_MISSING' }), refused, refused]);
+      for (const [index, tenant] of TENANTS.entries()) {
+        const value = `of ${tenant}`;
+        expect(await early[index]).toEqual([value, [[null, value]], [[null, value]]]);
+      }
+      await Promise.all(
+        TENANTS.map((tenant) =>
+          withTenant(tenant, async () => {
+            for (let n = 0; n < 50; n += 1) await cluster.set(`n${n}`, `${tenant} ${n}`);
+            const values = await Promise.all(Array.from({ length: 50 }, (_, n) => cluster.get(`n${n}`)));
+            expect(values).toEqual(Array.from({ length: 50 }, (_, n) => `${tenant} ${n}`));
+          }),
+        ),
+      );
+      expect(await acme(() => cluster.pipeline().get('key').config('GET', '*').get('key').exec())).toEqual([
+        [null, 'of acme'],
+        [refused],
+        [null, 'of acme'],
+      ]);
+      expect(await operator(() => cluster.get('tk:acme2:key'))).toBe('of acme2');
+    },
+  );
+
+  it('computes slots from physical keys, and keeps a tenant in one slot when asked to', async () => {
+    const cluster = open();
+    const error = await failure(() => acme(() => cluster.mget('a', 'b')));
+    expect(error.message).toMatch(/^CROSSSLOT/);
+    expect(JSON.stringify({ ...error })).not.toContain('tk:acme:');
+    expect(await acme(() => cluster.mget('{x}a', '{x}b'))).toEqual([null, null]);
+    const tagged = open({ tenant: { hashTag: true } });
+    await acme(() => tagged.mset('a', '1', 'b', '2', 'c', '3'));
+    expect(await acme(() => tagged.mget('a', 'b', 'c'))).toEqual(['1', '2', '3']);
+    const keys = await node.raw.keys('tk:{acme}:*');
+    const slots = await Promise.all(keys.map((key) => node.raw.cluster('KEYSLOT', key)));
+    expect(new Set(slots).size).toBe(1);
+    expect(slots).toHaveLength(3);
+  });
+
+  it('hands out guarded clients only', async () => {
+    const cluster = open();
+    await once(cluster, 'ready');
+    const made: readonly (Redis | Cluster)[] = [
+      ...cluster.nodes(),
+      ...cluster.nodes('master'),
+      cluster.nodes()[0]?.duplicate() as Redis,
+      cluster.duplicate(),
+      cluster.duplicate([], { scaleReads: 'master' }),
+    ];
+    expect(made).toHaveLength(5);
+    for (const client of made) {
+      clients.push(client);
+      expect(client instanceof Redis || client instanceof Cluster).toBe(true);
+      expect(await acme(() => client.get('key'))).toBe('of acme');
+      expect(await failure(() => client.get('key'))).toMatchObject({ code: 'TENANT_MISSING' });
+      expect(await failure(() => acme(() => client.flushall()))).toEqual(refused);
+    }
+    const [first] = cluster.nodes();
+    expect(await acme(() => first?.scan(0, 'COUNT', 100))).toEqual(['0', ['key']]);
+    expect(await failure(() => acme(() => cluster.defineCommand()))).toEqual(refused);
+    expect(await failure(() => acme(() => cluster.multi({ pipeline: false })))).toEqual(refused);
+    expect(() => cluster.addBuiltinCommand('sendCommand')).toThrow(/refused/);
+  });
+
+  it('keeps pipelines and listeners to their tenants', async () => {
+    const cluster = open();
+    const ready = new Promise((resolve) => {
+      acme2(() => cluster.on('ready', () => resolve(cluster.get('key'))));
+    });
+    expect(await ready).toBe('of acme2');
+    const made = acme(() => cluster.pipeline().get('key'));
+    expect(await failure(() => acme2(() => made.exec()))).toBeInstanceOf(TenantSwitchError);
+    expect(await acme(() => made.exec())).toEqual([[null, 'of acme']]);
+    const refreshed = await new Promise((resolve) => {
+      acme(() => cluster.refreshSlotsCache(() => resolve(cluster.get('key'))));
+    });
+    expect(await refreshed).toBe('of acme');
+  });
+
+  it('survives broken connections without mixing tenants', async () => {
+    const cluster = open({ retryDelayOnFailover: 1 });
+    cluster.on('error', () => undefined);
+    let running = true;
+    let replies = 0;
+    const workers = TENANTS.map((tenant) =>
+      withTenant(tenant, async () => {
+        while (running) {
+          expect(await cluster.get('key')).toBe(`of ${tenant}`);
+          replies += 1;
+        }
+      }),
+    );
+    for (let kill = 0; kill < 5; kill += 1) {
+      const before = replies;
+      await node.raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      while (replies < before + 20) await new Promise((resolve) => void setImmediate(resolve));
+    }
+    running = false;
+    await Promise.all(workers);
+  });
+
+  it('is erased and audited over its masters', async () => {
+    const cluster = open();
+    await acme(async () => {
+      for (let n = 0; n < 300; n += 1) await cluster.set(`n${n}`, 'x');
+    });
+    const before = await node.raw.dbsize();
+    const eraser = cacheEraser(cluster);
+    expect((await eraser.plan({ tenant: 'acme' })).items).toEqual([{ kind: 'keys', count: 301 }]);
+    const outcome = await eraser.erase(
+      { tenant: 'acme' },
+      {
+        signal: new AbortController().signal,
+        checkpoint: { load: async () => undefined, save: async () => undefined },
+        progress: () => undefined,
+      },
+    );
+    expect(outcome.erased).toEqual([{ kind: 'keys', count: 301 }]);
+    expect(await node.raw.dbsize()).toBe(before - 301);
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+    await node.raw.set('plain', '1');
+    const names: unknown[] = [];
+    for await (const { name } of cacheAuditor(cluster).audit(new AbortController().signal)) names.push(name);
+    expect(names).toEqual(['plain']);
+  });
+
+  it('that is not there ends an eraser with an error', async () => {
+    const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }]);
+    clients.push(cluster);
+    cluster.on('error', () => undefined);
+    const error = await failure(() => cacheEraser(cluster, { timeout: 200 }).plan({ tenant: 'acme' }));
+    expect(error).toMatchObject({ code: 'STORE_UNREACHABLE', target: 'redis://127.0.0.1:1' });
+  });
+
+  it('ends outside of any tenant', async () => {
+    const cluster = open();
+    await once(cluster, 'ready');
+    expect(await cluster.quit()).toBe('OK');
+  });
+});

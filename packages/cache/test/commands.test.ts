@@ -1,0 +1,229 @@
+import type { Redis as Raw } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rules, type CacheRule } from '../src/rules.ts';
+import { samples, seeds } from './samples.ts';
+import { acme, openCache, type Opened } from './support.ts';
+
+type Arguments = readonly (string | number)[];
+type Call = (client: Raw, words: readonly string[], args: Arguments) => Promise<unknown>;
+
+// The ways by which a command gets to the server.
+const FORMS: Readonly<Record<string, Call>> = {
+  method: (client, [name = '', ...sub], args) => method(client, name)(...sub, ...args),
+  'Buffer twin': (client, [name = '', ...sub], args) => method(client, `${name}Buffer`)(...sub, ...args),
+  'call in capitals': (client, [name = '', ...sub], args) => client.call(name.toUpperCase(), ...sub, ...args),
+  'Buffers as arguments': (client, [name = '', ...sub], args) =>
+    client.callBuffer(name, ...[...sub, ...args].map((argument) => Buffer.from(String(argument)))),
+  pipeline: (client, [name = '', ...sub], args) => client.pipeline([[name, ...sub, ...args]]).exec(),
+  transaction: (client, [name = '', ...sub], args) => client.multi([[name, ...sub, ...args]]).exec(),
+};
+
+let opened: Opened;
+let model: Opened;
+
+beforeAll(async () => {
+  opened = await openCache();
+  model = await openCache();
+});
+afterAll(async () => {
+  await opened[Symbol.asyncDispose]();
+  await model[Symbol.asyncDispose]();
+});
+
+describe('every allowed command does in a tenant what it does in a Redis of one’s own', () => {
+  it.each(Object.entries(samples))('%s', async (name, calls) => {
+    for (const [form, call] of Object.entries(FORMS)) {
+      // The forms differ in how they get to the rewriting, the calls in what it does: not every pair is needed.
+      for (const args of form === 'method' || form === 'transaction' ? calls : calls.slice(0, 1)) {
+        const context = `${form}: ${name} ${args.join(' ')}`;
+        await fill();
+        const others = await contents(opened.raw, 'tk:acme2:');
+        const reply = await acme(() => outcome(() => call(opened.redis, name.split(' '), args)));
+        const expected = await outcome(() => call(model.raw, name.split(' '), args));
+        expect([context, sorted(name, reply)]).toEqual([context, sorted(name, expected)]);
+        expect([context, await contents(opened.raw, 'tk:acme:')]).toEqual([
+          context,
+          await contents(model.raw, ''),
+        ]);
+        expect([context, await contents(opened.raw, 'tk:acme2:')]).toEqual([context, others]);
+        expect(await opened.raw.dbsize()).toBe((await model.raw.dbsize()) + Object.keys(others).length);
+      }
+    }
+  });
+
+  it('has a sample for every allowed command with keys', () => {
+    expect(Object.keys(samples).sort()).toEqual(allowed().sort());
+  });
+
+  it('leaves a call without any argument to the server, which refuses it', async () => {
+    await fill();
+    const before = await contents(opened.raw, '');
+    for (const name of allowed()) {
+      const [word = '', ...sub] = name.split(' ');
+      const { error } = await acme(() => outcome(() => opened.redis.call(word, ...sub)));
+      expect([name, error]).toEqual([name, expect.stringMatching(/^(?:ERR (?:wrong|Unknown)|cache\.)/)]);
+    }
+    expect(await contents(opened.raw, '')).toEqual(before);
+  });
+});
+
+describe('commands without keys', () => {
+  it('answer as they do outside', async () => {
+    const { redis, raw } = opened;
+    await acme(async () => {
+      expect(await redis.ping()).toBe('PONG');
+      expect(await redis.ping('hello')).toBe('hello');
+      expect(await redis.echo('tk:acme2:text')).toBe('tk:acme2:text');
+      expect(await redis.time()).toHaveLength(2);
+      expect(await redis.lolwut()).toContain('Redis ver');
+      expect(await redis.wait(0, 1)).toBe(0);
+      expect(await redis.command('COUNT')).toBe(await raw.command('COUNT'));
+      expect(await redis.call('command', 'getkeys', 'get', 'text')).toEqual(['text']);
+      expect(await redis.call('COMMAND')).toHaveLength(Number(await raw.command('COUNT')));
+      expect(await redis.object('HELP')).toContain('ENCODING <key>');
+    });
+  });
+
+  it('measures the memory of the own key, whose name is longer', async () => {
+    await fill();
+    const own = await acme(() => opened.redis.memory('USAGE', 'hash', 'SAMPLES', 0));
+    expect(own).toBe(await opened.raw.memory('USAGE', 'tk:acme:hash', 'SAMPLES', 0));
+    expect(own).toBeGreaterThan(0);
+  });
+});
+
+describe('counts of keys', () => {
+  // The server reads them strictly; whoever reads them in another way leaves a key without its prefix.
+  const COUNTS = ['0', '-1', '+1', ' 1', '1 ', '01', '1e0', '0x1', '1.0', '', 'one', '2', '9999999999', '١'];
+
+  it.each(COUNTS)('refuses %j as a count of one key, and sends nothing', async (count) => {
+    await fill();
+    const before = await contents(opened.raw, '');
+    const sent = opened.redis.stream.bytesWritten;
+    for (const call of [
+      () => opened.redis.call('ZUNION', count, 'sorted'),
+      () => opened.redis.call('LMPOP', Buffer.from(count), 'list'),
+      () => opened.redis.call('ZUNIONSTORE', 'target', count, 'sorted'),
+      () => opened.redis.call('BLMPOP', 1, count, 'list'),
+    ]) {
+      expect((await acme(() => outcome(call))).error).toContain('its keys could not be told');
+    }
+    expect(opened.redis.stream.bytesWritten).toBe(sent);
+    expect(await contents(opened.raw, '')).toEqual(before);
+    expect(await acme(() => opened.redis.call('ZUNION', 1, 'sorted'))).toContain('both');
+  });
+
+  it('keeps COPY in the database', async () => {
+    await fill();
+    const error = await acme(() => outcome(() => opened.redis.call('COPY', 'text', 'x', 'DB', 1)));
+    expect(error.error).toContain('cache.copy is refused');
+    const token = await acme(() =>
+      outcome(() => opened.redis.callBuffer('COPY', 'text', 'x', Buffer.from('dB'), 1)),
+    );
+    expect(token.error).toContain('cache.copy is refused');
+    expect(await acme(() => opened.redis.call('COPY', 'text', 'x', 'rePLACE'))).toBe(1);
+  });
+
+  it('refuses options of SCAN that nobody knows', async () => {
+    for (const args of [['MATCH'], ['COUNT'], ['NOVALUES'], ['MATCH', '*', 'TYPE'], ['*', 'MATCH']]) {
+      const { error } = await acme(() => outcome(() => opened.redis.call('SCAN', 0, ...args)));
+      expect([args.join(' '), error]).toEqual([
+        args.join(' '),
+        expect.stringContaining('cache.scan is refused'),
+      ]);
+    }
+  });
+});
+
+function allowed(): string[] {
+  return Object.entries(rules).flatMap(([name, rule]: [string, CacheRule]) => {
+    if (rule.kind === 'rewrite') return [name];
+    if (rule.kind !== 'custom') return [];
+    if (rule.custom === 'scan') return [name];
+    const rows = Object.entries(rule.custom.subcommands);
+    return rows.filter(([, { kind }]) => kind === 'rewrite').map(([sub]) => `${name} ${sub}`);
+  });
+}
+
+function method(client: Raw, name: string): (...args: unknown[]) => Promise<unknown> {
+  const found: unknown = Reflect.get(client, name);
+  if (typeof found !== 'function') throw new TypeError(`ioredis has no method ${name}`);
+  return (...args) => found.apply(client, args) as Promise<unknown>;
+}
+
+// The model: a Redis that holds what `acme` owns, and nothing else. Plain ioredis fills all of them.
+async function fill(): Promise<void> {
+  await opened.raw.flushdb();
+  await model.raw.flushdb();
+  for (const tenant of ['acme', 'acme2']) {
+    const pipeline = opened.raw.pipeline();
+    for (const [command, key, ...args] of seeds(tenant))
+      pipeline.call(command, `tk:${tenant}:${key}`, ...args);
+    await pipeline.exec();
+  }
+  const pipeline = model.raw.pipeline();
+  for (const [command, ...args] of seeds('acme')) pipeline.call(command, ...args);
+  await pipeline.exec();
+}
+
+async function outcome(call: () => unknown): Promise<{ reply?: unknown; error?: string }> {
+  try {
+    const reply: unknown = await call();
+    return { reply };
+  } catch (error) {
+    return { error: (error as Error).message };
+  }
+}
+
+const READERS: Readonly<Record<string, readonly [string, ...(string | number)[]]>> = {
+  string: ['getBuffer'],
+  hash: ['hgetall'],
+  set: ['smembers'],
+  zset: ['zrange', 0, -1, 'WITHSCORES'],
+  list: ['lrange', 0, -1],
+};
+
+async function contents(raw: Raw, prefix: string): Promise<Record<string, unknown>> {
+  const keys = await raw.keys(`${prefix}*`);
+  const types = await answers(raw, keys, () => ['type']);
+  const expiries = await answers(raw, keys, () => ['pexpiretime']);
+  const values = await answers(raw, keys, (index) => READERS[String(types[index])] ?? ['exists']);
+  return Object.fromEntries(
+    keys.map((key, index) => {
+      const value = types[index] === 'set' ? (values[index] as string[]).sort() : values[index];
+      // Between the two servers' expiries lies the time of a few calls.
+      return [key.slice(prefix.length), [types[index], value, Math.round(Number(expiries[index]) / 20_000)]];
+    }),
+  );
+}
+
+async function answers(
+  raw: Raw,
+  keys: readonly string[],
+  command: (index: number) => readonly [string, ...(string | number)[]],
+): Promise<unknown[]> {
+  const calls = keys.map((key, index) => {
+    const [name, ...args] = command(index);
+    return [name, key, ...args];
+  });
+  return ((await raw.pipeline(calls).exec()) ?? []).map(([, answer]) => answer);
+}
+
+// The order of a set, of a hash and of the keyspace is the server's affair, and it depends on the names.
+const UNORDERED = /^(?:scan|sdiff|sinter|sunion|smembers|hrandfield|object idletime)$/;
+
+function sorted(name: string, reply: unknown): unknown {
+  if (name === 'expiretime' || name === 'pexpiretime') return 'a time that has been compared already';
+  if (!UNORDERED.test(name)) return reply;
+  const deep = (value: unknown): unknown => {
+    if (Array.isArray(value))
+      return value
+        .map(deep)
+        .map((item) => JSON.stringify(item))
+        .sort();
+    if (Buffer.isBuffer(value)) return value.toString('latin1');
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, deep(item)]));
+  };
+  return deep(reply);
+}

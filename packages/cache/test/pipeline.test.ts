@@ -1,0 +1,295 @@
+import { TenantSwitchError, withTenant } from '@tenantkit/core';
+import { Command, Pipeline, type ChainableCommander, type Redis } from '@tenantkit/cache';
+import { TENANTS } from '@tenantkit/testing';
+import type { Redis as Raw } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { acme, acme2, failure, openCache, operator, type Opened } from './support.ts';
+
+let opened: Opened;
+let redis: Redis;
+let raw: Raw;
+beforeAll(async () => {
+  opened = await openCache();
+  ({ redis, raw } = opened);
+});
+afterAll(() => opened[Symbol.asyncDispose]());
+beforeEach(async () => {
+  await raw.flushdb();
+  await raw.mset('tk:acme:key', 'of acme', 'tk:acme2:key', 'of acme2');
+});
+
+const refused = expect.objectContaining({ code: 'OPERATION_REFUSED' });
+
+describe('a pipeline', () => {
+  it('is of its tenant in the method form and in the array form', async () => {
+    for (const tenant of ['acme', 'acme2']) {
+      await withTenant(tenant, async () => {
+        const told: unknown[] = [];
+        const method = redis
+          .pipeline()
+          .set('a', '1')
+          .get('key', (error, value) => told.push(error, value))
+          .call('INCR', 'a')
+          .getBuffer('key')
+          .scan(0);
+        expect(method.length).toBe(5);
+        expect(await method.exec()).toEqual([
+          [null, 'OK'],
+          [null, `of ${tenant}`],
+          [null, 2],
+          [null, Buffer.from(`of ${tenant}`)],
+          [null, ['0', expect.arrayContaining(['a', 'key'])]],
+        ]);
+        expect(told).toEqual([null, `of ${tenant}`]);
+        const array = redis.pipeline([
+          ['get', 'key'],
+          ['getBuffer', 'key'],
+          ['call', 'GET', 'key'],
+        ]);
+        expect((await array.exec())?.map(([, value]) => String(value))).toEqual(
+          Array(3).fill(`of ${tenant}`),
+        );
+      });
+    }
+  });
+
+  it('calls a callback of exec', async () => {
+    const results = await new Promise((resolve, reject) => {
+      void acme(() =>
+        redis
+          .pipeline()
+          .get('key')
+          .exec((error, value) => (error ? reject(error) : resolve(value))),
+      );
+    });
+    expect(results).toEqual([[null, 'of acme']]);
+  });
+
+  it('keeps the place of what is refused, and all other replies at theirs', async () => {
+    const hostile = {
+      toString: (): string => {
+        throw new Error('toString has thrown');
+      },
+    } as unknown as string;
+    const told: unknown[] = [];
+    const results = await acme(() =>
+      redis
+        .pipeline()
+        .get('key')
+        .config('GET', '*', (error) => told.push(error))
+        .set('bad', hostile)
+        .call('FROBNICATE')
+        .call('ZUNION', 'x', 'key')
+        .incr('n')
+        .exec(),
+    );
+    expect(results).toEqual([
+      [null, 'of acme'],
+      [refused],
+      [new Error('toString has thrown')],
+      [refused],
+      [refused],
+      [null, 1],
+    ]);
+    expect(told).toEqual([refused]);
+  });
+
+  it('in the array form calls commands only', async () => {
+    const names = ['sendCommand', 'addBatch', 'defineCommand', 'addBuiltinCommand', 'constructor', 'exit'];
+    const hostile = names.map((name) => [name, { name: 'flushall', args: [] }]);
+    const commands = [['get', 'key'], ...hostile, [], [7 as unknown as string], ['get', 'key']];
+    const results = await acme(() => redis.pipeline(commands as unknown[][]).exec());
+    expect(results?.[0]).toEqual([null, 'of acme']);
+    expect(results?.at(-1)).toEqual([null, 'of acme']);
+    expect(results?.slice(1, -1)).toEqual(Array(names.length + 2).fill([refused]));
+  });
+
+  it('takes no object that is not a command', async () => {
+    const results = await acme(() => {
+      const pipeline = redis.pipeline().get('key') as unknown as Pipeline;
+      pipeline.sendCommand({ name: 'flushall', args: [] } as unknown as Command);
+      pipeline.sendCommand(new Command('flushall'));
+      pipeline.sendCommand(new Command('get', ['key'], { replyEncoding: 'utf8' }));
+      return (pipeline as unknown as ChainableCommander).exec();
+    });
+    expect(results).toEqual([[null, 'of acme'], [refused], [refused], [null, 'of acme']]);
+  });
+
+  it('belongs to the tenant it was made in', async () => {
+    const made = acme(() => redis.pipeline().get('key'));
+    for (const run of [acme2, operator]) {
+      expect(await failure(() => run(() => made.get('key')))).toBeInstanceOf(TenantSwitchError);
+      expect(await failure(() => run(() => made.exec()))).toBeInstanceOf(TenantSwitchError);
+    }
+    expect(await failure(() => made.get('key'))).toMatchObject({ code: 'TENANT_MISSING' });
+    expect(await failure(() => made.exec())).toMatchObject({ code: 'TENANT_MISSING' });
+    expect(await failure(() => redis.pipeline())).toMatchObject({ code: 'TENANT_MISSING' });
+    expect(await failure(() => redis.multi())).toMatchObject({ code: 'TENANT_MISSING' });
+    const told = new Promise((resolve) => void acme2(() => made.exec(resolve)).catch(() => undefined));
+    expect(await told).toBeInstanceOf(TenantSwitchError);
+    expect(await acme(() => made.exec())).toEqual([[null, 'of acme']]);
+  });
+
+  it('refuses a command that was rewritten for another tenant', async () => {
+    const stolen: Command[] = [];
+    acme2(() => {
+      const pipeline = redis.pipeline().get('key') as unknown as { _queue: Command[] };
+      stolen.push(...pipeline._queue);
+    });
+    expect(stolen[0]?.args).toEqual(['tk:acme2:key']);
+    const results = await acme(() => {
+      const pipeline = redis.pipeline().get('key') as unknown as Pipeline & ChainableCommander;
+      for (const command of stolen) pipeline.sendCommand(command);
+      return pipeline.exec();
+    });
+    expect(results).toEqual([[null, 'of acme'], [expect.any(TenantSwitchError)]]);
+  });
+
+  it('of the raw class, around a guarded client, sends nothing', async () => {
+    const results = await acme(() => {
+      const pipeline = new Pipeline(redis) as unknown as ChainableCommander;
+      pipeline.get('tk:acme2:key').set('tk:acme2:key', 'overwritten').flushdb();
+      return pipeline.exec();
+    });
+    expect(results).toEqual([[refused], [refused], [refused]]);
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+
+  it('whose queue was tampered with sends what was admitted only', async () => {
+    const results = await acme(() => {
+      const pipeline = redis.pipeline().get('key');
+      const foreign = new Command('get', ['tk:acme2:key'], { replyEncoding: 'utf8' });
+      Pipeline.prototype.sendCommand.call(pipeline as unknown as Pipeline, foreign);
+      return pipeline.exec();
+    });
+    expect(results).toEqual([[null, 'of acme'], [refused]]);
+  });
+
+  it('reports errors in logical names', async () => {
+    const [[error] = []] = (await acme(() => redis.pipeline().lpush('key', 'x').exec())) ?? [];
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/^WRONGTYPE/),
+      command: { args: ['key', 'x'] },
+    });
+  });
+});
+
+describe('a transaction', () => {
+  it('is of its tenant in every form', async () => {
+    for (const tenant of TENANTS) {
+      await withTenant(tenant, async () => {
+        await redis.multi().set('key', `of ${tenant}`).rpush('list', 'x').exec();
+        expect(await redis.multi().get('key').blpop('list', 1).scan(0).exec()).toEqual([
+          [null, `of ${tenant}`],
+          [null, ['list', 'x']],
+          [null, ['0', ['key']]],
+        ]);
+        expect(await redis.multi([['get', 'key']]).exec()).toEqual([[null, `of ${tenant}`]]);
+        expect(await redis.multi({ pipeline: true }).get('key').exec()).toEqual([[null, `of ${tenant}`]]);
+        const inline = withMulti(redis.pipeline().get('key'))
+          .get('key')
+          .exec() as unknown as ChainableCommander;
+        expect(await inline.get('key').exec()).toEqual([
+          [null, `of ${tenant}`],
+          [null, 'OK'],
+          [null, 'QUEUED'],
+          [null, [`of ${tenant}`]],
+          [null, `of ${tenant}`],
+        ]);
+      });
+    }
+  });
+
+  it('with a refused command is not sent at all', async () => {
+    const sent = redis.stream.bytesWritten;
+    for (const make of [
+      () => redis.multi().set('key', 'changed').config('GET', '*').exec(),
+      () => redis.multi([['set', 'key', 'changed'], ['flushall']]).exec(),
+      () =>
+        (
+          withMulti(redis.pipeline()).set('key', 'changed').flushall().exec() as unknown as ChainableCommander
+        ).exec(),
+    ]) {
+      expect(await failure(() => acme(make))).toEqual(refused);
+    }
+    expect(redis.stream.bytesWritten).toBe(sent);
+    expect(await acme(() => redis.multi().get('key').exec())).toEqual([[null, 'of acme']]);
+  });
+
+  it('gives the server’s errors at their places, in logical names', async () => {
+    const results = await acme(() => redis.multi().lpush('key', 'x').get('key').exec());
+    expect(results).toEqual([
+      [expect.objectContaining({ message: expect.stringMatching(/^WRONGTYPE/) })],
+      [null, 'of acme'],
+    ]);
+    const aborted = await failure(() => acme(() => redis.multi().get('key').call('GET').exec()));
+    expect(aborted.message).toMatch(/^EXECABORT/);
+  });
+
+  it('cannot be left open', async () => {
+    const opening: ((pipeline: ChainableCommander) => unknown)[] = [
+      (pipeline) => pipeline.call('multi'),
+      (pipeline) => pipeline.call('MULTI'),
+      (pipeline) => (pipeline as unknown as Pipeline).sendCommand(new Command('multi')),
+      (pipeline) => (pipeline as unknown as Pipeline).addBatch([['call', 'multi']]),
+      (pipeline) => Object.assign(withMulti(pipeline), { _transactions: 0 }),
+    ];
+    for (const open of opening) {
+      await acme(async () => {
+        const pipeline = redis.pipeline();
+        open(pipeline);
+        const outcome = await pipeline
+          .get('key')
+          .exec()
+          .catch((error: unknown) => [[error]]);
+        expect(outcome?.[0]).toEqual([refused]);
+      });
+      expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+    }
+    for (const call of [
+      () => redis.multi({ pipeline: false }),
+      () => redis.call('multi'),
+      () => redis.sendCommand(new Command('MULTI')),
+      () => redis.exec(),
+      () => redis.discard(),
+      () => redis.watch('key'),
+    ]) {
+      expect(await failure(() => acme(call))).toEqual(refused);
+    }
+    expect(await failure(() => operator(() => redis.multi({ pipeline: false })))).toEqual(refused);
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+
+  it('takes no MULTI or EXEC out of another pipeline', async () => {
+    const brackets = acme(() => (redis.multi() as unknown as { _queue: Command[] })._queue);
+    expect(brackets[0]?.name).toBe('multi');
+    const outcome = await acme(async () => {
+      const pipeline = redis.pipeline() as unknown as Pipeline & ChainableCommander;
+      for (const command of brackets) pipeline.sendCommand(command);
+      return pipeline.get('key').exec();
+    });
+    expect(outcome?.[0]?.[0]).toBeInstanceOf(TenantSwitchError);
+    expect(await failure(() => acme(() => redis.sendCommand(brackets[0] as Command)))).toBeInstanceOf(
+      TenantSwitchError,
+    );
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+
+  it('nested in another is refused', async () => {
+    const error = await failure(() => acme(() => withMulti(redis.multi()).get('key').exec()));
+    expect(error).toEqual(refused);
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+
+  it('of an operator has raw names', async () => {
+    expect(await operator(() => redis.multi().get('tk:acme:key').get('tk:acme2:key').exec())).toEqual([
+      [null, 'of acme'],
+      [null, 'of acme2'],
+    ]);
+  });
+});
+
+// The types of ioredis leave out that a pipeline has a `multi`.
+function withMulti(pipeline: ChainableCommander): ChainableCommander {
+  return (pipeline as unknown as { multi(): ChainableCommander }).multi();
+}

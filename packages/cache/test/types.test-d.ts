@@ -1,0 +1,49 @@
+// Checked by the compiler (tsc -p tsconfig.test.json); nothing here runs.
+import type { Rules } from '@tenantkit/core';
+import Default, { Cluster, Redis, type ClusterOptions, type RedisOptions } from '@tenantkit/cache';
+import type { Cluster as RawCluster, Redis as RawRedis, RedisCommander } from 'ioredis';
+import type { KeySpec } from '../src/keyspec.ts';
+import type { CommandName, CommandsOf, CustomRewrite, UndeclaredCommand } from '../src/rules.ts';
+import { rules } from '../src/rules.ts';
+
+// The table is complete for the installed ioredis …
+rules satisfies Rules<CommandsOf<RedisCommander> | UndeclaredCommand, KeySpec, CustomRewrite>;
+
+// … and an ioredis with one more command does not compile until somebody decides about it.
+interface NextCommander extends RedisCommander {
+  frobnicate(key: string): Promise<string>;
+  frobnicateBuffer(key: string): Promise<Buffer>;
+}
+// @ts-expect-error -- no row for frobnicate
+rules satisfies Rules<CommandsOf<NextCommander> | UndeclaredCommand, KeySpec, CustomRewrite>;
+
+// Nor does a row that is none of the four decisions.
+// @ts-expect-error -- get has a row of an unknown kind
+({ ...rules, get: { kind: 'allow' } }) satisfies Rules<
+  CommandName | UndeclaredCommand,
+  KeySpec,
+  CustomRewrite
+>;
+
+// What takes a client of ioredis takes ours.
+declare const redis: Redis;
+declare const cluster: Cluster;
+redis satisfies RawRedis;
+cluster satisfies RawCluster;
+Redis satisfies typeof RawRedis;
+Default satisfies typeof Redis;
+cluster.nodes() satisfies Redis[];
+redis.duplicate() satisfies Redis;
+
+// Replies have the types of ioredis.
+redis.get('key') satisfies Promise<string | null>;
+redis.getBuffer('key') satisfies Promise<Buffer | null>;
+redis.multi().get('key').exec() satisfies Promise<[error: Error | null, result: unknown][] | null>;
+redis.multi({ pipeline: false }) satisfies Promise<'OK'>;
+new Redis({ protocol: 3, replyMapping: 'resp3' }) satisfies Redis<'resp3'>;
+
+// Options of ours are few, and no others exist.
+({ port: 6379, tenant: { names: 'app:{tenant}:', hashTag: true } }) satisfies RedisOptions;
+({ tenant: { names: 'app:{tenant}:' }, redisOptions: { password: 'x' } }) satisfies ClusterOptions;
+// @ts-expect-error -- not implemented yet, so it does not exist
+({ tenant: { index: true } }) satisfies RedisOptions;

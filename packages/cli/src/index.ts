@@ -1,0 +1,1 @@
+export { defineConfig, type Config, type ConfigSource } from './config.ts';

@@ -1,0 +1,12 @@
+export { keyringAuditor, type KeyringAuditorOptions } from './audit.ts';
+export { FieldCipher } from './cipher.ts';
+export { keyringEraser, type KeyringEraserOptions } from './erase.ts';
+export type { Field } from './field.ts';
+export { Keyring, type Shredded } from './keyring.ts';
+export type { KeyringCache, KeyringOptions } from './keyring-options.ts';
+export type { MasterKeySource } from './master.ts';
+export type { EpochRecord, KeyRecord, LiveRecord, Tombstone } from './record.ts';
+export type { TenantKeyStatus } from './status.ts';
+export type { KeyStore, StoreFinding } from './store.ts';
+export { fileKeyStore, type FileKeyStoreOptions } from './stores/file.ts';
+export { memoryKeyStore } from './stores/memory.ts';

@@ -1,0 +1,217 @@
+import type { KeyObject } from 'node:crypto';
+import { ConfigError, runInScope } from '@tenantkit/core';
+import { TenantKeys, now, type Moment } from './keys.ts';
+import { Lru } from './lru.ts';
+import { RECORD_FORMAT, type EpochRecord, type LiveRecord } from './record.ts';
+import type { Unavailable } from './refusals.ts';
+import type { KeyStore } from './store.ts';
+import type { MasterKey } from './wrap.ts';
+
+/** How {@link KeyLoader} keeps keys. */
+export interface LoaderOptions {
+  readonly store: KeyStore;
+  readonly master: MasterKey;
+  /** Milliseconds after which the store must have been asked again. */
+  readonly maxAge: number;
+  readonly maxTenants: number;
+  readonly maxColumns: number;
+  readonly onRefreshError: (error: unknown) => void;
+}
+
+/** What a caller of {@link KeyLoader.load} needs. */
+export interface LoadOptions {
+  /** Make the tenant's first key when there is none. */
+  readonly create: boolean;
+  /** An epoch that must have been looked for. */
+  readonly epoch?: number | undefined;
+}
+
+/** How many tenants are remembered as shredded or as having had a key: more than any cache of keys holds. */
+const MAX_REMEMBERED = 100_000;
+
+/**
+ * Tenants' keys in this process's memory: bounded in number, bounded in time, read from the store once however
+ * many callers wait, refreshed in the background while in use.
+ */
+export class KeyLoader {
+  /** The longest that this process holds a key after the store was asked, in milliseconds. */
+  readonly heldFor: number;
+  readonly #options: LoaderOptions;
+  readonly #keys: Lru<string, TenantKeys>;
+  readonly #loading = new Map<string, Promise<TenantKeys | Unavailable>>();
+  // What was true once: a tombstone holds whatever a restored backup says, and a tenant that had a key does not
+  // get another one because its record has vanished.
+  readonly #remembered = new Lru<string, 'had' | 'shredded'>(MAX_REMEMBERED);
+  readonly #sweeper: NodeJS.Timeout;
+  #closed = false;
+  /** Counts what makes a read that is under way too old. */
+  #generation = 0;
+
+  constructor(options: LoaderOptions) {
+    const sweepEvery = Math.ceil(options.maxAge / 4);
+    this.heldFor = options.maxAge + sweepEvery;
+    this.#options = options;
+    this.#keys = new Lru(options.maxTenants);
+    // Outside of any tenant: it serves all of them, whoever happened to open the keyring.
+    this.#sweeper = runInScope(undefined, () => setInterval(() => this.#sweep(), sweepEvery).unref());
+  }
+
+  /** The keys as they are in memory; asks for a refresh in the background when they are half-way to too old. */
+  peek(tenant: string): TenantKeys | Unavailable {
+    if (this.#remembered.get(tenant) === 'shredded') return 'keyShredded';
+    const keys = this.#keys.get(tenant);
+    if (keys === undefined) return 'keyNotLoaded';
+    const { age } = keys;
+    const { maxAge, onRefreshError } = this.#options;
+    if (age > maxAge) return 'keyNotLoaded';
+    if (age > maxAge / 2 && !this.#loading.has(tenant)) {
+      this.#start(tenant, { create: false }).catch(onRefreshError);
+    }
+    return keys;
+  }
+
+  /** The keys, from the store when memory does not have them. */
+  async load(tenant: string, { create, epoch }: LoadOptions): Promise<TenantKeys | Unavailable> {
+    for (;;) {
+      const held = this.peek(tenant);
+      if (held === 'keyShredded') return held;
+      const wanted = typeof held === 'string' ? epoch : (epoch ?? held.wanted);
+      if (typeof held !== 'string' && !held.mustSearch(wanted)) return held;
+      const loading = this.#loading.get(tenant);
+      if (loading === undefined) return this.#start(tenant, { create, epoch: wanted });
+      const found = await loading;
+      // Whoever started it may not have been allowed to make a key, or not have looked for this epoch.
+      if (typeof found === 'string' ? found !== 'keyMissing' || !create : !found.mustSearch(wanted))
+        return found;
+    }
+  }
+
+  /** Drops a tenant's keys; reads that are under way do not bring them back. */
+  forget(tenant: string): void {
+    this.#generation += 1;
+    this.#keys.get(tenant)?.drop();
+    this.#keys.delete(tenant);
+  }
+
+  /** Drops a tenant's keys for good: the store has its tombstone. */
+  bury(tenant: string): void {
+    this.forget(tenant);
+    this.#remembered.set(tenant, 'shredded');
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#generation += 1;
+    clearInterval(this.#sweeper);
+    for (const [, keys] of this.#keys) keys.drop();
+    this.#keys.clear();
+  }
+
+  #start(tenant: string, options: LoadOptions): Promise<TenantKeys | Unavailable> {
+    // Outside of the tenant: the answer is for every caller that waits for it.
+    const loading = runInScope(undefined, () => this.#fetch(tenant, options)).finally(() =>
+      this.#loading.delete(tenant),
+    );
+    this.#loading.set(tenant, loading);
+    return loading;
+  }
+
+  async #fetch(tenant: string, { create, epoch }: LoadOptions): Promise<TenantKeys | Unavailable> {
+    const { store } = this.#options;
+    for (;;) {
+      if (this.#closed) throw closed();
+      const generation = this.#generation;
+      // Taken before the read: what is read is at least as new as this moment.
+      const readAt = now();
+      const held = await store.read(tenant);
+      if (held === undefined && (!create || this.#remembered.get(tenant) !== undefined)) {
+        this.forget(tenant);
+        return 'keyMissing';
+      }
+      if (held?.state === 'shredded') {
+        this.bury(tenant);
+        return 'keyShredded';
+      }
+      const record = await this.#claim(tenant, held);
+      if (record === undefined) continue;
+      const keys = await this.#unlock(record, readAt);
+      // Shredded, rotated or swept while the store was asked.
+      if (generation !== this.#generation || keys?.dropped === true) continue;
+      if (keys === undefined) {
+        this.forget(tenant);
+        return 'keyLocked';
+      }
+      keys.searched = epoch;
+      keys.wanted = undefined;
+      this.#keys.set(tenant, keys);
+      this.#remembered.set(tenant, 'had');
+      return keys;
+    }
+  }
+
+  /** The record once the store knows how long this process holds it; `undefined` when somebody was faster. */
+  async #claim(tenant: string, held: LiveRecord | undefined): Promise<LiveRecord | undefined> {
+    if (held !== undefined && held.heldFor >= this.heldFor) return held;
+    const claimed: LiveRecord =
+      held === undefined
+        ? {
+            format: RECORD_FORMAT,
+            tenant,
+            revision: 1,
+            state: 'live',
+            heldFor: this.heldFor,
+            epochs: [await newEpoch(this.#options.master, tenant, 1)],
+          }
+        : { ...held, revision: held.revision + 1, heldFor: this.heldFor };
+    return (await this.#options.store.write(claimed)) ? claimed : undefined;
+  }
+
+  async #unlock(record: LiveRecord, readAt: Moment): Promise<TenantKeys | undefined> {
+    const { master, maxColumns } = this.#options;
+    const held = this.#keys.get(record.tenant);
+    if (held?.revision === record.revision) {
+      held.renew(readAt);
+      return held;
+    }
+    const secrets = new Map<number, KeyObject>();
+    for (const { epoch, wrapped, master: id } of record.epochs) {
+      if (id !== master.id) return undefined;
+      const secret = await master.unwrap(Buffer.from(wrapped, 'base64url'), {
+        tenant: record.tenant,
+        epoch,
+        purpose: 'tenant',
+      });
+      if (secret === undefined) return undefined;
+      secrets.set(epoch, secret);
+    }
+    return new TenantKeys(record, secrets, readAt, maxColumns);
+  }
+
+  #sweep(): void {
+    for (const [tenant, keys] of this.#keys) {
+      if (keys.age <= this.#options.maxAge) continue;
+      keys.drop();
+      this.#keys.delete(tenant);
+    }
+  }
+}
+
+/** A new secret for a tenant, wrapped. */
+export async function newEpoch(master: MasterKey, tenant: string, epoch: number): Promise<EpochRecord> {
+  const wrapped = await master.generate({ tenant, epoch, purpose: 'tenant' });
+  return {
+    epoch,
+    createdAt: new Date().toISOString(),
+    master: master.id,
+    wrapped: wrapped.toString('base64url'),
+  };
+}
+
+function closed(): ConfigError {
+  return new ConfigError({
+    surface: 'crypto',
+    operation: 'load',
+    problem: 'the keyring was closed',
+    hint: 'Open another one with Keyring.open.',
+  });
+}

@@ -1,0 +1,183 @@
+import type { Queue as RawQueue } from 'bullmq';
+import {
+  SignatureError,
+  optionSchemas,
+  parseOptions,
+  type Auditor,
+  type Finding,
+  type SignatureReason,
+  type Severity,
+  type TenantRegistry,
+} from '@tenantkit/core';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { queueKeyRing } from './keys.ts';
+import { signingKeysSchema, type SigningKey } from './options.ts';
+import {
+  LISTS,
+  SORTED_SETS,
+  checkPlaces,
+  jobIdOf,
+  placeSchemas,
+  scanKeys,
+  stateIds,
+  type CheckedPlaces,
+  type QueueKeyspace,
+  type QueuePlaces,
+} from './places.ts';
+import { verifyJob, type JobHash, type Verifier } from './verify.ts';
+
+/** Options of {@link queueAuditor}. */
+export interface QueueAuditorOptions extends QueuePlaces {
+  /** As in the option `tenant.signingKeys` of the queues: without them no header can be verified. */
+  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  /** To find jobs of tenants that were erased. */
+  readonly fence?: TenantRegistry;
+}
+
+const schema = z.strictObject({ ...placeSchemas, signingKeys: signingKeysSchema, fence: optionSchemas.fence });
+
+/**
+ * Looks at every job of the queues as it is stored: jobs without a header or with one that does not verify, jobs
+ * outside of any tenant, jobs of erased tenants, schedulers, and ids and hashes that have lost each other. Reads
+ * only; names physical ids, since an auditor is an operator. Holds the ids of a queue in memory.
+ *
+ * @param source - a raw ioredis client, or a Queue that was given one
+ * @throws {@link ConfigError} when the options are not usable
+ *
+ * @example
+ * ```ts
+ * import { queueAuditor } from '@tenantkit/queue';
+ * const auditor = queueAuditor(redis, { queues: ['mail'], signingKeys });
+ * for await (const finding of auditor.audit(AbortSignal.timeout(60_000))) console.log(finding.code, finding.name);
+ * ```
+ */
+export function queueAuditor(source: Redis | RawQueue, options: QueueAuditorOptions): Auditor {
+  const { signingKeys, fence, ...given } = parseOptions('queue', schema, options);
+  const places = checkPlaces(source, given as QueuePlaces);
+  return {
+    store: places.store,
+    async *audit(signal) {
+      for (const queue of places.queues) {
+        const ring = queueKeyRing(signingKeys, queue.prefix, queue.queue);
+        yield* auditQueue(places, queue, { ...queue, ring, names: places.names }, fence, signal);
+      }
+    },
+  };
+}
+
+/** What may be found. */
+const FOUND = {
+  job_outside_tenant: {
+    severity: 'high',
+    message: 'A job whose id belongs to no tenant: it never runs, and no erasure finds it.',
+    hint: 'Find out who adds jobs past tenantkit; remove it with a raw client.',
+  },
+  unsigned_job: {
+    severity: 'high',
+    message: 'A job without a header: it was written past tenantkit and never runs.',
+    hint: 'Find out who writes to this Redis; remove the job with a raw client.',
+  },
+  invalid_signature: {
+    severity: 'critical',
+    message: 'A job whose header does not verify: it was altered, copied, or signed with another key. It never runs.',
+    hint: 'Treat it as an incident unless a signing key was taken away too early.',
+  },
+  unknown_key: {
+    severity: 'high',
+    message: 'A job that was signed with a key which is not in the key ring: it never runs.',
+    hint: 'Put the key back, behind the current one, until the jobs it has signed are finished.',
+  },
+  erased_tenant_job: {
+    severity: 'high',
+    message: 'A job of a tenant that was erased.',
+    hint: 'Run the erasure of the tenant again.',
+  },
+  unsigned_scheduler: {
+    severity: 'high',
+    message: 'A job scheduler: what it makes is signed by no tenant and never runs.',
+    hint: 'Remove it with queue.removeJobScheduler inside acrossTenants.',
+  },
+  missing_job: {
+    severity: 'low',
+    message: 'A state of the queue names a job that is not stored.',
+    hint: 'It fails when a worker meets it; remove it with a raw client.',
+  },
+  orphaned_job: {
+    severity: 'low',
+    message: 'A stored job that no state of the queue names: it never runs.',
+    hint: 'Remove it with queue.removeOrphanedJobs inside acrossTenants.',
+  },
+} as const satisfies Record<string, { severity: Severity; message: string; hint: string }>;
+
+type Code = keyof typeof FOUND;
+
+const BY_REASON: Readonly<Partial<Record<SignatureReason, Code>>> = {
+  missing: 'unsigned_job',
+  unknownKey: 'unknown_key',
+};
+
+async function* auditQueue(
+  { redis, store }: CheckedPlaces,
+  { base }: QueueKeyspace,
+  verifier: Verifier,
+  fence: TenantRegistry | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<Finding> {
+  const finding = (code: Code, name: string): Finding => ({ store, code, name, ...FOUND[code] });
+  const seen = new Set<string>();
+  for (const state of [...LISTS, ...SORTED_SETS]) {
+    for await (const ids of stateIds(redis, base, state, signal)) {
+      for (const id of ids) seen.add(id);
+    }
+  }
+  for await (const ids of stateIds(redis, base, 'repeat', signal)) {
+    for (const id of ids) yield finding('unsigned_scheduler', `${base}repeat:${id}`);
+  }
+  const stored = new Set<string>();
+  for await (const keys of scanKeys(redis, base, signal)) {
+    const jobs = keys.filter((key) => jobIdOf(base, key) === key.slice(base.length));
+    const hashes = await readHashes(redis, jobs);
+    for (const [key, hash] of hashes) {
+      const id = key.slice(base.length);
+      // SCAN may give a key twice.
+      if (stored.has(id)) continue;
+      stored.add(id);
+      const code = judge(verifier, hash, id, fence);
+      if (code !== undefined) yield finding(code, key);
+      if (!seen.has(id)) yield finding('orphaned_job', key);
+    }
+  }
+  for (const id of seen) {
+    // Jobs finish while the audit runs: only what is still missing is a finding.
+    if (!stored.has(id) && (await redis.exists(base + id)) === 0) yield finding('missing_job', base + id);
+  }
+}
+
+function judge(
+  verifier: Verifier,
+  hash: JobHash,
+  id: string,
+  fence: TenantRegistry | undefined,
+): Code | undefined {
+  try {
+    const { tenant } = verifyJob(verifier, hash, id);
+    return fence?.state(tenant) === 'erased' ? 'erased_tenant_job' : undefined;
+  } catch (error) {
+    if (!(error instanceof SignatureError)) throw error;
+    const code = BY_REASON[error.reason] ?? 'invalid_signature';
+    return code === 'unsigned_job' && verifier.names.tenantOf(id) === undefined ? 'job_outside_tenant' : code;
+  }
+}
+
+async function readHashes(redis: Redis, keys: readonly string[]): Promise<readonly (readonly [string, JobHash])[]> {
+  const pipeline = redis.pipeline();
+  for (const key of keys) pipeline.hgetall(key);
+  const replies = (await pipeline.exec()) ?? [];
+  return keys.flatMap((key, at) => {
+    const [error, hash] = replies[at] ?? [null, {}];
+    // A key that is no hash is no job, whatever it is called.
+    if (error !== null || typeof hash !== 'object' || hash === null) return [];
+    return Object.keys(hash).length === 0 ? [] : [[key, hash as JobHash] as const];
+  });
+}

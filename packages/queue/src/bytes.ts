@@ -1,0 +1,35 @@
+/**
+ * The fields one after the other, each as its UTF-8 bytes behind their number (32 bits, big-endian): no two
+ * lists of fields give the same bytes, whatever the fields hold.
+ */
+export function lengthPrefixed(fields: readonly string[]): Buffer {
+  const sizes = fields.map((field) => Buffer.byteLength(field));
+  const bytes = Buffer.allocUnsafe(sizes.reduce((sum, size) => sum + 4 + size, 0));
+  let at = 0;
+  for (const [index, field] of fields.entries()) {
+    at = bytes.writeUInt32BE(sizes[index] ?? 0, at);
+    at += bytes.write(field, at);
+  }
+  return bytes;
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * Whether the text survives UTF-8. A lone surrogate does not: it would be stored as another character than
+ * the one that was signed, and the job could never be verified.
+ */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text);
+}
+
+/**
+ * Decodes base64url strictly: `Buffer.from` ignores foreign characters and unused bits, so that one signature
+ * would have many spellings.
+ *
+ * @returns the bytes, or `undefined` when `text` is not the one spelling of them
+ */
+export function decodeBase64url(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64url');
+  return bytes.toString('base64url') === text ? bytes : undefined;
+}

@@ -1,0 +1,165 @@
+import type {
+  BackoffStrategy,
+  QueueOptions as RawQueueOptions,
+  WorkerOptions as RawWorkerOptions,
+} from 'bullmq';
+import {
+  ConfigError,
+  defineRules,
+  pass,
+  refusal,
+  refuse,
+  rewrite,
+  ruleFor,
+  type PassRule,
+  type RefuseRule,
+  type RewriteRule,
+  type Rules,
+} from '@tenantkit/core';
+import { z } from 'zod';
+import { checkJobOptions } from './job-options.ts';
+import type { QueueTenantOptions } from './options.ts';
+
+/** BullMQ's QueueOptions, with our options under `tenant`. */
+export interface QueueOptions extends Omit<RawQueueOptions, keyof typeof refusedForQueue> {
+  readonly tenant: QueueTenantOptions;
+}
+
+/** BullMQ's WorkerOptions, with our options under `tenant`. */
+export interface WorkerOptions extends Omit<RawWorkerOptions, keyof typeof refusedForWorker> {
+  readonly tenant: QueueTenantOptions;
+}
+
+/** How the value of an option is checked; the result takes its place. */
+type Check = (value: unknown) => unknown;
+
+const ofConnection = pass('is about the connection');
+const ofProcess = pass('is about this process');
+
+const sandbox = refuse(
+  'a sandboxed processor runs in a process or thread that knows no tenant',
+  'Sandboxed processors are refused today: give the Worker a function.',
+);
+
+const refusedForQueue = defineRules({
+  settings: refuse('repeat strategies belong to schedulers', 'Schedulers are refused today: leave it out.'),
+});
+
+const refusedForWorker = defineRules({
+  useWorkerThreads: sandbox,
+  workerForkOptions: sandbox,
+  workerThreadsOptions: sandbox,
+});
+
+/** Every option of BullMQ's Queue. */
+export const queueOptionRules = defineRules({
+  ...refusedForQueue,
+  connection: ofConnection,
+  blockingConnection: ofConnection,
+  skipVersionCheck: ofConnection,
+  skipWaitingForReady: ofConnection,
+  prefix: pass('is bound by the header of every job'),
+  telemetry: pass('is the operator’s: spans carry physical job ids'),
+  streams: pass('limits the events stream for all tenants alike'),
+  skipMetasUpdate: pass('writes no job'),
+  defaultJobOptions: rewrite<Check>((value) => checkJobOptions('defaultJobOptions', Object(value) as object)),
+} satisfies Rules<keyof RawQueueOptions, Check>);
+
+const keepsByAge = z.union([
+  z.strictObject({ count: z.literal(0) }),
+  z.strictObject({ age: z.number().nonnegative(), limit: z.number().int().positive().optional() }),
+]);
+
+/** Every option of BullMQ's Worker. */
+export const workerOptionRules = defineRules({
+  ...refusedForWorker,
+  connection: ofConnection,
+  blockingConnection: ofConnection,
+  skipVersionCheck: ofConnection,
+  skipWaitingForReady: ofConnection,
+  prefix: pass('is bound by the header of every job'),
+  telemetry: pass('is the operator’s: spans carry physical job ids'),
+  name: ofProcess,
+  autorun: ofProcess,
+  concurrency: ofProcess,
+  limiter: pass('is the operator’s, and limits the queue for all tenants together'),
+  metrics: pass('counts jobs, and names none'),
+  maximumRateLimitDelay: ofProcess,
+  maxStartedAttempts: ofProcess,
+  maxStalledCount: ofProcess,
+  stalledInterval: ofProcess,
+  removeOnComplete: rewrite<Check>(checkKeep('removeOnComplete')),
+  removeOnFail: rewrite<Check>(checkKeep('removeOnFail')),
+  skipStalledCheck: ofProcess,
+  skipLockRenewal: ofProcess,
+  drainDelay: ofProcess,
+  lockDuration: ofProcess,
+  lockRenewTime: ofProcess,
+  runRetryDelay: ofProcess,
+  settings: rewrite<Check>(checkSettings),
+} satisfies Rules<keyof RawWorkerOptions, Check>);
+
+/**
+ * The caller's options, copied key by key from the allow-list, without `tenant`: BullMQ keeps them on the public
+ * property `opts`, where no secret belongs.
+ *
+ * @throws {@link ConfigError} on an option that has no row
+ * @throws {@link OperationRefusedError} on one that is refused
+ */
+export function checkOptions<Raw extends object>(
+  rules: Readonly<Record<string, RewriteRule<Check> | PassRule | RefuseRule>>,
+  given: object,
+): { readonly raw: Raw; readonly tenant: unknown } {
+  const raw: Record<string, unknown> = {};
+  let tenant: unknown;
+  for (const [name, value] of Object.entries(given)) {
+    if (name === 'tenant') {
+      tenant = value;
+      continue;
+    }
+    const rule = ruleFor(rules, name);
+    if (rule === undefined) throw unknownOption(name);
+    if (value === undefined) continue;
+    if (rule.kind === 'refuse') throw refusal('queue', `options.${name}`, rule);
+    raw[name] = rule.kind === 'rewrite' ? rule.rewrite(value) : value;
+  }
+  return { raw: raw as Raw, tenant };
+}
+
+function checkKeep(option: string): Check {
+  return (value) => {
+    const result = keepsByAge.safeParse(value);
+    if (result.success) return result.data;
+    throw refusal(
+      'queue',
+      `options.${option}`,
+      refuse(
+        'a count is one for the whole queue, so that one tenant’s jobs would push out another’s',
+        'Use { age: seconds }, which removes every tenant’s finished jobs alike, or { count: 0 } to keep none.',
+      ),
+    );
+  };
+}
+
+const workerSettings = z.strictObject({
+  backoffStrategy: z.custom<BackoffStrategy>((value) => typeof value === 'function').optional(),
+});
+
+function checkSettings(value: unknown): unknown {
+  const result = workerSettings.safeParse(value);
+  if (result.success) return result.data;
+  throw refusal(
+    'queue',
+    'options.settings',
+    refuse('only backoffStrategy is known to run in the tenant of the job', 'Leave out what belongs to schedulers.'),
+  );
+}
+
+function unknownOption(name: string): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'options',
+    problem: `unknown option ${name}`,
+    hint: 'Remove it, or put it under `tenant` if it is one of tenantkit; see the README of @tenantkit/queue.',
+  });
+}

@@ -1,0 +1,171 @@
+import type { BackendFactory, RedisQueueBackend } from 'bullmq';
+import {
+  ConfigError,
+  currentScope,
+  refusal,
+  requireScope,
+  type CustomRule,
+  type PassRule,
+  type RefuseRule,
+} from '@tenantkit/core';
+import { guardBackend } from './backend.ts';
+import { isEngineOf, runEngine } from './engine.ts';
+import { queueKeyRing } from './keys.ts';
+import { memberOf } from './members.ts';
+import { jobNames } from './names.ts';
+import { parseTenantOptions } from './options.ts';
+import type { ClientCustom } from './rules.ts';
+import { JobStore, type StoreContext } from './store.ts';
+
+/** BullMQ's default. */
+export const DEFAULT_PREFIX = 'bull';
+
+/** What stands behind one Queue or Worker. */
+export interface Wiring {
+  readonly context: StoreContext;
+  /** Whose loops may pass the guards. */
+  readonly owner: object;
+  readonly factory: BackendFactory<RedisQueueBackend>;
+  /** The store, once BullMQ has asked the factory for its backend. */
+  store(): JobStore;
+}
+
+/**
+ * Wires a queue: checks our options, derives the keys, and makes the factory by which BullMQ gets the guarded
+ * backend in the place of its own.
+ *
+ * @param tenant - the option `tenant`
+ * @throws {@link ConfigError} when the options are not usable
+ */
+export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PREFIX): Wiring {
+  const { signingKeys, names, fence } = parseTenantOptions(tenant);
+  const context: StoreContext = {
+    prefix,
+    queue,
+    ring: queueKeyRing(signingKeys, prefix, queue),
+    names: jobNames(names),
+    fence,
+  };
+  const owner = {};
+  let store: JobStore | undefined;
+  return {
+    context,
+    owner,
+    factory(_name, options, connections = {}) {
+      store = JobStore.open(context, options, connections);
+      return guardBackend(store, context, owner);
+    },
+    store() {
+      if (store !== undefined) return store;
+      throw new ConfigError({
+        surface: 'queue',
+        problem: 'BullMQ did not ask for its backend',
+        hint: 'This version of BullMQ is not supported: see the peer dependencies of @tenantkit/queue.',
+      });
+    },
+  };
+}
+
+/** A row of a table over the members of a class. */
+export type ClientRow = CustomRule<ClientCustom> | PassRule | RefuseRule;
+
+/** One call of a guarded member. */
+export interface ClientCall {
+  readonly self: object;
+  readonly operation: string;
+  readonly args: readonly unknown[];
+  /** Calls the raw member. */
+  proceed(args?: readonly unknown[]): unknown;
+}
+
+/** How the members of one class are guarded. */
+export interface ClientGuard {
+  readonly rules: Readonly<Record<string, ClientRow>>;
+  /** Whose loops pass; `undefined` while BullMQ's constructor runs. */
+  owner(self: object): object | undefined;
+  /** What differs from {@link scoped} and {@link detached}. */
+  readonly custom?: Partial<Record<ClientCustom, (call: ClientCall) => unknown>>;
+  /** Members that answer at once: their refusal is thrown. */
+  readonly synchronous?: ReadonlySet<string>;
+  /** Refused in `acrossTenants` as well, because there is no harmless raw form of it. */
+  readonly always?: ReadonlySet<string>;
+}
+
+/**
+ * Puts the guards of a table before the members of a class: onto the prototype of our subclass, so that a method
+ * which nobody has written out is still guarded.
+ *
+ * @param target - the prototype of our class
+ * @param raw - the prototype of BullMQ's
+ */
+export function guardMembers(target: object, raw: object, guard: ClientGuard): void {
+  for (const [member, row] of Object.entries(guard.rules)) {
+    if (row.kind === 'pass') continue;
+    const descriptor = memberOf(raw, member);
+    if (descriptor === undefined) continue;
+    if (typeof descriptor.value === 'function') {
+      Object.defineProperty(target, member, { value: method(member, row, descriptor.value, guard), configurable: true, writable: true });
+    } else if (descriptor.get !== undefined) {
+      Object.defineProperty(target, member, { get: getter(member, row, descriptor.get, guard), configurable: true });
+    }
+  }
+}
+
+/** Needs a tenant, or the stated bypass; the backend does the rest. */
+export function scoped({ operation, proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation });
+  return proceed();
+}
+
+type RawFunction = (...args: unknown[]) => unknown;
+
+function method(member: string, row: Exclude<ClientRow, PassRule>, raw: RawFunction, guard: ClientGuard): RawFunction {
+  const judge = judgeOf(row, guard);
+  const callOf = (self: object, args: readonly unknown[]): ClientCall => ({
+    self,
+    operation: member,
+    args,
+    proceed: (changed = args) => Reflect.apply(raw, self, changed),
+  });
+  if (guard.synchronous?.has(member) === true) {
+    return function guarded(this: object, ...args) {
+      return judge(callOf(this, args));
+    };
+  }
+  return async function guarded(this: object, ...args) {
+    return judge(callOf(this, args));
+  };
+}
+
+function getter(member: string, row: Exclude<ClientRow, PassRule>, raw: () => unknown, guard: ClientGuard): () => unknown {
+  const judge = judgeOf(row, guard);
+  return function guarded(this: object) {
+    return judge({ self: this, operation: member, args: [], proceed: () => Reflect.apply(raw, this, []) });
+  };
+}
+
+function judgeOf(row: Exclude<ClientRow, PassRule>, guard: ClientGuard): (call: ClientCall) => unknown {
+  const allowed =
+    row.kind === 'refuse' ? (call: ClientCall) => refused(call, row, guard) : throughOf(row.custom, guard);
+  return (call) => {
+    const owner = guard.owner(call.self);
+    return owner !== undefined && isEngineOf(owner) ? call.proceed() : allowed(call);
+  };
+}
+
+function throughOf(custom: ClientCustom, guard: ClientGuard): (call: ClientCall) => unknown {
+  const own = guard.custom?.[custom];
+  if (own !== undefined) return own;
+  return custom === 'detached' ? (call) => detached(call, guard) : scoped;
+}
+
+function detached({ self, proceed }: ClientCall, guard: ClientGuard): unknown {
+  return runEngine(guard.owner(self) ?? self, proceed);
+}
+
+function refused({ operation, proceed }: ClientCall, row: RefuseRule, guard: ClientGuard): unknown {
+  if (guard.always?.has(operation) === true) throw refusal('queue', operation, row);
+  const scope = currentScope() ?? requireScope({ surface: 'queue', operation });
+  if (scope.bypass !== undefined) return proceed();
+  throw refusal('queue', operation, row);
+}

@@ -1,0 +1,24 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { runInScope } from '@tenantkit/core';
+
+/**
+ * Marks the code of BullMQ's own loops, which serve all tenants and speak physical names. It is not the bypass
+ * of core: it means nothing to any other adapter, and to another queue neither, so that a callback of the user
+ * that is called from a loop by mistake has no power at all.
+ */
+const running = new AsyncLocalStorage<object | undefined>();
+
+/** Runs a loop of `owner` outside of any tenant, whoever starts it. */
+export function runEngine<T>(owner: object, fn: () => T): T {
+  return runInScope(undefined, () => running.run(owner, fn));
+}
+
+/** Runs code of the user that a loop calls: what it does is judged by its tenant again. */
+export function leaveEngine<T>(fn: () => T): T {
+  return running.run(undefined, fn);
+}
+
+/** Whether the current call comes from the loops of `owner`. */
+export function isEngineOf(owner: object): boolean {
+  return running.getStore() === owner;
+}

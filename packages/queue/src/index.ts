@@ -1,0 +1,45 @@
+export { Queue } from './queue.ts';
+export { Worker } from './worker.ts';
+export { Job } from './job.ts';
+export { FlowProducer, JobScheduler, QueueEvents, QueueEventsProducer, type RefusedClass } from './exports.ts';
+export type { QueueOptions, WorkerOptions } from './client-options.ts';
+export type { QueueTenantOptions, SigningKey } from './options.ts';
+export { queueEraser, type QueueEraserOptions } from './erase.ts';
+export { queueAuditor, type QueueAuditorOptions } from './audit.ts';
+export { queueBackstop, type QueueBackstop, type QueueBackstopOptions } from './backstop.ts';
+export type { QueuePlaces } from './places.ts';
+
+export {
+  BULLMQ_MAJOR_VERSION,
+  CONNECTION_CLOSED_ERROR_MSG,
+  ConnectionClosedError,
+  ErrorCode,
+  MetricNames,
+  MetricsTime,
+  PRIORITY_LIMIT,
+  SpanKind,
+  TelemetryAttributes,
+  UNRECOVERABLE_ERROR,
+  UnrecoverableError,
+} from 'bullmq';
+export type {
+  BackoffOptions,
+  BackoffStrategy,
+  BulkJobOptions,
+  ConnectionOptions,
+  DefaultJobOptions,
+  FinishedStatus,
+  JobJson,
+  JobProgress,
+  JobState,
+  JobType,
+  JobsOptions,
+  KeepJobs,
+  MetricsOptions,
+  MinimalJob,
+  Processor,
+  QueueListener,
+  RateLimiterOptions,
+  Telemetry,
+  WorkerListener,
+} from 'bullmq';

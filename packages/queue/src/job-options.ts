@@ -1,0 +1,126 @@
+import { optsEncodeMap, type JobsOptions } from 'bullmq';
+import { defineRules, refusal, refuse, rewrite, ruleFor, type RefuseRule, type Rules } from '@tenantkit/core';
+import { z } from 'zod';
+import { isWellFormed } from './bytes.ts';
+
+/** What an option may hold. */
+interface Accepted {
+  readonly schema: z.ZodType;
+  /** A sentence for whoever gave something else. */
+  readonly accepts: string;
+}
+
+const text = z.string().refine(isWellFormed);
+const count = z.number().int().nonnegative();
+const milliseconds = z.number().nonnegative();
+
+const option = (schema: z.ZodType, accepts: string) => rewrite<Accepted>({ schema, accepts });
+
+const keepsByBoolean = option(
+  z.boolean(),
+  'Use true or false: a number, count or age would remove finished jobs of other tenants. To limit what is kept, give the Worker an age.',
+);
+const ofFlows = refuse(
+  'it links the job to another job, which no header binds yet',
+  'Flows are refused today: add the next job from the processor of the one before.',
+);
+const ofSchedulers = refuse(
+  'it belongs to schedulers, which make jobs that no tenant has signed',
+  'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.',
+);
+const deduplicates = refuse(
+  'deduplication keys are not namespaced yet',
+  'Deduplication is refused today: give the job an id of your own with the option jobId.',
+);
+
+/**
+ * Every option of a job. What has no row is refused: the options decide how a job runs and what it removes, and
+ * BullMQ stores whatever it is given.
+ */
+export const jobOptionRules = defineRules({
+  jobId: option(z.unknown(), 'Use a string.'),
+  timestamp: option(count, 'Use milliseconds since the epoch.'),
+  priority: option(count, 'Use an integer from 0 to 2097151.'),
+  delay: option(milliseconds, 'Use a number of milliseconds.'),
+  attempts: option(count, 'Use a number of attempts.'),
+  backoff: option(
+    z.union([
+      milliseconds,
+      z.strictObject({
+        type: text,
+        delay: milliseconds.optional(),
+        jitter: z.number().min(0).max(1).optional(),
+      }),
+    ]),
+    'Use milliseconds, or { type, delay, jitter }.',
+  ),
+  lifo: option(z.boolean(), 'Use true or false.'),
+  removeOnComplete: keepsByBoolean,
+  removeOnFail: keepsByBoolean,
+  keepLogs: option(count, 'Use a number of log rows.'),
+  stackTraceLimit: option(count, 'Use a number of stack traces.'),
+  sizeLimit: option(count, 'Use a number of bytes.'),
+  telemetry: option(
+    z.strictObject({ metadata: text.optional(), omitContext: z.boolean().optional() }),
+    'Use { metadata, omitContext }.',
+  ),
+
+  deduplication: deduplicates,
+  debounce: deduplicates,
+  parent: ofFlows,
+  failParentOnFailure: ofFlows,
+  continueParentOnFailure: ofFlows,
+  ignoreDependencyOnFailure: ofFlows,
+  removeDependencyOnFailure: ofFlows,
+  repeat: ofSchedulers,
+  repeatJobKey: ofSchedulers,
+  prevMillis: ofSchedulers,
+} satisfies Rules<keyof JobsOptions | 'debounce' | 'repeat', Accepted>);
+
+const UNKNOWN = refuse(
+  'the job has an option that is not in the table of job options',
+  'Remove it, or put it into the data of the job.',
+);
+
+/**
+ * The caller's job options, copied key by key from the allow-list. A copy and never a spread: an own key
+ * `__proto__` (from `JSON.parse`) would become the prototype of a spread copy, and BullMQ would read a parent
+ * from there.
+ *
+ * @throws {@link OperationRefusedError} on an option that is unknown or refused, or holds what it must not
+ */
+export function checkJobOptions(operation: string, given: object): Readonly<Record<string, unknown>> {
+  const checked: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(given)) {
+    const rule: (typeof jobOptionRules)[keyof typeof jobOptionRules] | undefined = ruleFor(jobOptionRules, name);
+    if (rule?.kind !== 'rewrite') throw refused(operation, rule ?? UNKNOWN);
+    if (value === undefined) continue;
+    const result = rule.rewrite.schema.safeParse(value);
+    if (!result.success) {
+      throw refused(operation, refuse(`the option ${name} holds what it must not`, rule.rewrite.accepts));
+    }
+    checked[name] = result.data;
+  }
+  return checked;
+}
+
+/** The options under the keys that BullMQ stores them with, which is what a header binds. */
+export function storedOptions(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const stored: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (name === 'telemetry') Object.assign(stored, storedTelemetry(value));
+    else stored[STORED_AS[name] ?? name] = value;
+  }
+  return stored;
+}
+
+const STORED_AS: Readonly<Record<string, string>> = Object.assign(Object.create(null), optsEncodeMap);
+
+function storedTelemetry(value: unknown): { tm?: unknown; omc?: unknown } {
+  const { metadata, omitContext } = Object(value) as { metadata?: unknown; omitContext?: unknown };
+  return { tm: metadata, omc: omitContext };
+}
+
+function refused(operation: string, rule: RefuseRule): Error {
+  return refusal('queue', `${operation}(options)`, rule);
+}

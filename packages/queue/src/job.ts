@@ -1,0 +1,59 @@
+import { Job as RawJob, type JobProgress } from 'bullmq';
+import { TenantSwitchError, currentScope, requireScope, type Scope } from '@tenantkit/core';
+import { guardMembers, type ClientCall } from './client.ts';
+import { jobRules } from './rules.ts';
+
+/** BullMQ's own default of a type parameter: whoever gives none gets what BullMQ gives. */
+export type Loose = RawJob['data'];
+
+/** In which scope each Job object was made. Not a field: BullMQ's Job must stay assignable to ours. */
+const madeIn = new WeakMap<object, Scope | undefined>();
+
+/**
+ * BullMQ's Job, confined to the tenant that it was made in: `id` is the logical id, the header is not among its
+ * `opts`, and what would reach another job or the whole queue is refused.
+ *
+ * @throws {@link TenantSwitchError} when it is used in another tenant than the one it was made in
+ *
+ * @example
+ * ```ts
+ * import { withTenant } from '@tenantkit/core';
+ * import { Queue } from '@tenantkit/queue';
+ * const queue = new Queue('mail', { connection, tenant: { signingKeys } });
+ * const job = await withTenant('acme', () => queue.add('welcome', { to: 'ada@example.com' }, { jobId: 'w-1' }));
+ * job.id; // 'w-1'; stored as acme~w-1
+ * ```
+ */
+export class Job<
+  DataType = Loose,
+  ReturnType = Loose,
+  NameType extends string = string,
+  ProgressType extends JobProgress = JobProgress,
+> extends RawJob<DataType, ReturnType, NameType, ProgressType> {
+  static {
+    guardMembers(this.prototype, RawJob.prototype, {
+      rules: jobRules,
+      owner: () => undefined,
+      custom: { scoped: inItsTenant },
+      synchronous: new Set(['toFlowEntry']),
+    });
+  }
+
+  constructor(...args: ConstructorParameters<typeof RawJob<DataType, ReturnType, NameType, ProgressType>>) {
+    super(...args);
+    madeIn.set(this, currentScope());
+  }
+}
+
+function inItsTenant({ self, operation, proceed }: ClientCall): unknown {
+  const now = requireScope({ surface: 'queue', operation });
+  const then = madeIn.get(self);
+  if (then === undefined || then.tenant?.tenant !== now.tenant?.tenant) {
+    throw new TenantSwitchError({
+      surface: 'queue',
+      operation,
+      what: 'A job was used in another tenant than the one it was made in.',
+    });
+  }
+  return proceed();
+}

@@ -1,0 +1,78 @@
+import { Job as RawJob } from 'bullmq';
+import { runInScope, withTenant, type TenantContext } from '@tenantkit/core';
+import { leaveEngine } from './engine.ts';
+import type { JobClaims } from './header.ts';
+import { Job } from './job.ts';
+import { logicalJob, type StoreContext, type Verdict } from './store.ts';
+
+/** A queue-like object that a Job needs: the Worker. */
+type Home = ConstructorParameters<typeof RawJob>[0];
+
+/** What BullMQ changes on its own Job while it works on it, and what listeners read on theirs. */
+const MIRRORED = [
+  'token',
+  'attemptsMade',
+  'attemptsStarted',
+  'stalledCounter',
+  'delay',
+  'failedReason',
+  'finishedOn',
+  'processedOn',
+  'processedBy',
+  'returnvalue',
+  'stacktrace',
+] as const satisfies readonly (keyof RawJob)[];
+
+/**
+ * A job that a worker has picked up, in two shapes. BullMQ's loop works on one with the physical id and without
+ * the data: two tenants' jobs with the same id may run at once. The processor and the listeners get the other,
+ * with the logical id and the verified data; what they do to it does not reach the loop.
+ */
+export class PickedJob {
+  readonly verdict: Verdict;
+  readonly #inner: RawJob;
+  readonly #home: Home;
+  readonly #context: StoreContext;
+  #shown: Job | undefined;
+
+  constructor(inner: RawJob, home: Home, context: StoreContext, verdict: Verdict) {
+    this.verdict = verdict;
+    this.#inner = inner;
+    this.#home = home;
+    this.#context = context;
+  }
+
+  /** The tenant of a verified job; `undefined` for one that nobody may see. */
+  get tenant(): TenantContext | undefined {
+    return this.verdict.kind === 'verified' ? toContext(this.verdict.claims) : undefined;
+  }
+
+  /** Runs `fn` with the job as its tenant sees it, inside this tenant. */
+  runInTenant<T>(fn: (job: Job) => T): T | undefined {
+    const { tenant } = this;
+    return tenant === undefined ? undefined : leaveEngine(() => withTenant(tenant, () => fn(this.show())));
+  }
+
+  /** The job as its tenant sees it. @throws TypeError for a job that was not verified */
+  show(): Job {
+    if (this.verdict.kind !== 'verified') throw new TypeError('a job that was not verified is shown to nobody');
+    const { claims, job } = this.verdict;
+    this.#shown ??= runInScope({ tenant: toContext(claims), bypass: undefined }, () =>
+      makeJob(this.#home, logicalJob(job, claims, this.#context)),
+    );
+    for (const field of MIRRORED) Reflect.set(this.#shown, field, this.#inner[field]);
+    return this.#shown;
+  }
+}
+
+function makeJob(home: Home, json: ReturnType<typeof logicalJob>): Job {
+  return Job.fromJSON(home, json, json.id) as Job;
+}
+
+function toContext({ tenant, subject, actor }: JobClaims): TenantContext {
+  return {
+    tenant,
+    ...(subject === undefined ? {} : { subject }),
+    ...(actor === undefined ? {} : { actor }),
+  };
+}

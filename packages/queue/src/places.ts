@@ -1,0 +1,142 @@
+import { isRedisInstance, Queue as RawQueue } from 'bullmq';
+import { ConfigError, optionSchemas, parseOptions, type NameCodec } from '@tenantkit/core';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { DEFAULT_PREFIX } from './client.ts';
+import { jobNames } from './names.ts';
+
+/** Where the queues are that an eraser or an auditor looks at. */
+export interface QueuePlaces {
+  /** The names of the queues; the Queue's own name when a Queue was given. */
+  readonly queues?: readonly string[];
+  /** BullMQ's key prefix, default `bull`, or that of the Queue. */
+  readonly prefix?: string;
+  /** The template of job ids, as in the option `tenant.names` of the queues. */
+  readonly names?: string;
+  /** The name in plans, certificates and findings, default `queue`. */
+  readonly store?: string;
+}
+
+/** The checked places. */
+export interface CheckedPlaces {
+  readonly redis: Redis;
+  readonly queues: readonly QueueKeyspace[];
+  readonly names: NameCodec;
+  readonly store: string;
+}
+
+/** The keys of one queue. */
+export interface QueueKeyspace {
+  readonly queue: string;
+  readonly prefix: string;
+  /** What all of its keys begin with: `bull:mail:`. */
+  readonly base: string;
+}
+
+/** States that BullMQ keeps as lists, oldest work last. */
+export const LISTS = ['wait', 'paused', 'active'] as const;
+/** States that BullMQ keeps as sorted sets. */
+export const SORTED_SETS = ['delayed', 'prioritized', 'completed', 'failed', 'waiting-children'] as const;
+/** What BullMQ stores beside a job's hash, under `<job>:<suffix>`. */
+export const SUB_KEYS = ['logs', 'dependencies', 'processed', 'failed', 'unsuccessful', 'lock'] as const;
+/** Entries that one command reads or one script removes: Redis serves nobody else meanwhile. */
+export const BATCH = 500;
+
+/** The options that an eraser and an auditor share. */
+export const placeSchemas: {
+  readonly queues: z.ZodOptional<z.ZodArray<z.ZodString>>;
+  readonly prefix: z.ZodOptional<z.ZodString>;
+  readonly names: z.ZodOptional<z.ZodString>;
+  readonly store: z.ZodOptional<z.ZodString>;
+} = {
+  queues: z.array(z.string().min(1)).min(1).optional(),
+  prefix: z.string().min(1).optional(),
+  names: optionSchemas.names,
+  store: z.string().min(1).optional(),
+};
+
+const places = z.object(placeSchemas);
+
+/**
+ * @param source - a raw ioredis client, or a Queue that was given one
+ * @throws {@link ConfigError} when no client or no queue is named
+ */
+export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): CheckedPlaces {
+  const given = parseOptions('queue', places, options);
+  const queue = source instanceof RawQueue ? source : undefined;
+  const redis = queue === undefined ? source : queue.opts.connection;
+  if (!isRedisInstance(redis)) throw invalid('the connection is not an ioredis client');
+  const queues = given.queues ?? (queue === undefined ? undefined : [queue.name]);
+  if (queues === undefined) throw invalid('no queue is named');
+  const prefix = given.prefix ?? queue?.opts.prefix ?? DEFAULT_PREFIX;
+  return {
+    redis: redis as Redis,
+    queues: queues.map((name) => ({ queue: name, prefix, base: `${prefix}:${name}:` })),
+    names: jobNames(given.names),
+    store: given.store ?? 'queue',
+  };
+}
+
+/** Every key of the queue, in batches. Costs a walk over the whole database, as every SCAN does. */
+export async function* scanKeys(redis: Redis, base: string, signal?: AbortSignal): AsyncGenerator<string[]> {
+  let cursor = '0';
+  do {
+    signal?.throwIfAborted();
+    const [next, found] = await redis.scan(cursor, 'MATCH', `${escapeGlob(base)}*`, 'COUNT', 1_000);
+    cursor = next;
+    // SCAN may give a key twice; whoever counts has to count names.
+    for (let at = 0; at < found.length; at += BATCH) yield found.slice(at, at + BATCH);
+  } while (cursor !== '0');
+}
+
+/** The members of one state, in batches. */
+export async function* stateIds(redis: Redis, base: string, state: string, signal?: AbortSignal): AsyncGenerator<string[]> {
+  const isList = (LISTS as readonly string[]).includes(state);
+  for (let at = 0; ; at += BATCH) {
+    signal?.throwIfAborted();
+    const key = base + state;
+    const found = isList ? await redis.lrange(key, at, at + BATCH - 1) : await redis.zrange(key, at, String(at + BATCH - 1));
+    if (found.length === 0) return;
+    yield found;
+  }
+}
+
+/** The id of the job that a key belongs to, or `undefined` for a key of the queue itself. */
+export function jobIdOf(base: string, key: string): string | undefined {
+  const rest = key.slice(base.length);
+  const [id = '', suffix, ...more] = rest.split(':');
+  if (suffix === undefined) return QUEUE_KEYS.has(id) ? undefined : id;
+  return more.length === 0 && !QUEUE_KEYS.has(id) && (SUB_KEYS as readonly string[]).includes(suffix) ? id : undefined;
+}
+
+// https://github.com/taskforcesh/bullmq: the keys of QueueKeys, and two that its scripts build.
+const QUEUE_KEYS: ReadonlySet<string> = new Set([
+  '',
+  ...LISTS,
+  ...SORTED_SETS,
+  'id',
+  'stalled-check',
+  'stalled',
+  'repeat',
+  'limiter',
+  'meta',
+  'events',
+  'pc',
+  'marker',
+  'de',
+  'dn',
+  'metrics',
+]);
+
+function escapeGlob(text: string): string {
+  return text.replace(/[*?[\]\\^-]/g, '\\$&');
+}
+
+function invalid(problem: string): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'connection',
+    problem,
+    hint: 'Give a raw ioredis client and { queues: [names] }, or a Queue that was made with an ioredis client.',
+  });
+}

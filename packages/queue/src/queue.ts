@@ -1,0 +1,86 @@
+import {
+  Queue as RawQueue,
+  type Job as RawJob,
+  type QueueOptions as RawQueueOptions,
+} from 'bullmq';
+import { currentTenant, ruleFor, runInScope } from '@tenantkit/core';
+import { guardMembers, wire } from './client.ts';
+import { checkOptions, queueOptionRules, type QueueOptions } from './client-options.ts';
+import { Job, type Loose } from './job.ts';
+import { scopeListeners, type Delivery } from './listeners.ts';
+import { queueEventRules, queueRules } from './rules.ts';
+import type { JobStore } from './store.ts';
+
+const owners = new WeakMap<object, object>();
+
+/**
+ * BullMQ's Queue whose jobs carry a signed tenant. One Queue serves all tenants: what it does is decided by the
+ * tenant of each call. Inside `acrossTenants` the refused methods pass, with physical names.
+ *
+ * @typeParam DataTypeOrJob - as in BullMQ
+ * @typeParam DefaultResultType - as in BullMQ
+ * @typeParam DefaultNameType - as in BullMQ
+ * @throws {@link ConfigError} when the options are not usable
+ * @throws {@link OperationRefusedError} on an option of BullMQ that is refused
+ *
+ * @example
+ * ```ts
+ * import { withTenant } from '@tenantkit/core';
+ * import { Queue } from '@tenantkit/queue';
+ * const queue = new Queue<{ to: string }>('mail', { connection: { host: 'localhost' }, tenant: { signingKeys } });
+ * await withTenant('acme', () => queue.add('welcome', { to: 'ada@example.com' }));
+ * ```
+ */
+export class Queue<
+  DataTypeOrJob = Loose,
+  DefaultResultType = Loose,
+  DefaultNameType extends string = string,
+> extends RawQueue<DataTypeOrJob, DefaultResultType, DefaultNameType> {
+  static {
+    guardMembers(this.prototype, RawQueue.prototype, {
+      rules: queueRules,
+      owner: (self) => owners.get(self),
+      always: new Set(['upsertJobScheduler']),
+    });
+    scopeListeners(this.prototype, RawQueue.prototype, deliveries);
+  }
+
+  /**
+   * @param name - the queue's name, shared by all tenants
+   * @param options - BullMQ's own, and `tenant`
+   */
+  constructor(name: string, options: QueueOptions) {
+    const { raw, tenant } = checkOptions<RawQueueOptions>(queueOptionRules, options);
+    const { factory, owner, store } = wire(name, tenant, raw.prefix);
+    // BullMQ would write the queue's settings in the context of whoever constructs it: done below, outside.
+    super(name, { ...raw, skipMetasUpdate: true }, factory);
+    owners.set(this, owner);
+    this.opts.skipMetasUpdate = raw.skipMetasUpdate ?? false;
+    if (this.opts.skipMetasUpdate) return;
+    const written = runInScope(undefined, () => writeMeta(store(), this));
+    // `getVersion`, an operator's, waits for it.
+    Reflect.set(this, 'queueMetaInitialized', written);
+  }
+
+  /** Jobs are made as ours. */
+  protected override get Job(): typeof RawJob {
+    return Job;
+  }
+}
+
+async function writeMeta(store: JobStore, queue: { closing: unknown; metaValues: Record<string, string | number> }): Promise<void> {
+  try {
+    await store.waitUntilReady();
+    if (queue.closing === undefined) await store.setQueueMeta(queue.metaValues);
+  } catch {
+    // As in BullMQ: whoever listens for `error` has heard of the connection already.
+  }
+}
+
+// A Queue emits inside the call that caused the event: the tenant is the caller's.
+function deliveries(_emitter: object, event: string | symbol, args: readonly unknown[]): readonly Delivery[] | undefined {
+  const rule = typeof event === 'string' ? ruleFor<(typeof queueEventRules)[keyof typeof queueEventRules]>(queueEventRules, event) : undefined;
+  if (rule === undefined) return undefined;
+  const context = rule.kind === 'pass' ? undefined : currentTenant();
+  return [{ context, operatorsOnly: rule.kind !== 'pass' && context === undefined, args }];
+}

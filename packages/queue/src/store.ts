@@ -1,0 +1,274 @@
+import {
+  QueueKeys,
+  RedisConnection,
+  RedisQueueBackend,
+  createIORedisClient,
+  isRedisInstance,
+  raw2NextJobData,
+  type ConnectionOptions,
+  type JobJson,
+  type QueueBaseOptions,
+  type RedisClient,
+} from 'bullmq';
+import { ConfigError, SignatureError, currentTenant, publish, runInScope, type TenantRegistry } from '@tenantkit/core';
+import { HEADER, signatureError, type JobClaims } from './header.ts';
+import { verifyJob, type JobHash, type Verifier } from './verify.ts';
+
+/** What was found when a job was looked at. Only a `verified` one may be shown. */
+export type Verdict =
+  | { readonly kind: 'verified'; readonly claims: JobClaims; readonly job: JobJson }
+  /** Its tenant is frozen, or the registry is too old to tell: it has to wait. */
+  | { readonly kind: 'held'; readonly claims: JobClaims }
+  | { readonly kind: 'refused'; readonly error: SignatureError };
+
+/** What a queue's store needs to know. */
+export interface StoreContext extends Verifier {
+  readonly fence: TenantRegistry | undefined;
+}
+
+type StoreOptions = QueueBaseOptions & { readonly prefix?: string; readonly name?: string };
+
+/** The scripts of BullMQ that answer with a job for the worker to run. A test compares them with the scripts. */
+export const PICK_UPS: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed']);
+
+/** The fields of a job's hash that BullMQ reads. `id` is not among them: BullMQ would prefer it to the real one. */
+const FIELDS: readonly string[] = [
+  'name',
+  'data',
+  'opts',
+  'timestamp',
+  'delay',
+  'priority',
+  'progress',
+  'atm',
+  'ats',
+  'stc',
+  'processedOn',
+  'finishedOn',
+  'rjk',
+  'deid',
+  'parentKey',
+  'parent',
+  'failedReason',
+  'defa',
+  'stacktrace',
+  'returnvalue',
+  'pb',
+];
+
+/** What BullMQ sees of a job that was refused or held: nothing that it could parse, run, link or schedule. */
+const HOLLOW: readonly string[] = ['name', '', 'data', '{}', 'opts', '{}', 'timestamp', '0'];
+
+/** The fields through which finishing a job changes other jobs and keys. */
+const LINKS = ['parentKey', 'parent', 'deid', 'rjk'] as const;
+
+/**
+ * BullMQ's Redis backend with physical names, which verifies every job on its way out. It is never handed out:
+ * queues, workers and jobs hold the guarded backend in front of it.
+ */
+export class JobStore extends RedisQueueBackend {
+  readonly #context: StoreContext;
+  readonly #verdicts = new Map<string, Verdict>();
+
+  /** Opens the connections outside of any tenant: whoever happens to make a queue must not own them. */
+  static open(
+    context: StoreContext,
+    options: StoreOptions,
+    { withBlockingConnection = false }: { readonly withBlockingConnection?: boolean },
+  ): JobStore {
+    return runInScope(undefined, () => new JobStore(context, options, withBlockingConnection));
+  }
+
+  private constructor(context: StoreContext, options: StoreOptions, withBlockingConnection: boolean) {
+    const { prefix, queue } = context;
+    const keys = new QueueKeys(prefix);
+    super(
+      connect(options),
+      queue,
+      keys.getKeys(queue),
+      (type) => keys.toKey(queue, type),
+      options,
+      withBlockingConnection ? connectBlocking(options, prefix, queue) : undefined,
+    );
+    this.#context = context;
+  }
+
+  /**
+   * The one place through which every script of BullMQ runs. A job that a script hands over is verified here,
+   * as the server has it, before BullMQ parses anything of it: a hash that does not parse would otherwise throw
+   * in the middle of the worker's loop and take the event of the job before with it.
+   */
+  override execCommand(...call: Parameters<RedisQueueBackend['execCommand']>): unknown {
+    const reply: unknown = super.execCommand(...call);
+    return PICK_UPS.has(call[1]) ? this.#screened(reply) : reply;
+  }
+
+  /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */
+  override finishedErrors(details: Parameters<RedisQueueBackend['finishedErrors']>[0]): Error {
+    const tenant = currentTenant()?.tenant;
+    const { jobId } = details;
+    const { names } = this.#context;
+    if (tenant === undefined || jobId === undefined || !names.owns(tenant, jobId)) {
+      return super.finishedErrors(details);
+    }
+    return super.finishedErrors({ ...details, jobId: names.decode(tenant, jobId) });
+  }
+
+  /** The verdict on a job that the last script handed over; taken once. */
+  takeVerdict(id: string): Verdict {
+    const verdict = this.#verdicts.get(id) ?? { kind: 'refused', error: signatureError('missing') };
+    this.#verdicts.delete(id);
+    return verdict;
+  }
+
+  /**
+   * Reads one job.
+   *
+   * @throws {@link SignatureError} when its header is not accepted
+   */
+  async readVerified(id: string): Promise<{ readonly claims: JobClaims; readonly job: JobJson } | undefined> {
+    const client = await this.client;
+    const hash: JobHash = await client.hgetall(this.toKey(id));
+    if (Object.keys(hash).length === 0) return undefined;
+    const verdict = this.#judge(hash, id, 'getJob');
+    if (verdict.kind === 'refused') throw verdict.error;
+    return { claims: verdict.claims, job: decode(fieldsOf(hash), id) };
+  }
+
+  /** Takes from a refused job what failing it would act on: another job's dependencies, deduplication, schedule. */
+  async disarm(id: string): Promise<void> {
+    const client = await this.client;
+    await client.hdel(this.toKey(id), ...LINKS);
+  }
+
+  async #screened(pending: unknown): Promise<unknown> {
+    const reply = await pending;
+    if (!Array.isArray(reply) || !Array.isArray(reply[0])) return reply;
+    const [fields, id, ...rest]: unknown[] = reply;
+    const physical = String(id);
+    const hash = toHash(fields);
+    const verdict = this.#pickUp(hash, physical);
+    this.#verdicts.set(physical, verdict);
+    return [verdict.kind === 'verified' ? fieldsOf(hash) : HOLLOW, physical, ...rest];
+  }
+
+  #pickUp(hash: JobHash, id: string): Verdict {
+    const verdict = this.#judge(hash, id, 'process');
+    if (verdict.kind === 'refused') return verdict;
+    const { claims } = verdict;
+    // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
+    if (hash['finishedOn'] !== undefined) return this.#refused(signatureError('replayed'), 'process', claims);
+    const state = this.#context.fence?.state(claims.tenant) ?? 'active';
+    if (state === 'erased') return this.#refused(signatureError('fenced'), 'process', claims);
+    if (state !== 'active') return { kind: 'held', claims };
+    return { kind: 'verified', claims, job: decode(fieldsOf(hash), id) };
+  }
+
+  #judge(
+    hash: JobHash,
+    id: string,
+    operation: string,
+  ): { readonly kind: 'accepted'; readonly claims: JobClaims } | Extract<Verdict, { kind: 'refused' }> {
+    try {
+      return { kind: 'accepted', claims: verifyJob(this.#context, hash, id) };
+    } catch (error) {
+      const known = error instanceof SignatureError ? error : signatureError('malformed');
+      return this.#refused(known, operation);
+    }
+  }
+
+  #refused(
+    error: SignatureError,
+    operation: string,
+    claims?: JobClaims,
+  ): Extract<Verdict, { kind: 'refused' }> {
+    publish('refused', {
+      surface: 'queue',
+      operation,
+      message: error.message,
+      tenant: claims?.tenant ?? currentTenant()?.tenant,
+      extra: { queue: this.#context.queue, reason: error.reason },
+    });
+    return { kind: 'refused', error };
+  }
+}
+
+/** The job as its tenant sees it: logical id, no header, the time at which it was signed. */
+export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Verifier, 'names'>): JobJson {
+  const { [HEADER]: _header, jobId, ...options } = job.opts as JobJson['opts'] & { [HEADER]?: unknown };
+  const id = names.decode(claims.tenant, job.id);
+  return {
+    ...job,
+    id,
+    opts: jobId === undefined ? options : { ...options, jobId: id },
+    timestamp: options.timestamp ?? claims.issuedAt,
+  };
+}
+
+function connect({ connection, skipVersionCheck = false, skipWaitingForReady = false }: StoreOptions): RedisConnection {
+  checkConnection(connection);
+  return new RedisConnection(connection, {
+    shared: isRedisInstance(connection),
+    blocking: false,
+    skipVersionCheck,
+    skipWaitingForReady,
+  });
+}
+
+// As in BullMQ's own factory: a worker blocks on a connection of its own, under a name that getWorkers finds.
+function connectBlocking(
+  { connection, name, skipVersionCheck = false }: StoreOptions,
+  prefix: string,
+  queue: string,
+): RedisConnection {
+  const connectionName = `${prefix}:${Buffer.from(queue).toString('base64')}${name === undefined ? '' : `:w:${name}`}`;
+  return new RedisConnection(
+    isRedisInstance(connection)
+      ? createIORedisClient(connection as RedisClient).duplicate({ connectionName })
+      : { ...connection, connectionName },
+    { shared: false, blocking: true, skipVersionCheck },
+  );
+}
+
+function checkConnection(connection: ConnectionOptions): void {
+  const problem = isRedisInstance(connection)
+    ? typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
+      'the connection is not an ioredis client'
+    : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
+      'the connection has a keyPrefix, which BullMQ’s scripts do not know';
+  if (problem === false) return;
+  throw new ConfigError({
+    surface: 'queue',
+    operation: 'connection',
+    problem,
+    hint: 'Give a raw ioredis client or its options; separate queues with the option prefix.',
+  });
+}
+
+function fieldsOf(hash: JobHash): string[] {
+  return FIELDS.flatMap((field) => {
+    const value = hash[field];
+    return value === undefined || (field === 'progress' && !isJson(value)) ? [] : [field, value];
+  });
+}
+
+function decode(fields: readonly string[], id: string): JobJson {
+  const [job] = raw2NextJobData([fields, id]) as [JobJson];
+  return { ...job, id };
+}
+
+function toHash(fields: readonly unknown[]): JobHash {
+  const hash: Record<string, string> = Object.create(null);
+  for (let at = 0; at + 1 < fields.length; at += 2) hash[String(fields[at])] = String(fields[at + 1]);
+  return hash;
+}
+
+// Progress is not signed, since every attempt may change it; BullMQ parses it without a net.
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,70 @@
+import type { NameCodec } from '@tenantkit/core';
+import { canonicalJson } from './canonical.ts';
+import { HEADER, signatureError, verifyHeader, type JobBinding, type JobClaims } from './header.ts';
+import type { QueueKeyRing } from './keys.ts';
+
+/** What a job of one queue is verified with. */
+export interface Verifier {
+  readonly prefix: string;
+  readonly queue: string;
+  readonly ring: QueueKeyRing;
+  readonly names: NameCodec;
+}
+
+/** The fields of a job's hash, as the server has them. */
+export type JobHash = Readonly<Record<string, string>>;
+
+/**
+ * Verifies a job as it is stored, before any of it is parsed into a Job or shown to anyone.
+ *
+ * @param hash - the fields of the job's hash
+ * @param id - the physical id under which it was found; the hash's own field `id` is not believed
+ * @throws {@link SignatureError} with the reason `missing`, `malformed`, `unknownKey` or `mismatch`
+ */
+export function verifyJob({ prefix, queue, ring, names }: Verifier, hash: JobHash, id: string): JobClaims {
+  const options = parseOptions(hash['opts']);
+  const header = options[HEADER];
+  if (header === undefined) throw signatureError('missing');
+  if (typeof header !== 'string') throw signatureError('malformed');
+  const binding = bindingOf(hash, options, { prefix, queue, id });
+  const claims = verifyHeader(ring, header, binding);
+  if (!names.owns(claims.tenant, id)) throw signatureError('mismatch');
+  return claims;
+}
+
+function bindingOf(
+  hash: JobHash,
+  options: Readonly<Record<string, unknown>>,
+  where: Pick<JobBinding, 'prefix' | 'queue' | 'id'>,
+): JobBinding {
+  const { [HEADER]: _header, ...bound } = options;
+  try {
+    return {
+      ...where,
+      name: hash['name'] ?? '',
+      scheduler: hash['rjk'] ?? '',
+      parentKey: hash['parentKey'] ?? '',
+      parent: hash['parent'] === undefined ? '' : canonicalJson(JSON.parse(hash['parent'])),
+      deduplication: hash['deid'] ?? '',
+      options: canonicalJson(bound),
+      data: hash['data'] ?? '',
+    };
+  } catch {
+    // Without the cause: the message of a SyntaxError quotes the text that it met, and this text is anybody's.
+    throw signatureError('malformed');
+  }
+}
+
+function parseOptions(text: string | undefined): Readonly<Record<string, unknown>> {
+  if (text === undefined) throw signatureError('missing');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw signatureError('malformed');
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw signatureError('malformed');
+  }
+  return parsed as Readonly<Record<string, unknown>>;
+}

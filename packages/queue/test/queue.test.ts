@@ -1,0 +1,660 @@
+import { inspect } from 'node:util';
+import * as bullmq from 'bullmq';
+import { Redis } from 'ioredis';
+import {
+  ConfigError,
+  MissingTenantError,
+  OperationRefusedError,
+  SignatureError,
+  TenantFencedError,
+  TenantSwitchError,
+  acrossTenants,
+  createTenantRegistry,
+  currentTenant,
+  isTenantkitError,
+  memoryTenantStore,
+  withTenant,
+} from '@tenantkit/core';
+import { TENANTS } from '@tenantkit/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { FlowProducer, Job, JobScheduler, Queue, QueueEvents, QueueEventsProducer } from '@tenantkit/queue';
+import { queueRules } from '../src/rules.ts';
+import { KEY, audited, bench, type Bench } from './support.ts';
+
+const OPERATOR = { reason: 'a test', actor: 'vitest' };
+
+let on: Bench;
+beforeAll(async () => {
+  on = await bench();
+});
+afterEach(() => on.reset());
+afterAll(() => on[Symbol.asyncDispose]());
+
+describe('adding', () => {
+  it('stores under the tenant and answers in logical names', async () => {
+    const queue = on.queue('mail');
+    const job = await withTenant({ tenant: 'acme', subject: 'p1', actor: 'ada' }, () =>
+      queue.add('welcome', { to: 'x' }, { jobId: 'w-1', attempts: 3 }),
+    );
+    expect(job).toBeInstanceOf(Job);
+    expect(job).toMatchObject({ id: 'w-1', name: 'welcome', data: { to: 'x' }, opts: { attempts: 3, jobId: 'w-1' } });
+    expect(JSON.stringify(job)).not.toMatch(/acme|tk!/);
+
+    const hash = await on.redis.hgetall('bull:mail:acme~w-1');
+    expect(hash).toMatchObject({ name: 'welcome', data: '{"to":"x"}' });
+    const header = String((JSON.parse(hash['opts'] ?? '') as Record<string, unknown>)['tk!']);
+    const [version, kid, claims] = header.split('.');
+    expect([version, kid]).toEqual(['v1', 'k1']);
+    expect(JSON.parse(Buffer.from(claims ?? '', 'base64url').toString())).toEqual([
+      'acme',
+      'p1',
+      'ada',
+      job.timestamp,
+    ]);
+    expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(['acme~w-1']);
+  });
+
+  it('keeps the same id of five tenants apart', async () => {
+    const queue = on.queue('mail');
+    for (const tenant of TENANTS) {
+      const job = await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
+      expect(job.id).toBe('one');
+    }
+    expect(await on.redis.llen('bull:mail:wait')).toBe(TENANTS.length);
+    for (const tenant of TENANTS) {
+      await withTenant(tenant, async () => {
+        expect((await queue.getJob('one'))?.data).toEqual({ tenant });
+        expect(await queue.getJob('none')).toBeUndefined();
+        for (const other of TENANTS) expect(await queue.getJob(`${other}~one`)).toBeUndefined();
+      });
+    }
+  });
+
+  it('makes the ids that BullMQ would make', async () => {
+    const queue = on.queue('mail');
+    const [first, second] = await withTenant('acme', () =>
+      queue.addBulk([
+        { name: 'a', data: 1 },
+        { name: 'b', data: 2, opts: { jobId: '' } },
+      ]),
+    );
+    expect(first?.id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(second?.id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(first?.id).not.toBe(second?.id);
+    expect(await on.redis.exists(`bull:mail:acme~${first?.id}`, `bull:mail:acme~${second?.id}`)).toBe(2);
+  });
+
+  it('keeps a job that is there, as BullMQ does, and tells nobody else’s', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('first', { n: 1 }, { jobId: 'one' }));
+    const again = await withTenant('acme', () => queue.add('second', { n: 2 }, { jobId: 'one' }));
+    expect(again.id).toBe('one');
+    expect(await on.redis.hget('bull:mail:acme~one', 'data')).toBe('{"n":1}');
+  });
+
+  it('adds all of a bulk or none', async () => {
+    const queue = on.queue('mail');
+    const good = { name: 'good', data: 1 };
+    const bad = { name: 'bad', data: 2, opts: { removeOnComplete: 5 } };
+    await expect(withTenant('acme', () => queue.addBulk([good, bad, good]))).rejects.toThrow(OperationRefusedError);
+    expect(await on.redis.llen('bull:mail:wait')).toBe(0);
+    await withTenant('acme', () => queue.addBulk([good, { ...bad, opts: { removeOnComplete: true } }, good]));
+    expect(await on.redis.llen('bull:mail:wait')).toBe(3);
+  });
+
+  it('stores default job options after checking them', async () => {
+    const queue = on.queue('mail', { defaultJobOptions: { attempts: 7 } });
+    const job = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    expect(job.opts.attempts).toBe(7);
+    expect(() => on.queue('mail', { defaultJobOptions: { removeOnFail: { count: 5 } } })).toThrow(
+      OperationRefusedError,
+    );
+  });
+
+  it('needs a tenant, and a tenant only', async () => {
+    const queue = on.queue('mail');
+    await expect(queue.add('n', {})).rejects.toThrow(MissingTenantError);
+    await expect(queue.addBulk([{ name: 'n', data: {} }])).rejects.toThrow(MissingTenantError);
+    await expect(acrossTenants(OPERATOR, () => queue.add('n', {}))).rejects.toThrow(OperationRefusedError);
+    await expect(acrossTenants(OPERATOR, () => queue.addBulk([{ name: 'n', data: {} }]))).rejects.toThrow(
+      OperationRefusedError,
+    );
+    expect(await on.redis.keys('*:id')).toEqual([]);
+    const job = await acrossTenants(OPERATOR, () => withTenant('acme', () => queue.add('n', {}, { jobId: 'one' })));
+    expect(job.id).toBe('one');
+  });
+
+  it('is stopped by the fence', async () => {
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    try {
+      const queue = on.queue('mail', { tenant: { signingKeys: [KEY], fence } });
+      const add = (tenant: string): Promise<unknown> => withTenant(tenant, () => queue.add('n', {}));
+      await fence.freeze('acme');
+      await expect(add('acme')).rejects.toThrow(TenantFencedError);
+      await expect(withTenant('acme', () => queue.getJob('x'))).rejects.toThrow(TenantFencedError);
+      await add('acme2');
+      await fence.unfreeze('acme');
+      await add('acme');
+      await fence.markErased('acme');
+      await expect(add('acme')).rejects.toThrow(TenantFencedError);
+      expect(await on.redis.llen('bull:mail:wait')).toBe(2);
+    } finally {
+      fence.close();
+    }
+  });
+});
+
+describe('hostile options', () => {
+  const refused: Record<string, object> = {
+    'a parent': { parent: { id: 'acme2~p', queue: 'bull:mail' } },
+    'a parent behind __proto__': JSON.parse('{"__proto__":{"parent":{"id":"acme2~p","queue":"bull:mail"}}}') as object,
+    'a parent inherited': Object.create({ parent: { id: 'acme2~p', queue: 'bull:mail' } }) as object,
+    'deduplication': { deduplication: { id: 'd' } },
+    'repeat': { repeat: { every: 1 } },
+    'a repeat key': { repeatJobKey: 'k' },
+    'prevMillis': { prevMillis: 1 },
+    'failParentOnFailure': { failParentOnFailure: true },
+    'a header': { 'tk!': 'v1.k1.x.y' },
+    'an encoded option': { kl: 5 },
+    'an encoded deduplication': { de: { id: 'd' } },
+    'an unknown option': { runAs: 'acme2' },
+    'a constructor': { constructor: {} },
+    'a count to keep': { removeOnComplete: 0 },
+    'a count to keep of failed': { removeOnFail: { count: 1 } },
+    'an age to keep': { removeOnComplete: { age: 1 } },
+    'attempts as text': { attempts: '3' },
+    'attempts as an object': { attempts: { valueOf: () => 3 } },
+    'a delay of NaN': { delay: NaN },
+    'an infinite delay': { delay: Infinity },
+    'a negative delay': { delay: -1 },
+    'a strategy with a lone surrogate': { backoff: { type: '\ud800' } },
+    'a backoff with more': { backoff: { type: 'fixed', delay: 1, constructor: 1 } },
+    'telemetry with more': { telemetry: { metadata: 'x', more: 1 } },
+    'an id that is a list': { jobId: ['one'] },
+    'an id that turns into text': { jobId: { toString: () => 'one', startsWith: () => false, includes: () => false } },
+  };
+
+  it.each(Object.entries(refused))('%s: refused, and nothing is stored', async (_name, opts) => {
+    const queue = on.queue('mail');
+    await withTenant('acme2', () => queue.add('parent', {}, { jobId: 'p' }));
+    const stored = (): Promise<string[]> => on.redis.keys('*~*');
+    const before = await stored();
+    const add = (): Promise<unknown> => withTenant('acme', () => queue.add('n', {}, opts));
+    const bulk = (): Promise<unknown> => withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts }]));
+    // The one that has only inherited properties loses them, as in any copy.
+    if (Object.keys(opts).length === 0) {
+      const job = (await add()) as Job;
+      expect(await on.redis.hget(`bull:mail:acme~${job.id}`, 'parentKey')).toBeNull();
+    } else {
+      await expect(add()).rejects.toThrow();
+      await expect(bulk()).rejects.toThrow();
+      expect(await stored()).toEqual(before);
+    }
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one', attempts: 2 }));
+    expect(await on.redis.exists('bull:mail:acme~one')).toBe(1);
+  });
+
+  it('defaultJobOptions with __proto__ attach nothing either', async () => {
+    const defaults = JSON.parse('{"__proto__":{"parent":{"id":"acme2~p","queue":"bull:mail"}}}') as object;
+    expect(() => on.queue('mail', { defaultJobOptions: defaults })).toThrow(OperationRefusedError);
+  });
+
+  it('what cannot be stored as it is, is not stored', async () => {
+    const queue = on.queue('mail');
+    const cyclic: Record<string, unknown> = {};
+    cyclic['self'] = cyclic;
+    const add = (name: unknown, data: unknown): Promise<unknown> =>
+      withTenant('acme', () => queue.add(name as string, data));
+    for (const name of ['\ud800', 5, null, undefined, {}, Symbol('n')]) await expect(add(name, {})).rejects.toThrow();
+    for (const data of [() => 1, Symbol('d'), cyclic, 1n]) await expect(add('n', data)).rejects.toThrow();
+    expect(await on.redis.llen('bull:mail:wait')).toBe(0);
+    // Text with a lone surrogate inside of data is escaped by JSON, and comes back as it was.
+    const job = (await add('n', { text: '\ud800' })) as Job;
+    expect((await withTenant('acme', () => queue.getJob(job.id ?? '')))?.data).toEqual({ text: '\ud800' });
+  });
+});
+
+describe('hostile ids', () => {
+  const RESERVED = ['repeat', 'wait', 'active', 'delayed', 'prioritized', 'completed', 'failed', 'waiting-children', 'stalled', 'limiter', 'marker', 'pc', 'events', 'meta', 'id', 'de', 'paused'];
+
+  it('words that stall a raw queue are ordinary ids', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', async () => {
+      for (const jobId of RESERVED) {
+        expect((await queue.add('n', { jobId }, { jobId })).id).toBe(jobId);
+        expect((await queue.getJob(jobId))?.data).toEqual({ jobId });
+      }
+    });
+    expect(await on.redis.llen('bull:mail:wait')).toBe(RESERVED.length);
+    expect(await on.redis.type('bull:mail:wait')).toBe('list');
+  });
+
+  it('ids that BullMQ does not allow are refused, as there', async () => {
+    const queue = on.queue('mail');
+    const raw = on.raw('raw');
+    for (const jobId of ['0', '0:1', '42', 'a:b']) {
+      await expect(raw.add('n', {}, { jobId })).rejects.toThrow();
+      await expect(withTenant('acme', () => queue.add('n', {}, { jobId }))).rejects.toThrow();
+      await expect(withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts: { jobId } }]))).rejects.toThrow();
+    }
+    expect(await on.redis.llen('bull:mail:wait')).toBe(0);
+  });
+
+  it('ids to look up are converted by nobody', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    await withTenant('acme', async () => {
+      for (const id of [['one'], { toString: () => 'one' }, 1, 'one:logs', '\ud800']) {
+        await expect(queue.getJob(id as string)).rejects.toThrow(OperationRefusedError);
+        await expect(queue.getJobState(id as string)).rejects.toThrow(OperationRefusedError);
+        await expect(queue.addJobLog(id as string, 'row')).rejects.toThrow(OperationRefusedError);
+      }
+      expect(await queue.getJobState('one')).toBe('waiting');
+      expect(await queue.addJobLog('one', 'row')).toBe(1);
+      expect(await queue.getJobLogs('one')).toEqual({ logs: ['row'], count: 1 });
+    });
+    await withTenant('acme2', async () => {
+      expect(await queue.getJobState('one')).toBe('unknown');
+      expect(await queue.getJobLogs('one')).toEqual({ logs: [], count: 0 });
+      const error: unknown = await queue.addJobLog('one', 'row').catch((caught: unknown) => caught);
+      expect(inspect(error)).toContain('Missing key for job one.');
+      expect(inspect(error)).not.toContain('~');
+    });
+  });
+});
+
+/** Arguments for methods that cannot do without. */
+const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
+  add: ['n', {}],
+  addBulk: [[{ name: 'n', data: {} }]],
+  getJob: ['one'],
+  getJobState: ['one'],
+  getJobLogs: ['one'],
+  addJobLog: ['one', 'row'],
+  updateJobProgress: ['one', 1],
+  remove: ['one'],
+  clean: [0, 1],
+  trimEvents: [1],
+  rateLimit: [1],
+  setGlobalConcurrency: [1],
+  setGlobalRateLimit: [1, 1],
+  getMetrics: ['completed'],
+  getDependencies: ['one', 'pending', 0, 1],
+  getCountsPerPriority: [[1]],
+  removeDebounceKey: ['x'],
+  removeDeduplicationKey: ['x'],
+  getDebounceJobId: ['x'],
+  getDeduplicationJobId: ['x'],
+  getJobScheduler: ['x'],
+  removeJobScheduler: ['x'],
+  upsertJobScheduler: ['x', { every: 1_000 }],
+};
+
+describe('the table at work', () => {
+  const methods = Object.entries(queueRules).filter(
+    ([name, rule]) => rule.kind !== 'pass' && !['close', 'disconnect', 'jobScheduler'].includes(name),
+  );
+  const ALWAYS = ['upsertJobScheduler'];
+  const SIGNS = ['add', 'addBulk'];
+
+  it.each(methods)('%s', async (name, rule) => {
+    const sending = new CountingRedis(on.url, { maxRetriesPerRequest: null });
+    const queue = on.queue('mail', { connection: sending });
+    try {
+      await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+      const call = (): Promise<unknown> => {
+        const method = Reflect.get(queue, name) as (...args: readonly unknown[]) => Promise<unknown>;
+        return Reflect.apply(method, queue, ARGUMENTS[name] ?? []);
+      };
+      const before = sending.sent;
+
+      // Without a tenant: refused, unsent.
+      await expect(call()).rejects.toThrow(ALWAYS.includes(name) ? OperationRefusedError : MissingTenantError);
+      // Inside one: what the row says.
+      using refusals = audited('refused');
+      if (rule.kind === 'refuse') {
+        const error: unknown = await withTenant('acme', call).catch((caught: unknown) => caught);
+        expect(error).toBeInstanceOf(OperationRefusedError);
+        expect(error).toMatchObject({ operation: name, why: rule.why, instead: rule.instead });
+        expect(refusals.events).toHaveLength(1);
+        expect(refusals.events[0]).toMatchObject({ tenantid: 'acme', type: 'tenantkit.refused' });
+        expect(sending.sent).toBe(before);
+      } else {
+        await withTenant('acme', call);
+        expect(sending.sent).toBeGreaterThan(before);
+      }
+      // Across: BullMQ's own, with physical names, except where no raw form is harmless.
+      const across: unknown = await acrossTenants(OPERATOR, call).then(
+        () => 'done',
+        (caught: unknown) => caught,
+      );
+      const refusedAcross = ALWAYS.includes(name) || SIGNS.includes(name);
+      expect(isTenantkitError(across)).toBe(refusedAcross);
+      // The queue still works.
+      expect((await withTenant('acme', () => queue.add('n', {}, { jobId: 'two' }))).id).toBe('two');
+    } finally {
+      await queue.close();
+      sending.disconnect();
+    }
+  });
+
+  it('the property jobScheduler', async () => {
+    const queue = on.queue('mail');
+    expect(() => queue.jobScheduler).toThrow(MissingTenantError);
+    expect(() => withTenant('acme', () => queue.jobScheduler)).toThrow(OperationRefusedError);
+    expect(await acrossTenants(OPERATOR, () => queue.jobScheduler)).toBeInstanceOf(bullmq.JobScheduler);
+  });
+
+  it('across tenants an operator sees physical names', async () => {
+    const queue = on.queue('mail');
+    for (const tenant of TENANTS) await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
+    await acrossTenants(OPERATOR, async () => {
+      const jobs = await queue.getWaiting();
+      expect(jobs.map(({ id }) => id).toSorted()).toEqual(TENANTS.map((tenant) => `${tenant}~one`).toSorted());
+      expect(await queue.getJobCounts('waiting')).toEqual({ waiting: TENANTS.length });
+      const job = await queue.getJob('acme~one');
+      await job?.remove();
+    });
+    await withTenant('acme', async () => expect(await queue.getJob('one')).toBeUndefined());
+    await withTenant('acme2', async () => expect((await queue.getJob('one'))?.id).toBe('one'));
+  });
+
+  it('classes that are not there yet say so', () => {
+    for (const Refused of [FlowProducer, JobScheduler, QueueEvents, QueueEventsProducer]) {
+      expect(() => new Refused()).toThrow(OperationRefusedError);
+    }
+  });
+});
+
+describe('ways around', () => {
+  it('nothing that can be reached from a queue or a job is the store or a client', async () => {
+    const queue = on.queue('mail');
+    const job = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    const raw = on.raw('mail');
+    const isDoor = (value: object): boolean =>
+      value instanceof bullmq.RedisQueueBackend || value instanceof bullmq.RedisConnection || value instanceof Redis;
+    // The search finds it where it is: in a raw queue, and in our options, where the caller has put it.
+    expect(doors(raw, isDoor)).toContain('.backend');
+    expect(doors(queue, isDoor)).toEqual(['.opts.connection']);
+    expect(doors(job, isDoor)).toEqual(['.queue.opts.connection']);
+  });
+
+  it('no secret can be reached either, nor printed', async () => {
+    const queue = on.queue('mail');
+    const job = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    for (const shown of [queue, job, queue.backend]) {
+      expect(inspect(shown, { depth: 20, showHidden: true, getters: false })).not.toContain(String(KEY.secret));
+    }
+  });
+
+  it('the backend gives a tenant nothing that the queue refuses', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme2', () => queue.add('n', { secret: 1 }, { jobId: 'one' }));
+    expect(queue.getBackend()).toBe(queue.backend);
+    const { backend } = queue;
+    await withTenant('acme', async () => {
+      expect(await backend.getJobData('acme2~one')).toBeUndefined();
+      await expect(backend.moveToActive('token', 'w')).rejects.toThrow(OperationRefusedError);
+      await expect(backend.getJobs(['waiting'])).rejects.toThrow(OperationRefusedError);
+      await expect(backend.obliterate({ force: true, count: 1 })).rejects.toThrow(OperationRefusedError);
+      await expect(backend.addFlow([])).rejects.toThrow(OperationRefusedError);
+      await expect(backend.publishEvent({ event: 'completed' }, 1)).rejects.toThrow(OperationRefusedError);
+      expect(() => backend.execCommand({} as never, 'obliterate', [])).toThrow(OperationRefusedError);
+      expect(() => backend.client).toThrow(OperationRefusedError);
+      expect(() => backend.connection).toThrow(OperationRefusedError);
+      expect(() => backend.forQueue('other')).toThrow(OperationRefusedError);
+    });
+    expect(() => backend.client).toThrow(MissingTenantError);
+    await expect(backend.getJobData('one')).rejects.toThrow(MissingTenantError);
+    const client = await acrossTenants(OPERATOR, () => backend.client);
+    expect(await client.hgetall('bull:mail:acme2~one')).toMatchObject({ data: '{"secret":1}' });
+    expect(await on.redis.exists('bull:mail:acme2~one')).toBe(1);
+  });
+
+  it('a job that is handed to the backend directly is checked and signed as well', async () => {
+    const { backend } = on.queue('mail');
+    const job = { id: 'x', name: 'n', data: '{}', opts: {}, progress: 0, attemptsMade: 0, attemptsStarted: 0, timestamp: Date.now(), failedReason: '', returnvalue: '', stalledCounter: 0 };
+    const parent = { id: 'acme2~p', queueKey: 'bull:mail' };
+    await withTenant('acme', async () => {
+      for (const linked of [{ parent }, { parentKey: 'bull:mail:acme2~p' }, { repeatJobKey: 'k' }, { deduplicationId: 'd' }]) {
+        await expect(backend.addJob({ ...job, ...linked }, 'x')).rejects.toThrow(OperationRefusedError);
+      }
+      await expect(backend.addJob(job, 'x', { parentKey: 'bull:mail:acme2~p' })).rejects.toThrow(OperationRefusedError);
+      await expect(backend.addJob(job, 'x', { addToWaitingChildren: true })).rejects.toThrow(OperationRefusedError);
+      await expect(backend.addJob({ ...job, timestamp: NaN }, 'x')).rejects.toThrow(OperationRefusedError);
+      expect(await backend.addJob(job, 'x')).toBe('x');
+    });
+    expect(await on.redis.hget('bull:mail:acme~x', 'opts')).toContain('"tk!":"v1.k1.');
+  });
+
+  it('neither a third argument nor a default factory takes the backend’s place', async () => {
+    const asked: string[] = [];
+    const factory: typeof bullmq.createRedisBackend = (...args) => {
+      asked.push(args[0]);
+      return bullmq.createRedisBackend(...args);
+    };
+    const Constructor = Queue as unknown as new (...args: unknown[]) => Queue;
+    bullmq.setDefaultBackendFactory(factory);
+    try {
+      const queue = new Constructor('mail', { connection: on.redis, tenant: { signingKeys: [KEY] } }, factory);
+      expect((await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }))).id).toBe('one');
+      await queue.close();
+    } finally {
+      bullmq.setDefaultBackendFactory();
+    }
+    expect(asked).toEqual([]);
+    const Bound = bullmq.withBackend(factory).Queue;
+    expect(Object.getPrototypeOf(Bound)).not.toBe(Queue);
+  });
+
+  it('a job object works in the tenant that it was made in, and in no other', async () => {
+    const queue = on.queue('mail');
+    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
+    const job = await withTenant('acme', () => queue.getJob('one'));
+    if (job === undefined) throw new Error('not found');
+    const calls: (() => Promise<unknown>)[] = [
+      () => job.log('x'),
+      () => job.updateProgress(1),
+      () => job.getState(),
+      () => job.clearLogs(),
+    ];
+    for (const call of calls) {
+      await expect(withTenant('acme2', call)).rejects.toThrow(TenantSwitchError);
+      await expect(acrossTenants(OPERATOR, call)).rejects.toThrow(TenantSwitchError);
+      await expect(call()).rejects.toThrow(MissingTenantError);
+    }
+    await withTenant('acme', async () => {
+      await job.log('mine');
+      await job.updateProgress({ done: 5 });
+      expect(await job.getState()).toBe('waiting');
+      await expect(job.remove()).rejects.toThrow(OperationRefusedError);
+      await expect(job.updateData({})).rejects.toThrow(OperationRefusedError);
+      await expect(job.retry()).rejects.toThrow(OperationRefusedError);
+    });
+    expect(await on.redis.lrange('bull:mail:acme~one:logs', 0, -1)).toEqual(['mine']);
+    expect(await on.redis.hget('bull:mail:acme~one', 'progress')).toBe('{"done":5}');
+    expect(await on.redis.exists('bull:mail:acme2~one:logs')).toBe(0);
+    expect(await on.redis.hget('bull:mail:acme2~one', 'progress')).toBeNull();
+  });
+
+  it('a forged job is not read, its unchanged twin is', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('n', { n: 1 }, { jobId: 'one' }));
+    await on.raw('mail').add('n', { payload: 'forged' }, { jobId: 'acme~evil' });
+    await withTenant('acme', async () => {
+      const error: unknown = await queue.getJob('evil').catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(SignatureError);
+      expect(error).toMatchObject({ reason: 'missing' });
+      expect(inspect(error)).not.toContain('forged');
+      expect((await queue.getJob('one'))?.data).toEqual({ n: 1 });
+    });
+    await on.redis.hset('bull:mail:acme~one', 'data', '{"n":2}');
+    await expect(withTenant('acme', () => queue.getJob('one'))).rejects.toMatchObject({ reason: 'mismatch' });
+    await on.redis.hset('bull:mail:acme~one', 'data', '{"n":1}');
+    await withTenant('acme', async () => expect((await queue.getJob('one'))?.data).toEqual({ n: 1 }));
+  });
+});
+
+describe('events of a queue', () => {
+  it('are heard by the tenant that caused them, and by those who listen outside of any', async () => {
+    const queue = on.queue('mail');
+    const heard: string[] = [];
+    const listen = (who: string) => (job: { id?: string }) => heard.push(`${who}: ${currentTenant()?.tenant} ${job.id}`);
+    queue.on('waiting', listen('outside'));
+    withTenant('acme', () => queue.on('waiting', listen('acme')));
+    withTenant('acme2', () => queue.once('waiting', listen('acme2 once')));
+    for (const tenant of ['acme', 'acme2', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    expect(heard).toEqual([
+      'outside: acme one',
+      'acme: acme one',
+      'outside: acme2 one',
+      'acme2 once: acme2 one',
+      'outside: acme2 one',
+    ]);
+  });
+
+  it('a tenant takes away its own listeners and no others', async () => {
+    const queue = on.queue('mail');
+    const heard: string[] = [];
+    const listener = (): void => void heard.push(currentTenant()?.tenant ?? 'none');
+    for (const tenant of ['acme', 'acme2']) withTenant(tenant, () => queue.on('waiting', listener));
+    const waiting = (tenant: string): boolean => withTenant(tenant, () => queue.emit('waiting', {} as Job));
+    withTenant('acme', () => queue.off('waiting', listener));
+    waiting('acme');
+    waiting('acme2');
+    expect(heard).toEqual(['acme2']);
+    withTenant('acme', () => queue.removeAllListeners());
+    waiting('acme2');
+    expect(heard).toEqual(['acme2', 'acme2']);
+    queue.removeAllListeners('waiting');
+    waiting('acme2');
+    expect(heard).toEqual(['acme2', 'acme2']);
+    expect(queue.listenerCount('waiting')).toBe(0);
+  });
+
+  it('an event that has no row is delivered to nobody, and reported', () => {
+    const queue = on.queue('mail');
+    const heard: unknown[] = [];
+    (queue as unknown as NodeJS.EventEmitter).on('invented', (...args) => heard.push(args));
+    using refusals = audited('refused');
+    expect((queue as unknown as NodeJS.EventEmitter).emit('invented', 1)).toBe(false);
+    expect(heard).toEqual([]);
+    expect(refusals.events).toHaveLength(1);
+  });
+
+  it('an error that belongs to nobody is shown to those who listen outside of any tenant', () => {
+    const queue = on.queue('mail');
+    const heard: Record<string, string> = {};
+    queue.on('error', ({ message }) => (heard['outside'] = message));
+    withTenant('acme', () => queue.on('error', ({ message }) => (heard['acme'] = message)));
+    queue.emit('error', new Error('could not renew lock for job acme2~one'));
+    expect(heard['outside']).toContain('acme2~one');
+    expect(heard['acme']).not.toContain('acme2');
+  });
+});
+
+describe('construction', () => {
+  it('refuses options that are unknown, refused, or unusable', () => {
+    const make = (options: object): Queue => new Queue('mail', { connection: on.redis, ...options } as never);
+    const signingKeys = [KEY];
+    for (const bad of [
+      {},
+      { tenant: {} },
+      { tenant: { signingKeys: [] } },
+      { tenant: { signingKeys: [{ kid: 'k', secret: 'too short' }] } },
+      { tenant: { signingKeys: [{ kid: 'k 1', secret: KEY.secret }] } },
+      { tenant: { signingKeys: [{ kid: '', secret: KEY.secret }] } },
+      { tenant: { signingKeys: [KEY, { ...KEY, secret: 'x'.repeat(32) }] } },
+      { tenant: { signingKeys: [{ ...KEY, more: 1 }] } },
+      { tenant: { signingKeys, hashTag: true } },
+      { tenant: { signingKeys, subjects: [] } },
+      { tenant: { signingKeys, names: '{tenant}' } },
+      { tenant: { signingKeys }, unknown: 1 },
+      { tenant: { signingKeys }, connection: { port: 1, keyPrefix: 'x:' } },
+    ]) {
+      expect(() => make(bad), JSON.stringify(bad)).toThrow(ConfigError);
+    }
+    expect(() => make({ tenant: { signingKeys }, settings: {} })).toThrow(OperationRefusedError);
+    const error = caught(() => make({ tenant: { signingKeys: [{ kid: 'k', secret: 'a short secret' }] } }));
+    expect(inspect(error)).not.toContain('a short secret');
+  });
+
+  it('copies the secret', async () => {
+    const secret = Buffer.from(String(KEY.secret));
+    const queue = on.queue('mail', { tenant: { signingKeys: [{ kid: KEY.kid, secret }] } });
+    secret.fill(0);
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    await withTenant('acme', async () => expect((await on.queue('mail').getJob('one'))?.id).toBe('one'));
+  });
+
+  it('may happen inside a tenant, and serves the others all the same', async () => {
+    const { queue, client } = withTenant('acme', () => {
+      const client = new Redis(on.url, { maxRetriesPerRequest: null });
+      return { queue: on.queue('mail', { connection: client }), client };
+    });
+    await withTenant('acme2', () => queue.add('n', {}, { jobId: 'one' }));
+    expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(['acme2~one']);
+    await expect.poll(() => on.redis.hget('bull:mail:meta', 'version')).toMatch(/^bullmq:/);
+    await withTenant('acme', () => queue.close());
+    client.disconnect();
+  });
+
+  it('writes the queue’s settings unless told not to', async () => {
+    const quiet = on.queue('quiet', { skipMetasUpdate: true });
+    expect(quiet.opts.skipMetasUpdate).toBe(true);
+    await quiet.waitUntilReady();
+    const loud = on.queue('loud', { streams: { events: { maxLen: 7 } } });
+    expect(loud.opts.skipMetasUpdate).toBe(false);
+    await expect.poll(() => on.redis.hget('bull:loud:meta', 'opts.maxLenEvents')).toBe('7');
+    expect(await on.redis.exists('bull:quiet:meta')).toBe(0);
+    expect(await acrossTenants(OPERATOR, () => loud.getVersion())).toMatch(/^bullmq:/);
+  });
+
+  it('a server that is down is an error, not a hang', async () => {
+    const queue = new Queue('mail', {
+      connection: { host: '127.0.0.1', port: 1, maxRetriesPerRequest: 1, retryStrategy: () => null },
+      skipWaitingForReady: true,
+      tenant: { signingKeys: [KEY] },
+    });
+    const failed = new Promise((resolve) => queue.on('error', resolve));
+    await expect(withTenant('acme', () => queue.add('n', {}))).rejects.toThrow();
+    expect(inspect(await failed)).toContain('ECONNREFUSED');
+    await queue.disconnect().catch(() => undefined);
+    await queue.close();
+  });
+});
+
+class CountingRedis extends Redis {
+  sent = 0;
+
+  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+    this.sent += 1;
+    return super.sendCommand(...args);
+  }
+}
+
+/** The paths to every value for which `isDoor` holds; goes into own properties, and not into doors. */
+function doors(from: object, isDoor: (value: object) => boolean): string[] {
+  const found: string[] = [];
+  const seen = new Set<object>([from]);
+  const queue: { readonly at: object; readonly path: string }[] = [{ at: from, path: '' }];
+  for (const { at, path } of queue) {
+    for (const key of Reflect.ownKeys(at)) {
+      const value: unknown = Object.getOwnPropertyDescriptor(at, key)?.value;
+      if ((typeof value !== 'object' && typeof value !== 'function') || value === null || seen.has(value)) continue;
+      seen.add(value);
+      const here = `${path}.${String(key)}`;
+      if (isDoor(value)) found.push(here);
+      else queue.push({ at: value, path: here });
+    }
+  }
+  return found;
+}
+
+function caught(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}

@@ -1,0 +1,83 @@
+import type { InputField } from './fields.ts';
+import type { CommandPlan } from './rules.ts';
+
+// Headers that say how a request travels or who asks, never what it is about. Everything else must come from an
+// allowed field of the command: gateways give meaning to many (x-http-method-override, x-original-url,
+// x-forwarded-host), and some read x_amz_copy_source like x-amz-copy-source.
+const TRAVEL: ReadonlySet<string> = new Set([
+  'accept',
+  'accept-encoding',
+  'authorization',
+  'connection',
+  'content-length',
+  'content-type',
+  'date',
+  'expect',
+  'host',
+  'transfer-encoding',
+  'user-agent',
+  'amz-sdk-invocation-id',
+  'amz-sdk-request',
+  'x-amz-content-sha256',
+  'x-amz-date',
+  'x-amz-user-agent',
+  'x-amz-decoded-content-length',
+  'x-amz-region-set',
+  'x-amz-security-token',
+  'x-amz-trailer',
+  'traceparent',
+  'tracestate',
+  'baggage',
+  'b3',
+  'sentry-trace',
+  'x-amzn-trace-id',
+  'x-request-id',
+  'x-correlation-id',
+  'x-datadog-parent-id',
+  'x-datadog-sampling-priority',
+  'x-datadog-trace-id',
+]);
+
+// The parameters of SigV4's query form, in the one spelling that the signer gives them.
+export const SIGNATURE: ReadonlySet<string> = new Set([
+  'X-Amz-Algorithm',
+  'X-Amz-Content-Sha256',
+  'X-Amz-Credential',
+  'X-Amz-Date',
+  'X-Amz-Expires',
+  'X-Amz-Security-Token',
+  'X-Amz-Signature',
+  'X-Amz-SignedHeaders',
+  'X-Amz-Region-Set',
+]);
+
+// Set by the SDK when it sends a body in chunks with a checksum behind it.
+const BODY: ReadonlySet<string> = new Set([
+  'content-encoding',
+  'content-md5',
+  'x-amz-sdk-checksum-algorithm',
+]);
+
+/** What a request of one row may carry. */
+export interface Allowed {
+  readonly headers: ReadonlySet<string>;
+  readonly families: readonly string[];
+  readonly query: ReadonlySet<string>;
+}
+
+const allowedOf = new WeakMap<CommandPlan, Allowed>();
+
+/** The headers and query parameters that a row lets through. */
+export function allowed(plan: CommandPlan): Allowed {
+  const known = allowedOf.get(plan);
+  if (known !== undefined) return known;
+  const fields = Object.values(plan.input).filter((row): row is InputField => !('kind' in row));
+  const headers = fields.flatMap(({ header }) => header ?? []);
+  const made: Allowed = {
+    headers: new Set([...TRAVEL, ...(plan.method === 'PUT' ? BODY : []), ...headers]),
+    families: headers.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1)),
+    query: new Set(fields.flatMap(({ query }) => query ?? [])),
+  };
+  allowedOf.set(plan, made);
+  return made;
+}

@@ -1,0 +1,167 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { PutObjectCommand, type S3ClientResolvedConfig } from '@aws-sdk/client-s3';
+import { getEndpointFromInstructions } from '@smithy/core/endpoints';
+import {
+  currentScope,
+  refusal,
+  refuse,
+  requireScope,
+  ruleFor,
+  runInScope,
+  type Rule,
+  type Scope,
+  type TenantRegistry,
+} from '@tenantkit/core';
+import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
+import { storageNames, type StorageNames } from './names.ts';
+import type { StorageTenantOptions } from './options.ts';
+import { rewriteError, rewriteOutput } from './reply.ts';
+import { rewriteInput, type Call } from './rewrite.ts';
+import { rules, type CommandPlan } from './rules.ts';
+import { createSealer, type Sealer } from './seal.ts';
+import type { Around, Step } from './stack.ts';
+
+/** The default of `tenant.maxExpiresIn`: 15 minutes. */
+const MAX_EXPIRES_IN = 900;
+
+/** What runs inside of one guarded call; credentials are only given out there. */
+const running = new AsyncLocalStorage<'tenant' | 'bypass'>();
+
+/** Everything that one client needs to keep its commands inside their tenants. */
+export class Engine {
+  readonly names: StorageNames;
+  readonly sealer: Sealer;
+  readonly buckets: readonly string[];
+  readonly maxExpiresIn: number;
+  readonly #fence: TenantRegistry | undefined;
+  readonly #config: S3ClientResolvedConfig;
+  readonly #endpoints = new Map<string, Promise<URL>>();
+
+  /**
+   * @param config - a copy of the resolved configuration as it is at construction: whoever changes the client's
+   *   own later changes what it asks for, not what the last check compares with
+   */
+  constructor(options: StorageTenantOptions, config: S3ClientResolvedConfig) {
+    this.names = storageNames(options.names);
+    this.sealer = createSealer(options.sealingKeys);
+    this.buckets = [...options.buckets];
+    this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
+    this.#fence = options.fence;
+    this.#config = config;
+  }
+
+  /**
+   * Decides about a command before anything of it happens: `undefined` when the boundary is lifted, else the call
+   * with its physical input.
+   *
+   * @throws MissingTenantError, TenantFencedError, OperationRefusedError, SignatureError
+   */
+  begin(operation: string, input: unknown): Call | undefined {
+    const scope: Scope = requireScope({ surface: 'storage', operation });
+    if (scope.tenant === undefined) return undefined;
+    const { tenant } = scope.tenant;
+    this.#fence?.check(tenant, { surface: 'storage', operation });
+    const rule: Rule<CommandPlan> | undefined = ruleFor(rules, operation);
+    if (rule?.kind !== 'rewrite')
+      throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
+    return rewriteInput(this, { operation, tenant, plan: rule.rewrite }, input);
+  }
+
+  /** What stands around every chain of middleware; see {@link guardStack}. */
+  readonly around: Around =
+    (resolve, last, operation) =>
+    // Async, so that a refusal is a rejection (or reaches the callback); it still runs in the caller's context up
+    // to the first await, and that is where the tenant is read.
+    async (args) => {
+      const call = this.begin(operation, args['input']);
+      if (call === undefined) return running.run('bypass', () => resolve(last)(args));
+      try {
+        const run = resolve(this.#checked(call, last));
+        const result = await running.run('tenant', () => run({ input: call.input }));
+        return { ...result, output: await this.#reply(call, result['output']) };
+      } catch (error) {
+        throw rewriteError(this, call, error);
+      }
+    };
+
+  /**
+   * The client's credentials, given out only to a guarded call or across tenants: with them alone, a request to
+   * any key could be signed past the guard (`createPresignedPost` and `S3RequestPresigner` take a client's
+   * configuration, not its middleware).
+   */
+  gate(provider: S3ClientResolvedConfig['credentials']): S3ClientResolvedConfig['credentials'] {
+    const gated: S3ClientResolvedConfig['credentials'] = async (options) => {
+      if (running.getStore() === undefined && currentScope()?.bypass === undefined) {
+        throw refusal('storage', 'credentials', NO_CREDENTIALS);
+      }
+      // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
+      return runInScope(undefined, () => provider(options));
+    };
+    // The marks of a provider that the SDK takes as it is: it must not keep the answer in front of the gate.
+    return Object.assign(gated, { memoized: true, configBound: true, attributed: true });
+  }
+
+  #checked(call: Call, last: Step): Step {
+    return async (args) => {
+      const request = this.#snapshot(call, args['request']);
+      assertRequest(request, call, await this.#target(call.bucket));
+      return last({ ...args, request });
+    };
+  }
+
+  async #reply(call: Call, output: unknown): Promise<unknown> {
+    if (typeof output !== 'object' || output === null || !('presigned' in output)) {
+      return rewriteOutput(this, call, output);
+    }
+    // The presigner ends the chain before the handler and hands its request back in place of a reply.
+    const { presign } = call.plan;
+    if (presign !== 'allowed') throw refusal('storage', call.operation, presign);
+    const presigned = this.#snapshot(call, output.presigned);
+    const limit = { maxExpiresIn: this.maxExpiresIn, now: Date.now() };
+    assertRequest(presigned, call, await this.#target(call.bucket), limit);
+    return { presigned };
+  }
+
+  #snapshot(call: Call, given: unknown): OutgoingRequest {
+    const request = snapshot(given);
+    if (isRequest(request)) return request;
+    throw refusal('storage', call.operation, NOT_A_REQUEST);
+  }
+
+  async #target(bucket: string): Promise<Target> {
+    let endpoint = this.#endpoints.get(bucket);
+    if (endpoint === undefined) {
+      endpoint = this.#resolve(bucket);
+      this.#endpoints.set(bucket, endpoint);
+      // A failure is not kept: the next call asks again.
+      endpoint.catch(() => this.#endpoints.delete(bucket));
+    }
+    return { names: this.names, buckets: this.buckets, endpoint: await endpoint };
+  }
+
+  async #resolve(bucket: string): Promise<URL> {
+    const { url } = await runInScope(undefined, () =>
+      // Any command on an object would do: the rules of S3 look at the bucket alone.
+      getEndpointFromInstructions({ Bucket: bucket, Key: 'x' }, PutObjectCommand, { ...this.#config }),
+    );
+    return new URL(url);
+  }
+}
+
+const NO_CREDENTIALS = refuse(
+  'the credentials of this client could sign a request to any key, so they are given to its own commands only',
+  'Presign with getSignedUrl of @tenantkit/storage/presign; other services need a credential provider of their own.',
+);
+const NOT_A_REQUEST = refuse(
+  'a middleware replaced the request by something that cannot be checked',
+  'Pass the request of the SDK on.',
+);
+
+function isRequest(request: Partial<Record<keyof OutgoingRequest, unknown>>): request is OutgoingRequest {
+  const texts = [request.method, request.protocol, request.hostname, request.path];
+  const records = [request.headers, request.query];
+  return (
+    texts.every((text) => typeof text === 'string') &&
+    records.every((record) => typeof record === 'object' && record !== null)
+  );
+}

@@ -1,0 +1,175 @@
+import { refuse, type RefuseRule } from '@tenantkit/core';
+
+/** S3's limit of a key, in bytes of UTF-8; the tenant's prefix counts. */
+export const MAX_KEY_BYTES = 1024;
+
+/** What a text is: a whole key, or the beginning of keys (`Prefix`, `StartAfter`). */
+export type KeyRole = 'key' | 'partial';
+
+/** The segments that a path is resolved by. */
+export const DOTS: ReadonlySet<string> = new Set(['.', '..']);
+
+/**
+ * Why a logical key is refused, or `undefined` when it is accepted. The grammar is in the README.
+ *
+ * A key that some server, gateway, file system or URL parser would resolve, fold or cut to another key is not
+ * repaired: two spellings of one key are two ways past a check.
+ */
+export function keyProblem(
+  key: unknown,
+  { prefix = '', field = 'Key', role = 'key' }: { prefix?: string; field?: string; role?: KeyRole } = {},
+): RefuseRule | undefined {
+  if (typeof key !== 'string') {
+    return refuse(`${field} is ${key === undefined ? 'missing' : 'not a text'}`, `Give ${field} as a text.`);
+  }
+  if (key === '') {
+    return role === 'partial'
+      ? undefined
+      : refuse(`${field} is empty`, 'Give a key of at least one character.');
+  }
+  for (const { what, instead, find } of GRAMMAR) {
+    const index = find(key);
+    if (index >= 0) return refuse(`${field} has ${what} at index ${index}`, instead);
+  }
+  const bytes = Buffer.byteLength(prefix, 'utf8') + Buffer.byteLength(key, 'utf8');
+  if (bytes > MAX_KEY_BYTES) {
+    return refuse(
+      `${field} is ${bytes} bytes long with the tenant's prefix, ${MAX_KEY_BYTES} are allowed`,
+      'Shorten the key; count its bytes in UTF-8.',
+    );
+  }
+  return undefined;
+}
+
+/** `text` with every character escaped that could hide or reorder others on a terminal. */
+export function shown(text: string): string {
+  return text.replace(UNSHOWABLE, (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`);
+}
+
+const BIDI = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
+const UNSHOWABLE =
+  /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}\u061C\u200B-\u200F\u2028-\u202E\u2060-\u2069\uFEFF]/gu;
+const DOT_SEGMENT = /(?<=^|\/)\.{1,2}(?=\/|$)/;
+
+/** The grammar of a key, in the order in which it is checked. `find` answers an index, or -1. */
+const GRAMMAR: readonly {
+  readonly what: string;
+  readonly instead: string;
+  readonly find: (key: string) => number;
+}[] = [
+  {
+    what: 'a lone surrogate',
+    instead: 'Give well-formed Unicode; text.isWellFormed() tells.',
+    find: (key) => key.search(/\p{Cs}/u),
+  },
+  {
+    what: 'a control character',
+    instead: 'Remove it: control characters do not survive the XML of a listing.',
+    find: (key) => key.search(/\p{Cc}/u),
+  },
+  {
+    what: 'a bidirectional control character',
+    instead: 'Remove it: it makes a name look like another one.',
+    find: (key) => key.search(BIDI),
+  },
+  {
+    what: 'a noncharacter',
+    instead: 'Remove it: such code points are not text and break the XML of a listing.',
+    find: (key) => key.search(/\p{Noncharacter_Code_Point}/u),
+  },
+  {
+    what: 'a backslash',
+    instead: 'Separate folders with "/": some servers read a backslash as one.',
+    find: (key) => key.indexOf('\\'),
+  },
+  {
+    what: 'a leading slash',
+    instead: 'Give the key without it: keys are relative to the tenant.',
+    find: (key) => (key.startsWith('/') ? 0 : -1),
+  },
+  {
+    what: 'an empty segment',
+    instead: 'Join folders with a single "/".',
+    find: (key) => key.indexOf('//'),
+  },
+  {
+    what: 'a "." or ".." segment',
+    instead: 'Resolve the path before the call: keys are taken literally and never resolved.',
+    find: (key) => key.search(DOT_SEGMENT),
+  },
+  {
+    what: 'a character that is not in Unicode normal form C',
+    instead: "Normalise it first: key.normalize('NFC'); the two forms would be two objects.",
+    find: (key) => firstDifference(key, key.normalize('NFC')),
+  },
+  {
+    what: 'a segment that decodes or folds to "." or ".."',
+    instead: 'Rename it: some servers and gateways would resolve it.',
+    find: hiddenDotSegment,
+  },
+];
+
+// Servers, gateways and file systems disagree about what they decode, fold, ignore or cut off before they look
+// for `..`: percent-encoding (also twice, overlong, or as %uXXXX), full-width and other compatibility forms,
+// look-alike slashes, zero-width characters (HFS+ drops them), path parameters after `;`, queries, fragments,
+// NTFS streams after `:`, NUL, and blanks (Windows drops them at the end). All of it at once is the worst case.
+const MAX_FOLDS = 16;
+const SEPARATORS = /[\\\u2044\u2215\u2216]/gu;
+const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
+// oxlint-disable-next-line no-control-regex -- a decoded NUL or line break ends a name for some servers
+const CUT = /[;:?#\u0000-\u001f\u007f].*$/su;
+
+function hiddenDotSegment(key: string): number {
+  if (!key.includes('.') && !/[%\u0080-\u{10ffff}]/u.test(key)) return -1;
+  let start = 0;
+  for (const segment of key.split('/')) {
+    if (foldsToDots(segment)) return start;
+    start += segment.length + 1;
+  }
+  return -1;
+}
+
+function foldsToDots(segment: string): boolean {
+  let folded = segment;
+  for (let round = 0; round < MAX_FOLDS; round += 1) {
+    const next = percentDecode(folded.normalize('NFKC').replace(IGNORABLE, '').replace(SEPARATORS, '/'));
+    if (next === folded)
+      return folded.split('/').some((part) => DOTS.has(part.replace(CUT, '').replace(/\s/gu, '')));
+    folded = next;
+  }
+  // Nested deeper than any honest name: refused like what it tries to hide.
+  return true;
+}
+
+function percentDecode(text: string): string {
+  if (!text.includes('%')) return text;
+  return text
+    .replace(/%u([0-9a-f]{4})/giu, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    .replace(/(?:%[0-9a-f]{2})+/giu, (run) => lenientUtf8(Buffer.from(run.replaceAll('%', ''), 'hex')));
+}
+
+// Decodes overlong forms too (C0 AE is "." to a careless decoder); a byte that fits nowhere stands for itself.
+function lenientUtf8(bytes: Uint8Array): string {
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 1) {
+    const lead = bytes[i] ?? 0;
+    const extra = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    const tail = bytes.subarray(i + 1, i + 1 + extra);
+    const whole = extra > 0 && tail.length === extra && tail.every((byte) => (byte & 0xc0) === 0x80);
+    if (!whole) {
+      text += String.fromCharCode(lead);
+      continue;
+    }
+    const point = tail.reduce((sum, byte) => (sum << 6) | (byte & 0x3f), lead & (0x3f >> extra));
+    text += point <= 0x10ffff ? String.fromCodePoint(point) : '\uFFFD';
+    i += extra;
+  }
+  return text;
+}
+
+function firstDifference(a: string, b: string): number {
+  if (a === b) return -1;
+  let index = 0;
+  while (a[index] === b[index]) index += 1;
+  return index;
+}

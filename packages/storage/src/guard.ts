@@ -1,0 +1,230 @@
+import { CrossTenantError, publish, refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
+import { SIGNATURE, allowed } from './allowed.ts';
+import { encodePath, parseCopySource } from './copy-source.ts';
+import type { StorageNames } from './names.ts';
+import type { Call } from './rewrite.ts';
+
+/** The part of an HTTP request that decides where it goes and what it does. */
+export interface OutgoingRequest {
+  readonly method: string;
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port?: number | undefined;
+  readonly path: string;
+  readonly query: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly fragment?: string | undefined;
+}
+
+/** Where the requests of a bucket go, as the client was configured when it was made. */
+export interface Target {
+  readonly names: StorageNames;
+  readonly buckets: readonly string[];
+  readonly endpoint: URL;
+}
+
+/** What makes a signed URL longer-lived than allowed. */
+export interface PresignLimit {
+  /** Seconds. */
+  readonly maxExpiresIn: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/**
+ * A copy of a request that nobody else holds: what was checked is what leaves, also when a middleware keeps the
+ * original and changes it later, or answers a second reading differently.
+ */
+export function snapshot(given: unknown): Partial<Record<keyof OutgoingRequest, unknown>> {
+  if (typeof given !== 'object' || given === null) return {};
+  const copy = Object.assign(Object.create(Object.getPrototypeOf(given) as object | null) as object, given);
+  const { headers, query } = copy as Partial<Record<keyof OutgoingRequest, unknown>>;
+  return Object.assign(copy, { headers: copied(headers), query: copied(query) });
+}
+
+/**
+ * The last check: what was serialised, and changed by whatever middleware, still goes to the tenant's own part of
+ * the call's bucket and does nothing but what the command's row allows.
+ *
+ * @param limit - given for a presigned request, whose `x-amz-*` headers stand in the query
+ * @throws CrossTenantError when it would go elsewhere
+ * @throws OperationRefusedError when it carries a header or parameter that the row does not allow
+ */
+export function assertRequest(
+  request: OutgoingRequest,
+  call: Call,
+  target: Target,
+  limit?: PresignLimit,
+): void {
+  const { plan } = call;
+  if (request.method !== plan.method) throw astray(call, 'its method was changed after it was checked');
+  assertHost(request, call, target.endpoint);
+  assertPath(request.path, call, target);
+  const headers = lowerCased(call, request.headers);
+  if (headers.get('host') !== undefined && headers.get('host') !== target.endpoint.host) {
+    throw astray(call, 'its host header names another host than the configured endpoint');
+  }
+  const query = new Map(Object.entries(request.query));
+  for (const [name, value] of query) {
+    if (limit !== undefined && SIGNATURE.has(name)) continue;
+    const lower = name.toLowerCase();
+    // Presigning moves headers into the query: they are checked as what they are.
+    if (limit !== undefined && lower.startsWith('x-amz-')) {
+      if (headers.has(lower)) throw undecided(call, 'header', name);
+      headers.set(lower, text(call, name, value));
+    } else assertParameter(call, name, value);
+  }
+  for (const [name, value] of Object.entries(plan.fixed.must)) {
+    if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
+  }
+  for (const [name, value] of headers) assertHeader(call, name, value);
+  const source = headers.get('x-amz-copy-source');
+  if (source !== undefined) assertSource(source, call, target);
+  if (plan.target === 'bucket') assertPrefix(query.get('prefix'), call, target.names);
+  if (limit !== undefined) assertLife(query, call, limit);
+}
+
+function assertHost(request: OutgoingRequest, call: Call, endpoint: URL): void {
+  const port = request.port === undefined ? '' : `:${request.port}`;
+  const given = `${request.protocol}//${request.hostname}${port}`;
+  const same = URL.canParse(given) && new URL(given).origin === endpoint.origin;
+  if (
+    !same ||
+    !SAFE_HOST.test(request.hostname) ||
+    request.username ||
+    request.password ||
+    request.fragment
+  ) {
+    throw astray(call, 'it would go to another host than the configured endpoint');
+  }
+}
+
+const SAFE_HOST = /^(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])$/;
+
+function assertPath(path: string, call: Call, { names, endpoint }: Target): void {
+  const base = endpoint.pathname.replace(/\/$/, '');
+  if (call.plan.target === 'bucket') {
+    if (path === `${base}/` || path === base) return;
+    throw astray(call, 'its path names something else than the bucket');
+  }
+  const start = `${base}/`;
+  const key = path.startsWith(start) ? decoded(path.slice(start.length)) : undefined;
+  // Only the SDK's own spelling: any other could be decoded differently by whoever receives it.
+  if (key === undefined || `${start}${encodePath(key)}` !== path || !names.accepts(call.tenant, key)) {
+    throw astray(call, "its path lies outside the tenant's part of the bucket");
+  }
+}
+
+function assertParameter(call: Call, name: string, value: unknown): void {
+  const { must, may } = call.plan.fixed;
+  if (Object.hasOwn(must, name)) return;
+  if (Object.hasOwn(may, name) && may[name] === value) return;
+  if (!allowed(call.plan).query.has(name)) throw undecided(call, 'query parameter', name);
+  text(call, name, value);
+}
+
+function assertHeader(call: Call, name: string, value: string): void {
+  const { headers, families } = allowed(call.plan);
+  const known =
+    headers.has(name) || CHECKSUM.test(name) || families.some((family) => name.startsWith(family));
+  if (!known || !TOKEN.test(name)) throw undecided(call, 'header', name);
+  // oxlint-disable-next-line no-control-regex -- a line break would begin a header that nobody has checked
+  if (typeof value !== 'string' || /[\r\n\u0000]/.test(value))
+    throw undecided(call, 'value of the header', name);
+}
+
+const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
+const CHECKSUM = /^x-amz-checksum-[a-z0-9]+$/;
+
+function assertSource(value: string, call: Call, { names, buckets }: Target): void {
+  const source = parseCopySource(value);
+  if ('kind' in source || !buckets.includes(source.bucket) || !names.accepts(call.tenant, source.key)) {
+    throw astray(call, "its copy source lies outside the tenant's part of the bucket");
+  }
+}
+
+function assertPrefix(prefix: unknown, call: Call, names: StorageNames): void {
+  if (typeof prefix !== 'string' || !names.accepts(call.tenant, prefix, 'partial')) {
+    throw astray(call, "its prefix lies outside the tenant's part of the bucket");
+  }
+}
+
+function assertLife(
+  query: ReadonlyMap<string, unknown>,
+  call: Call,
+  { maxExpiresIn, now }: PresignLimit,
+): void {
+  const expires = Number(query.get('X-Amz-Expires'));
+  const signedAt = timestamp(query.get('X-Amz-Date'));
+  if (!(expires >= 1 && expires <= maxExpiresIn) || !(signedAt <= now + CLOCK_SKEW)) {
+    throw refusal(
+      'storage',
+      call.operation,
+      refuse(
+        'the URL would live longer than allowed',
+        `Ask for at most ${maxExpiresIn} seconds from now, or raise the client option tenant.maxExpiresIn.`,
+      ),
+    );
+  }
+}
+
+/** What two clocks may differ by, in milliseconds. */
+const CLOCK_SKEW = 60_000;
+
+function timestamp(value: unknown): number {
+  const parts = typeof value === 'string' ? /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(value) : null;
+  if (parts === null) return Number.NaN;
+  const [, year, month, day, hour, minute, second] = parts;
+  return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+}
+
+function lowerCased(call: Call, headers: Readonly<Record<string, string>>): Map<string, string> {
+  const lower = new Map<string, string>();
+  for (const [name, value] of Object.entries(headers)) {
+    // Two spellings of one header: which of them counts is the server's guess.
+    if (lower.has(name.toLowerCase())) throw undecided(call, 'repeated header', name);
+    lower.set(name.toLowerCase(), value);
+  }
+  return lower;
+}
+
+function copied(record: unknown): unknown {
+  return typeof record === 'object' && record !== null ? { ...record } : record;
+}
+
+function text(call: Call, name: string, value: unknown): string {
+  if (typeof value !== 'string') throw undecided(call, 'repeated query parameter', name);
+  return value;
+}
+
+function decoded(path: string): string | undefined {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function astray({ operation, tenant }: Call, why: string): CrossTenantError {
+  const error = new CrossTenantError({
+    surface: 'storage',
+    operation,
+    what: `the request was stopped: ${why}`,
+  });
+  publish('refused', { surface: 'storage', operation, message: error.message, tenant });
+  return error;
+}
+
+function undecided({ operation }: Call, what: string, name: string): OperationRefusedError {
+  const named = /^[\w-]{1,64}$/.test(name) ? ` "${name}"` : '';
+  return refusal(
+    'storage',
+    operation,
+    refuse(
+      `its request carries a ${what}${named} that the rules do not allow`,
+      "Use the command's own fields, or Metadata; a middleware must not add others.",
+    ),
+  );
+}

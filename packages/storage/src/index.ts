@@ -1,0 +1,37 @@
+export * from '@aws-sdk/client-s3';
+// Names that are also the SDK's replace its own.
+export { S3Client, type S3ClientConfig } from './client.ts';
+export {
+  CopyObjectCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type WithoutBucket,
+} from './commands.ts';
+export { S3 } from './s3.ts';
+export {
+  waitForBucketExists,
+  waitForBucketNotExists,
+  waitForObjectExists,
+  waitForObjectNotExists,
+  waitUntilBucketExists,
+  waitUntilBucketNotExists,
+  waitUntilObjectExists,
+  waitUntilObjectNotExists,
+} from './waiters.ts';
+
+export { storageAuditor, type StorageAuditorOptions } from './audit.ts';
+export {
+  storageBackstop,
+  type PolicyDocument,
+  type PolicyStatement,
+  type StorageBackstop,
+  type StorageBackstopOptions,
+} from './backstop.ts';
+export { storageEraser, type StorageEraserOptions } from './erase.ts';
+export type { KeyRole } from './grammar.ts';
+export { storageNames, type KeyPlace, type StorageNames } from './names.ts';
+export type { StorageTenantOptions } from './options.ts';
+export type { SealingKey } from './seal.ts';

@@ -1,0 +1,83 @@
+import { ConfigError, optionSchemas, parseOptions, type TenantOptions } from '@tenantkit/core';
+import { z } from 'zod';
+import type { SealingKey } from './seal.ts';
+
+/** Options of tenantkit, under the key `tenant` of the client's configuration. */
+export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'names'> {
+  /** The buckets that tenants may work in. With exactly one, `Bucket` may be left out of a command. */
+  readonly buckets: readonly string[];
+  /**
+   * What continuation tokens are sealed with: the first key seals, all open. Without it a random key of this
+   * process is used, and a listing that is continued in another process starts with a refusal.
+   */
+  readonly sealingKeys?: readonly SealingKey[] | undefined;
+  /** The longest life of a presigned URL, in seconds: 1 to 604 800, default 900. */
+  readonly maxExpiresIn?: number | undefined;
+}
+
+/** SigV4's own limit of a presigned URL: seven days. */
+const MAX_PRESIGNED_SECONDS = 604_800;
+
+// Endings with which S3 marks what only looks like a bucket: directory buckets, access points, Object Lambda.
+const NOT_A_PLAIN_BUCKET = /(?:--x-s3|--xa-s3|--table-s3|--ol-s3|-s3alias|\.mrap)$/;
+const BUCKET = /^(?!xn--|\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]$/;
+
+const bucketName = z
+  .string()
+  .refine(
+    (name) => BUCKET.test(name) && !NOT_A_PLAIN_BUCKET.test(name),
+    'must be the plain name of a general purpose bucket, not an ARN, alias, URL or directory bucket',
+  );
+
+const sealingKey = z.strictObject({
+  kid: z.string().min(1).max(128),
+  secret: z
+    .union([z.string(), z.instanceof(Uint8Array)])
+    .refine((secret) => Buffer.from(secret).length >= 32, 'must hold at least 32 bytes'),
+});
+
+const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
+  names: optionSchemas.names,
+  fence: optionSchemas.fence,
+  buckets: z.array(bucketName).min(1, 'must name at least one bucket'),
+  sealingKeys: z.array(sealingKey).min(1).optional(),
+  maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),
+});
+
+/**
+ * Checks the options.
+ *
+ * @throws ConfigError that names the option, never its value
+ */
+export function parseStorageOptions(given: unknown): StorageTenantOptions {
+  if (given === undefined) {
+    throw new ConfigError({
+      surface: 'storage',
+      operation: 'options',
+      problem: 'the option tenant is missing',
+      hint: "Say which buckets tenants may work in: new S3Client({ …, tenant: { buckets: ['uploads'] } }).",
+    });
+  }
+  return parseOptions('storage', schema, given);
+}
+
+/**
+ * Checks what was given to one of this package's functions.
+ *
+ * @throws ConfigError that names the field, never its value
+ */
+export function parseArgument<T>(operation: string, accepted: z.ZodType<T>, given: unknown): T {
+  const result = accepted.safeParse(given);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const problem =
+    issue?.code === 'unrecognized_keys'
+      ? `unknown option ${issue.keys.join(', ')}`
+      : `${issue?.path.join('.') ?? 'options'}: ${issue?.message ?? 'not accepted'}`;
+  throw new ConfigError({
+    surface: 'storage',
+    operation,
+    problem,
+    hint: 'See the options in the README of @tenantkit/storage.',
+  });
+}

@@ -1,0 +1,79 @@
+import type {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { getSignedUrl as sign } from '@aws-sdk/s3-request-presigner';
+import { requireScope } from '@tenantkit/core';
+import { z } from 'zod';
+import { engineOf, type S3Client } from './client.ts';
+import { parseArgument } from './options.ts';
+
+/** The commands that a URL can be made of. */
+export type PresignableCommand =
+  | DeleteObjectCommand
+  | GetObjectCommand
+  | HeadObjectCommand
+  | PutObjectCommand;
+
+/** The presigner's options that this package takes; the others would weaken the signature and are refused. */
+export interface PresignOptions {
+  /** How long the URL works, in seconds: 1 to the client's `tenant.maxExpiresIn`. Default 900, or that limit if less. */
+  readonly expiresIn?: number | undefined;
+  /** From when it counts, default now; not in the future. */
+  readonly signingDate?: Date | undefined;
+  /** Headers, in lower case, that whoever uses the URL must send as signed. */
+  readonly signableHeaders?: Set<string> | undefined;
+  /** Headers, in lower case, that stay headers instead of becoming query parameters. */
+  readonly unhoistableHeaders?: Set<string> | undefined;
+}
+
+/** The presigner's own default, in seconds. */
+const DEFAULT_EXPIRES_IN = 900;
+
+/**
+ * Makes a presigned URL of a command on an object of the current tenant; in place of `getSignedUrl` of
+ * `@aws-sdk/s3-request-presigner`.
+ *
+ * Whoever holds the URL can use it until it expires, without a tenant and also after the tenant was frozen, and
+ * may add headers to it. On servers that take an unsigned `x-amz-copy-source` (Ceph does, AWS does not), a URL of
+ * a PUT copies any object that the client's credentials can read: give such a client credentials of the tenant,
+ * see `storageBackstop`.
+ *
+ * @throws MissingTenantError, TenantFencedError
+ * @throws OperationRefusedError when the command cannot be presigned, the key is refused or the life is too long
+ * @throws ConfigError for an option that is not accepted
+ *
+ * @example
+ * ```ts
+ * import { withTenant } from '@tenantkit/core';
+ * import { GetObjectCommand } from '@tenantkit/storage';
+ * import { getSignedUrl } from '@tenantkit/storage/presign';
+ * const url = await withTenant('acme', () =>
+ *   getSignedUrl(s3, new GetObjectCommand({ Key: 'logo.svg' }), { expiresIn: 60 }),
+ * );
+ * ```
+ */
+export async function getSignedUrl(
+  client: S3Client,
+  command: PresignableCommand,
+  options: PresignOptions = {},
+): Promise<string> {
+  const { maxExpiresIn } = engineOf(client, 'getSignedUrl');
+  requireScope({ surface: 'storage', operation: 'getSignedUrl' });
+  const { expiresIn = Math.min(DEFAULT_EXPIRES_IN, maxExpiresIn), ...given } = parseArgument(
+    'getSignedUrl',
+    optionsSchema,
+    options,
+  );
+  // The guard in the client's stack does the rest: it also reads the life of the signed URL.
+  return sign(client, command, { expiresIn, ...given } as Parameters<typeof sign>[2]);
+}
+
+const optionsSchema: z.ZodType<PresignOptions> = z.strictObject({
+  expiresIn: z.int().min(1).optional(),
+  signingDate: z.date().optional(),
+  signableHeaders: z.set(z.string()).optional(),
+  unhoistableHeaders: z.set(z.string()).optional(),
+});

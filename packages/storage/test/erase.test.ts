@@ -1,0 +1,343 @@
+import {
+  CreateMultipartUploadCommand as RawCreateMultipartUploadCommand,
+  DeleteObjectCommand as RawDeleteObjectCommand,
+  GetObjectCommand as RawGetObjectCommand,
+  ListMultipartUploadsCommand as RawListMultipartUploadsCommand,
+  ListObjectVersionsCommand as RawListObjectVersionsCommand,
+  PutBucketVersioningCommand as RawPutBucketVersioningCommand,
+  PutObjectCommand as RawPutObjectCommand,
+  PutObjectLegalHoldCommand as RawPutObjectLegalHoldCommand,
+  UploadPartCommand as RawUploadPartCommand,
+  type ListObjectVersionsCommandOutput,
+} from '@aws-sdk/client-s3';
+import {
+  ConfigError,
+  IsolationBreachError,
+  OperationRefusedError,
+  auditChannels,
+  isVerified,
+  withTenant,
+  type EraseRun,
+  type Eraser,
+} from '@tenantkit/core';
+import { S3Client, storageEraser } from '@tenantkit/storage';
+import { describe, expect, it } from 'vitest';
+import { countRequests, open, type Opened } from './open.ts';
+
+const run = (more: Partial<EraseRun> = {}): EraseRun & { readonly saved: () => string | undefined } => {
+  let saved: string | undefined;
+  return {
+    signal: new AbortController().signal,
+    checkpoint: {
+      load: () => Promise.resolve(saved),
+      save: (state) => {
+        saved = state;
+        return Promise.resolve();
+      },
+    },
+    progress: () => undefined,
+    saved: () => saved,
+    ...more,
+  };
+};
+
+const put = ({ raw, bucket }: Opened, key: string, body = 'x') =>
+  raw.send(new RawPutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
+
+/** Every version and delete marker in the bucket, with the raw client. */
+async function everything({ raw, bucket }: Opened): Promise<string[]> {
+  const found: string[] = [];
+  let marker: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {};
+  while (marker !== undefined) {
+    const page: ListObjectVersionsCommandOutput = await raw.send(
+      new RawListObjectVersionsCommand({ Bucket: bucket, ...marker }),
+    );
+    found.push(...(page.Versions ?? []).map(({ Key, VersionId, ETag }) => `${Key} ${VersionId} ${ETag}`));
+    found.push(...(page.DeleteMarkers ?? []).map(({ Key, VersionId }) => `${Key} ${VersionId} deleted`));
+    const { NextKeyMarker = '', NextVersionIdMarker = '' } = page;
+    marker =
+      page.IsTruncated === true
+        ? { KeyMarker: NextKeyMarker, VersionIdMarker: NextVersionIdMarker }
+        : undefined;
+  }
+  return found.sort();
+}
+
+const of = (found: readonly string[], tenant: string): string[] =>
+  found.filter((name) => name.startsWith(`tenants/${tenant}/`));
+
+const eraserOf = ({ s3, bucket }: Opened): Eraser => storageEraser(s3, { bucket });
+
+describe('erasing a tenant', () => {
+  it('removes all versions, delete markers and uploads of a versioned bucket, and nothing of others', async () => {
+    await using own = await open({ traits: { versioned: true } });
+    for (const tenant of ['acme', 'acme2']) {
+      for (const body of ['1', '22', '333']) await put(own, `tenants/${tenant}/a`, body);
+      await put(own, `tenants/${tenant}/b/c`);
+      await own.raw.send(new RawDeleteObjectCommand({ Bucket: own.bucket, Key: `tenants/${tenant}/b/c` }));
+      const target = { Bucket: own.bucket, Key: `tenants/${tenant}/upload` };
+      const { UploadId } = await own.raw.send(new RawCreateMultipartUploadCommand(target));
+      await own.raw.send(new RawUploadPartCommand({ ...target, UploadId, PartNumber: 1, Body: 'part' }));
+    }
+    const before = await everything(own);
+    const { plan, erase, verify } = eraserOf(own);
+    const scope = { tenant: 'acme' };
+    const expected = [
+      { kind: 'uploads', count: 1 },
+      { kind: 'versions', count: 4, bytes: 7 },
+      { kind: 'delete markers', count: 1 },
+    ];
+    expect(await plan(scope)).toEqual({ store: `storage:${own.bucket}`, items: expected, kept: [] });
+    expect(await everything(own)).toEqual(before);
+
+    const steps: string[] = [];
+    const outcome = await erase(scope, run({ progress: ({ kind, done }) => steps.push(`${kind} ${done}`) }));
+    expect(outcome).toEqual({ store: `storage:${own.bucket}`, erased: expected, kept: [] });
+    expect(steps).toContain('versions 4');
+    expect(await everything(own)).toEqual(of(before, 'acme2'));
+    const { Uploads = [] } = await own.raw.send(new RawListMultipartUploadsCommand({ Bucket: own.bucket }));
+    expect(Uploads.map(({ Key }) => Key)).toEqual(['tenants/acme2/upload']);
+
+    const verified = await verify(scope);
+    expect(isVerified(verified)).toBe(true);
+    expect(verified.control).toMatchObject({ planted: 2, found: 2 });
+    expect(isVerified(await verify({ tenant: 'acme2' }))).toBe(false);
+    expect(await everything(own)).toEqual(of(before, 'acme2'));
+  });
+
+  it('also where versioning was suspended', async () => {
+    await using own = await open({ traits: { versioned: true } });
+    await put(own, 'tenants/acme/a', 'versioned');
+    const VersioningConfiguration = { Status: 'Suspended' } as const;
+    await own.raw.send(new RawPutBucketVersioningCommand({ Bucket: own.bucket, VersioningConfiguration }));
+    await put(own, 'tenants/acme/a', 'not versioned');
+    const { erase } = eraserOf(own);
+    const { erased } = await erase({ tenant: 'acme' }, run());
+    expect(erased).toContainEqual({ kind: 'versions', count: 2, bytes: 22 });
+    expect(await everything(own)).toEqual([]);
+  });
+
+  it('takes keys that no tenant could have written and that the XML of a batch cannot say', async () => {
+    await using own = await open();
+    const keys = [
+      'a\u0001b',
+      'line\nbreak',
+      'cr\rlf',
+      '../up',
+      'a//b',
+      'a%2Fb+c d',
+      'é',
+      'e\u0301',
+      '<&>"\'',
+      '\u2028',
+    ];
+    for (const key of keys) await put(own, `tenants/acme/${key}`);
+    await put(own, 'tenants/acme2/a\u0001b');
+    const { erase, plan } = eraserOf(own);
+    expect((await plan({ tenant: 'acme' })).items).toContainEqual({
+      kind: 'objects',
+      count: keys.length,
+      bytes: keys.length,
+    });
+    await erase({ tenant: 'acme' }, run());
+    expect((await everything(own)).map((name) => name.split(' ')[0])).toEqual(['tenants/acme2/a\u0001b']);
+  });
+
+  it(
+    'goes through more than one page and one batch, and on after an interruption',
+    { timeout: 60_000 },
+    async () => {
+      await using own = await open();
+      const count = 1_100;
+      const keys = Array.from(
+        { length: count },
+        (_, index) => `tenants/acme/${String(index).padStart(5, '0')}`,
+      );
+      const queue = keys.values();
+      await Promise.all(
+        Array.from({ length: 16 }, async () => {
+          for (const key of queue) await put(own, key);
+        }),
+      );
+      await put(own, 'tenants/acme2/00000');
+      const { erase, verify } = eraserOf(own);
+      const controller = new AbortController();
+      const first = run({ signal: controller.signal });
+      const reason = new Error('stop here');
+      const save = first.checkpoint.save.bind(first.checkpoint);
+      first.checkpoint.save = async (state) => {
+        await save(state);
+        if (state.includes('"count":1000')) controller.abort(reason);
+      };
+      await expect(erase({ tenant: 'acme' }, first)).rejects.toBe(reason);
+      const left = of(await everything(own), 'acme').length;
+      expect(left).toBe(100);
+      // Nothing of a key stays behind in what the ledger keeps.
+      expect(first.saved()).not.toContain('tenants');
+
+      const second = { ...run(), checkpoint: first.checkpoint };
+      const { erased } = await erase({ tenant: 'acme' }, second);
+      expect(erased).toContainEqual({ kind: 'objects', count, bytes: count });
+      expect(isVerified(await verify({ tenant: 'acme' }))).toBe(true);
+      expect(await everything(own)).toHaveLength(1);
+    },
+  );
+
+  it('starts over when the checkpoint cannot be read', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/a');
+    const checkpoint = { load: () => Promise.resolve('{"v":2'), save: () => Promise.resolve() };
+    const { erased } = await eraserOf(own).erase({ tenant: 'acme' }, run({ checkpoint }));
+    expect(erased).toContainEqual({ kind: 'objects', count: 1, bytes: 1 });
+  });
+
+  it('does not begin when it was stopped before', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/a');
+    const before = own.sent();
+    const signal = AbortSignal.abort(new Error('stopped'));
+    await expect(eraserOf(own).erase({ tenant: 'acme' }, run({ signal }))).rejects.toThrow('stopped');
+    expect(own.sent()).toBe(before);
+  });
+});
+
+describe('what a lock holds', () => {
+  it('is planned and reported as kept with its date, and is verified as such', async () => {
+    await using own = await open({ traits: { objectLock: true } });
+    const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000);
+    const retained = await own.raw.send(
+      new RawPutObjectCommand({
+        Bucket: own.bucket,
+        Key: 'tenants/acme/retained',
+        Body: 'x',
+        ObjectLockMode: 'GOVERNANCE',
+        ObjectLockRetainUntilDate: until,
+      }),
+    );
+    const { VersionId } = await put(own, 'tenants/acme/held');
+    const hold = (Status: 'ON' | 'OFF') =>
+      own.raw.send(
+        new RawPutObjectLegalHoldCommand({
+          Bucket: own.bucket,
+          Key: 'tenants/acme/held',
+          VersionId,
+          LegalHold: { Status },
+        }),
+      );
+    await hold('ON');
+    await put(own, 'tenants/acme/free');
+    const { plan, erase, verify } = eraserOf(own);
+    const kept = [
+      { kind: 'versions', count: 1, why: 'legal hold' },
+      { kind: 'versions', count: 1, why: 'retention (GOVERNANCE mode)', until: until.toISOString() },
+    ];
+    const planned = await plan({ tenant: 'acme' });
+    expect(planned.items).toContainEqual({ kind: 'versions', count: 1, bytes: 1 });
+    expect([...planned.kept].sort(byWhy)).toEqual(kept);
+
+    const outcome = await erase({ tenant: 'acme' }, run());
+    expect(outcome.erased).toContainEqual({ kind: 'versions', count: 1, bytes: 1 });
+    expect([...outcome.kept].sort(byWhy)).toEqual(kept);
+    expect(of(await everything(own), 'acme').map((name) => name.split(' ')[0])).toEqual([
+      'tenants/acme/held',
+      'tenants/acme/retained',
+    ]);
+    const verified = await verify({ tenant: 'acme' });
+    expect(isVerified(verified)).toBe(true);
+    expect([...verified.kept].sort(byWhy)).toEqual(kept);
+
+    // Once the hold is lifted, the rest goes.
+    await hold('OFF');
+    const again = await erase({ tenant: 'acme' }, run());
+    expect(again.erased).toContainEqual({ kind: 'versions', count: 1, bytes: 1 });
+    expect(again.kept).toHaveLength(1);
+    expect(retained.VersionId).toBeDefined();
+  });
+});
+
+describe('the eraser', () => {
+  it('refuses a person, whose objects it cannot tell, and erases nothing', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/p1');
+    const eraser = eraserOf(own);
+    const scope = { tenant: 'acme', subject: 'p1' };
+    expect(eraser.subjects).toHaveProperty('unsupported');
+    await expect(eraser.plan(scope)).rejects.toThrow(OperationRefusedError);
+    await expect(eraser.erase(scope, run())).rejects.toThrow(OperationRefusedError);
+    await expect(eraser.verify(scope)).rejects.toThrow(OperationRefusedError);
+    expect(await everything(own)).toHaveLength(1);
+  });
+
+  it('is made for an accepted bucket of a guarded client only', async () => {
+    await using own = await open();
+    expect(() => storageEraser(own.s3, { bucket: 'another-one' })).toThrow(ConfigError);
+    expect(() => storageEraser(own.raw as S3Client, { bucket: own.bucket })).toThrow(ConfigError);
+    expect(() => storageEraser(own.s3, { bucket: own.bucket, prefix: 'x' } as never)).toThrow(
+      'unknown option prefix',
+    );
+    expect(storageEraser(own.s3, { bucket: own.bucket, store: 'storage:uploads' }).store).toBe(
+      'storage:uploads',
+    );
+  });
+
+  it('says when the server does not let it delete', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/a');
+    const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+    // The server's answer for a key that may not be deleted, in a reply that is a success as a whole.
+    s3.middlewareStack.add(
+      (next) => async (args) => {
+        const result = await next(args);
+        Object.assign(result.output, { Errors: [{ Key: 'tenants/acme/a', Code: 'AccessDenied' }] });
+        return result;
+      },
+      { step: 'initialize' },
+    );
+    const erasing = storageEraser(s3, { bucket: own.bucket }).erase({ tenant: 'acme' }, run());
+    await expect(erasing).rejects.toThrow('did not delete 1 objects (AccessDenied)');
+    s3.destroy();
+  });
+
+  it('deletes nothing that a listing names by mistake', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/a');
+    await put(own, 'tenants/acme2/a');
+    const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+    s3.middlewareStack.add(
+      (next) => async (args) => {
+        const input = args.input as { Prefix?: string };
+        return next({
+          ...args,
+          input: 'Prefix' in input ? { ...input, Prefix: 'tenants/' } : input,
+        } as typeof args);
+      },
+      { step: 'initialize' },
+    );
+    const erasing = storageEraser(s3, { bucket: own.bucket }).erase({ tenant: 'acme' }, run());
+    await expect(erasing).rejects.toThrow(IsolationBreachError);
+    expect(await everything(own)).toHaveLength(2);
+    s3.destroy();
+  });
+
+  it('leaves an event in the audit trail, and works inside a tenant as well', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/a');
+    const events: unknown[] = [];
+    const listen = (event: unknown): number => events.push(event);
+    auditChannels.erasure.subscribe(listen);
+    await withTenant('acme2', () => eraserOf(own).erase({ tenant: 'acme' }, run()));
+    auditChannels.erasure.unsubscribe(listen);
+    expect(events).toMatchObject([
+      { tenantid: 'acme', data: { unmapped: { store: `storage:${own.bucket}` } } },
+    ]);
+    const { raw, bucket } = own;
+    await expect(
+      raw.send(new RawGetObjectCommand({ Bucket: bucket, Key: 'tenants/acme/a' })),
+    ).rejects.toThrow();
+    expect(countRequests(raw)()).toBe(0);
+  });
+});
+
+function byWhy(a: { readonly why: string }, b: { readonly why: string }): number {
+  return a.why < b.why ? -1 : 1;
+}

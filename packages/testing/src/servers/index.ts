@@ -1,0 +1,13 @@
+export { ServerFailedError, ServerUnavailableError } from './errors.ts';
+export { startServers } from './start.ts';
+export type { Servers, ServersRequest, Started } from './start.ts';
+export type {
+  Connections,
+  OpenSearchConnection,
+  PostgresConnection,
+  ProviderName,
+  RedisConnection,
+  S3Connection,
+  ServerName,
+} from './definition.ts';
+export type { ServerProgress } from './progress.ts';

@@ -1,0 +1,59 @@
+import type { Note } from './definition.ts';
+import type { Supervisor } from './supervisor.ts';
+
+// One at a time, also among several runs. Services that a package would start by itself are kept from starting
+// while we install, and only then, unless the machine has a policy of its own.
+const SCRIPT = `
+set -u
+missing=
+for package in "$@"; do
+  case "$(dpkg-query -W -f '\${Status}' "$package" 2>/dev/null)" in
+    *'ok installed') ;;
+    *) missing=yes ;;
+  esac
+done
+[ -n "$missing" ] || exit 0
+
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap 'rm -f "$policy"' EXIT
+  trap 'exit 1' HUP INT TERM
+  printf '#!/bin/sh\\n# Kept by tenantkit while it installs servers for tests.\\nexit 101\\n' > "$policy"
+  chmod 755 "$policy"
+fi
+
+# The lock of the lists is not one that apt-get waits for.
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+  said=$(apt-get -q update 2>&1); code=$?
+  printf '%s\\n' "$said"
+  [ $code -eq 0 ] && break
+  case "$said" in *'Could not get lock'*) sleep 3 ;; *) break ;; esac
+done
+apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends "$@"
+`;
+
+const LOCK = '/run/lock/tenantkit-apt.lock';
+
+/**
+ * Installs Debian packages. Needs root. Once begun it is never cut off, not even when the run is: half an
+ * installation would leave the machine's package manager broken.
+ *
+ * @throws Error with the end of apt-get's output
+ */
+export async function installPackages(
+  packages: readonly string[],
+  supervisor: Supervisor,
+  note: Note,
+): Promise<void> {
+  note(`installing ${packages.join(', ')} with apt-get, as root, without recommended packages`);
+  await supervisor.run(
+    {
+      command: 'flock',
+      args: [LOCK, 'sh', '-c', SCRIPT, 'install', ...packages],
+      cwd: '/',
+      env: { DEBIAN_FRONTEND: 'noninteractive' },
+      finishes: true,
+    },
+    'apt-get',
+  );
+}
