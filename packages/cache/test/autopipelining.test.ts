@@ -3,7 +3,7 @@ import { Command, type Redis } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
 import type { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acme, acme2, openCache, ready, type Opened } from './support.ts';
+import { acme, acme2, openCache, ready, THROWING, NO_TEXT, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
@@ -24,13 +24,12 @@ describe('autopipelining', () => {
   it('sends the calls of one turn in one write, each for its own tenant', async () => {
     let writes = 0;
     const socket = redis.stream;
-    const { _writev } = socket as unknown as { _writev(chunks: unknown[], done: () => void): void };
-    Object.assign(socket, {
-      _writev(this: unknown, chunks: unknown[], done: () => void) {
-        writes += 1;
-        _writev.call(socket, chunks, done);
-      },
-    });
+    const host = socket as unknown as { _writev(chunks: unknown[], done: () => void): void };
+    const write = host._writev.bind(socket);
+    host._writev = (chunks, done) => {
+      writes += 1;
+      write(chunks, done);
+    };
     const values = await Promise.all(
       Array.from({ length: 100 }, (_, n) => TENANTS[n % 5] ?? 'a').map((tenant) =>
         withTenant(tenant, async () => {
@@ -46,23 +45,15 @@ describe('autopipelining', () => {
   });
 
   it('gives every reply to its caller, whatever else is refused in the same turn', async () => {
-    const hostile = [
-      Object.create(null),
-      {
-        toString: () => {
-          throw new Error('thrown');
-        },
-      },
-    ] as unknown as string[];
     const lateClient = redis as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
     const settled = await Promise.allSettled([
       acme(() => redis.get('key')),
       acme(() => redis.config('GET', '*')),
       acme2(() => redis.get('key')),
       redis.get('key'),
-      acme(() => redis.set('x', hostile[0] as string)),
+      acme(() => redis.set('x', NO_TEXT)),
       acme2(() => redis.get('key')),
-      acme(() => redis.set(hostile[1] as string, 'x')),
+      acme(() => redis.set(THROWING, 'x')),
       acme(() => redis.call('FROBNICATE')),
       acme(() => redis.sendCommand(new Command('flushall'))),
       acme(() => redis.sendCommand(null as unknown as Command)),
@@ -80,7 +71,7 @@ describe('autopipelining', () => {
       expect.objectContaining({ code: 'TENANT_MISSING' }),
       expect.any(TypeError),
       'of acme2',
-      new Error('thrown'),
+      new Error('toString has thrown'),
       refused,
       refused,
       refused,
@@ -97,7 +88,7 @@ describe('autopipelining', () => {
       void acme(() =>
         redis.get('key', (error) => {
           if (error) reject(error);
-          else redis.get('key', (again, second) => (again ? reject(again) : resolve(second)));
+          else void redis.get('key', (again, second) => (again ? reject(again) : resolve(second)));
         }),
       );
     });

@@ -148,7 +148,8 @@ describe('the rules', () => {
   });
 
   it('are made for no invalid tenant, and with no unknown option', () => {
-    for (const invalid of INVALID_TENANTS) expect(() => cacheBackstop(invalid as string)).toThrow();
+    for (const invalid of INVALID_TENANTS)
+      expect(() => cacheBackstop(invalid as string)).toThrow(/Invalid tenant id/);
     expect(() => cacheBackstop('acme', { password: 'x' } as object)).toThrow(/names, hashTag and scan/);
     expect(() => cacheBackstop('acme', { names: 'tk:{tenant}' })).toThrow(/name template/);
   });

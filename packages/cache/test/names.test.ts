@@ -71,7 +71,8 @@ describe('names of the cache', () => {
   });
 
   it('are not made for what is no tenant', () => {
-    for (const invalid of INVALID_TENANTS) expect(() => new CacheNames().of(invalid as string)).toThrow();
+    for (const invalid of INVALID_TENANTS)
+      expect(() => new CacheNames().of(invalid as string)).toThrow(/Invalid tenant id/);
     for (const id of TENANTS) expect(new CacheNames().of(id).prefix).toBe(`tk:${id}:`);
   });
 

@@ -3,7 +3,7 @@ import { Command, Pipeline, type ChainableCommander, type Redis } from '@tenantk
 import { TENANTS } from '@tenantkit/testing';
 import type { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acme, acme2, failure, openCache, operator, type Opened } from './support.ts';
+import { acme, acme2, failure, openCache, operator, THROWING, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
@@ -66,18 +66,13 @@ describe('a pipeline', () => {
   });
 
   it('keeps the place of what is refused, and all other replies at theirs', async () => {
-    const hostile = {
-      toString: (): string => {
-        throw new Error('toString has thrown');
-      },
-    } as unknown as string;
     const told: unknown[] = [];
     const results = await acme(() =>
       redis
         .pipeline()
         .get('key')
         .config('GET', '*', (error) => told.push(error))
-        .set('bad', hostile)
+        .set('bad', THROWING)
         .call('FROBNICATE')
         .call('ZUNION', 'x', 'key')
         .incr('n')
@@ -101,7 +96,8 @@ describe('a pipeline', () => {
     const results = await acme(() => redis.pipeline(commands as unknown[][]).exec());
     expect(results?.[0]).toEqual([null, 'of acme']);
     expect(results?.at(-1)).toEqual([null, 'of acme']);
-    expect(results?.slice(1, -1)).toEqual(Array(names.length + 2).fill([refused]));
+    expect(results).toHaveLength(names.length + 4);
+    for (const result of results?.slice(1, -1) ?? []) expect(result).toEqual([refused]);
   });
 
   it('takes no object that is not a command', async () => {
@@ -269,9 +265,8 @@ describe('a transaction', () => {
       return pipeline.get('key').exec();
     });
     expect(outcome?.[0]?.[0]).toBeInstanceOf(TenantSwitchError);
-    expect(await failure(() => acme(() => redis.sendCommand(brackets[0] as Command)))).toBeInstanceOf(
-      TenantSwitchError,
-    );
+    for (const command of brackets)
+      expect(await failure(() => acme(() => redis.sendCommand(command)))).toBeInstanceOf(TenantSwitchError);
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
   });
 

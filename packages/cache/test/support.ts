@@ -3,6 +3,7 @@ import { Redis, type RedisOptions } from '@tenantkit/cache';
 import { freshRedis } from '@tenantkit/testing';
 import { Redis as Raw, type RedisOptions as RawOptions } from 'ioredis';
 import { once } from 'node:events';
+import { inspect } from 'node:util';
 import { inject } from 'vitest';
 
 /** A database of one's own, the guarded client, and plain ioredis as the witness of what is really stored. */
@@ -72,3 +73,23 @@ export async function failure(call: () => unknown): Promise<Error & { code?: str
   }
   throw new Error('the call has succeeded');
 }
+
+/** Everything that an error shows to whoever prints it. */
+export function shown(error: unknown): string {
+  return inspect(error, { depth: 8, showHidden: true });
+}
+
+/** Resolves once `condition` holds, which other work of this process brings about. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => void setImmediate(resolve));
+}
+
+/** Cannot be made text, as an argument of a command must be. */
+export const NO_TEXT = Object.create(null) as string;
+
+/** Throws when it is made text. */
+export const THROWING = {
+  toString(): string {
+    throw new Error('toString has thrown');
+  },
+} as unknown as string;

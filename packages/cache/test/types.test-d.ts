@@ -36,10 +36,10 @@ cluster.nodes() satisfies Redis[];
 redis.duplicate() satisfies Redis;
 
 // Replies have the types of ioredis.
-redis.get('key') satisfies Promise<string | null>;
-redis.getBuffer('key') satisfies Promise<Buffer | null>;
-redis.multi().get('key').exec() satisfies Promise<[error: Error | null, result: unknown][] | null>;
-redis.multi({ pipeline: false }) satisfies Promise<'OK'>;
+void (redis.get('key') satisfies Promise<string | null>);
+void (redis.getBuffer('key') satisfies Promise<Buffer | null>);
+void (redis.multi().get('key').exec() satisfies Promise<[error: Error | null, result: unknown][] | null>);
+void (redis.multi({ pipeline: false }) satisfies Promise<'OK'>);
 new Redis({ protocol: 3, replyMapping: 'resp3' }) satisfies Redis<'resp3'>;
 
 // Options of ours are few, and no others exist.

@@ -581,21 +581,18 @@ describe('an operator’s methods', () => {
     expect(all.map(({ tenant }) => tenant).toSorted()).toEqual(['acme', 'acme2']);
   });
 
-  it.each(['', 'a/b', '../acme', 'a:b', 'x'.repeat(65), undefined, null, 7])(
-    'refuse the id %j',
-    async (tenant) => {
-      const { keyring } = await opened();
-      const id = tenant as string;
-      for (const work of [
-        () => keyring.create(id),
-        () => keyring.rotate(id),
-        () => keyring.shred(id),
-        () => keyring.status(id),
-      ]) {
-        expect(await refusalOf(work)).toBeInstanceOf(InvalidTenantError);
-      }
-    },
-  );
+  it.each(INVALID_TENANTS)('refuse the id %o', async (tenant) => {
+    const { keyring } = await opened();
+    const id = tenant as string;
+    for (const work of [
+      () => keyring.create(id),
+      () => keyring.rotate(id),
+      () => keyring.shred(id),
+      () => keyring.status(id),
+    ]) {
+      expect(await refusalOf(work)).toBeInstanceOf(InvalidTenantError);
+    }
+  });
 
   it('do nothing after close', async () => {
     const { keyring, cipher } = await opened();
@@ -615,7 +612,9 @@ describe('an operator’s methods', () => {
     const listen = (event: unknown): void => void events.push(event as AuditEvent);
     for (const kind of ['refused', 'erasure'] as const) {
       auditChannels[kind].subscribe(listen);
-      onTestFinished(() => void auditChannels[kind].unsubscribe(listen));
+      onTestFinished(() => {
+        auditChannels[kind].unsubscribe(listen);
+      });
     }
     await inside(keyring, 'acme2', () => reasonOf(() => cipher.decrypt(sealed, FIELD)));
     expect(events).toMatchObject([{ type: 'tenantkit.refused', tenantid: 'acme2' }]);

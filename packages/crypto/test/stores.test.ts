@@ -357,11 +357,15 @@ describe('the file store', () => {
 
   it('does not follow a link in place of a record', async () => {
     const { directory, store } = await inDirectory();
-    await store.write(live('acme', 1));
-    await mkdir(join(directory, 'tk-a'), { mode: 0o700 });
-    await symlink(join(directory, 'tk-acme', '00000001.json'), join(directory, 'tk-a', '00000001.json'));
-    expect(await refusalOf(() => store.read('a'))).toBeInstanceOf(ConfigError);
-    expect(await store.read('acme')).toEqual(live('acme', 1));
+    const elsewhere = join(directory, 'elsewhere');
+    const text = JSON.stringify(live('acme', 1));
+    await writeFile(elsewhere, text);
+    await mkdir(join(directory, 'tk-acme'), { mode: 0o700 });
+    await symlink(elsewhere, join(directory, 'tk-acme', '00000001.json'));
+    expect(await refusalOf(() => store.read('acme'))).toBeInstanceOf(ConfigError);
+    expect(await refusalOf(() => store.write(live('acme', 2)))).toBeInstanceOf(ConfigError);
+    expect(await readFile(elsewhere, 'utf8')).toBe(text);
+    expect(await store.write(live('acme2', 1))).toBe(true);
   });
 
   it('goes on where a process was stopped before the first record', async () => {

@@ -160,7 +160,8 @@ it('one tenant is erased from Redis, S3, BullMQ, OpenSearch and the keyring, and
       cacheEraser(redis),
       storageEraser(s3, { bucket }),
       queueEraser(queue),
-      searchEraser(search),
+      // Without it, deleted documents in segments are stated as kept.
+      searchEraser(search, { forceMerge: true }),
       keyringEraser(keyring),
     ],
     { fence, ledger: ledgerIn(folder()) },

@@ -36,7 +36,7 @@ const schema = z.strictObject({
  * it. A test runs queues and workers as this user.
  */
 const COMMANDS = [
-  '+@connection', '-auth', '-reset', '-select', '-client', '+client|setname', '+client|setinfo', '+client|id',
+  '+@connection', '-auth', '-reset', '-select', '-client', '+client|setname', '+client|id',
   '+info', '+multi', '+exec', '+discard', '+eval', '+evalsha', '+script|load',
   '+exists', '+del', '+unlink', '+type', '+pttl', '+pexpire', '+scan',
   '+get', '+set', '+incr',

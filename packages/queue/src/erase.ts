@@ -71,9 +71,9 @@ export function queueEraser(source: Redis | RawQueue, options: QueueEraserOption
   return {
     store: places.store,
     subjects: { unsupported: NO_SUBJECTS },
-    plan: (scope) => plan(places, tenantOf(scope, 'plan')),
-    erase: (scope, run) => erase(places, tenantOf(scope, 'erase'), run, activeTimeout),
-    verify: (scope) => verify(places, tenantOf(scope, 'verify')),
+    plan: async (scope) => plan(places, tenantOf(scope, 'plan')),
+    erase: async (scope, run) => erase(places, tenantOf(scope, 'erase'), run, activeTimeout),
+    verify: async (scope) => verify(places, tenantOf(scope, 'verify')),
   };
 }
 

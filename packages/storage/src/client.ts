@@ -71,7 +71,7 @@ function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
     value: guardStack(client.middlewareStack, engine.around),
     enumerable: true,
     // An assignment would take the guard away.
-    writable: true,
+    writable: false,
     configurable: false,
   });
 }

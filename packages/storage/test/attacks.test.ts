@@ -77,7 +77,7 @@ beforeEach(() => {
   return () => s3.destroy();
 });
 
-const raw = (command: never | object): Promise<unknown> => own.raw.send(command as RawGetObjectCommand);
+const raw = (command: object): Promise<unknown> => own.raw.send(command as RawGetObjectCommand);
 const foreign = (): string => `/${own.bucket}/tenants/acme2/one`;
 
 const COMMANDS = {
@@ -96,7 +96,7 @@ const send = (name: Name, client = s3): Promise<unknown> =>
   withTenant('acme', () => client.send(COMMANDS[name]() as GetObjectCommand));
 
 /** The attack fails with a typed error, nothing is sent, and the other tenant's object is what it was. */
-async function fails(call: () => Promise<unknown>, code?: string): Promise<void> {
+async function fails(call: () => Promise<unknown>, code?: string): Promise<'stopped'> {
   const before = sent();
   const error = await call().then(
     (answer) => new Error(`the attack was answered: ${JSON.stringify(answer)}`),
@@ -110,6 +110,7 @@ async function fails(call: () => Promise<unknown>, code?: string): Promise<void>
     Body: { transformToString: () => Promise<string> };
   };
   expect(await Body.transformToString()).toBe('of acme2');
+  return 'stopped';
 }
 
 const STEPS = [
@@ -162,7 +163,7 @@ describe.each(STEPS)('a middleware at %j', (where) => {
       onRequest((request) => void (request.path = foreign())),
       where,
     );
-    await fails(() => send(name), 'CROSS_TENANT');
+    expect(await fails(() => send(name), 'CROSS_TENANT')).toBe('stopped');
   });
 
   it('cannot list more than the tenant', async () => {
@@ -171,7 +172,7 @@ describe.each(STEPS)('a middleware at %j', (where) => {
       onRequest(({ query }) => void delete query['prefix']),
       where,
     );
-    await fails(() => send('list'), 'CROSS_TENANT');
+    expect(await fails(() => send('list'), 'CROSS_TENANT')).toBe('stopped');
   });
 
   it('cannot turn a request into a copy of another tenant’s object', async () => {
@@ -180,7 +181,7 @@ describe.each(STEPS)('a middleware at %j', (where) => {
       onRequest(({ headers }) => void (headers['x-amz-copy-source'] = foreign())),
       where,
     );
-    for (const name of ALL) await fails(() => send(name));
+    for (const name of ALL) expect(await fails(() => send(name))).toBe('stopped');
   });
 });
 
@@ -222,6 +223,10 @@ describe('no change of a request leads outside:', () => {
     'another protocol': [ALL, (r) => void (r.protocol = 'https:')],
     'a user name': [ALL, (r) => void (r.username = 'x')],
     'another host header': [ALL, (r) => void (r.headers['host'] = `${second.bucket}.127.0.0.1`)],
+    'a second copy source, before the own one': [
+      ['copy'],
+      (r) => void (r.headers = { 'X-Amz-Copy-Source': foreign(), ...r.headers }),
+    ],
     'a second host header': [ALL, (r) => void (r.headers['Host'] = 'x')],
     'another prefix': [['list'], (r) => void (r.query['prefix'] = 'tenants/acme2/')],
     'the prefix without its slash': [['list'], (r) => void (r.query['prefix'] = 'tenants/acme')],
@@ -260,7 +265,7 @@ describe('no change of a request leads outside:', () => {
 
   it.each(Object.entries(changes))('%s', async (_name, [names, change]) => {
     install(s3, onRequest(change), LATE);
-    for (const name of names) await fails(() => send(name));
+    for (const name of names) expect(await fails(() => send(name))).toBe('stopped');
   });
 
   it.each(['traceparent', 'x-request-id', 'x-amzn-trace-id'])(
@@ -298,10 +303,12 @@ describe('a middleware that changes the input', () => {
         return next({ ...args, input });
       };
       install(client, attack, { step, priority: 'high' });
-      await fails(
-        () => send(name, client),
-        change['ACL'] === undefined ? 'CROSS_TENANT' : 'OPERATION_REFUSED',
-      );
+      expect(
+        await fails(
+          () => send(name, client),
+          change['ACL'] === undefined ? 'CROSS_TENANT' : 'OPERATION_REFUSED',
+        ),
+      ).toBe('stopped');
       client.destroy();
     }
   });
@@ -315,7 +322,7 @@ describe('a middleware that changes the input', () => {
       withTenant('acme', () => both.send(new RawGetObjectCommand({ Bucket: own.bucket, Key: 'one' })));
     await get();
     install(both, attack, { step: 'initialize' });
-    await fails(get, 'CROSS_TENANT');
+    expect(await fails(get, 'CROSS_TENANT')).toBe('stopped');
     both.destroy();
   });
 });
@@ -372,7 +379,7 @@ describe('the guard', () => {
     stack.removeByTag('TENANT');
     stack.remove('tenantkit');
     expect(() => Object.assign(s3, { middlewareStack: own.raw.middlewareStack })).toThrow(TypeError);
-    expect(() => Object.assign(stack, { resolve: own.raw.middlewareStack.resolve })).toThrow(TypeError);
+    expect(() => Object.assign(stack, { resolve: () => undefined })).toThrow(TypeError);
     expect(() => Object.defineProperty(s3, 'middlewareStack', { value: own.raw.middlewareStack })).toThrow(
       TypeError,
     );
@@ -383,7 +390,7 @@ describe('the guard', () => {
   it('stays when all of the SDK’s own middleware is taken away', async () => {
     for (const entry of s3.middlewareStack.identify()) s3.middlewareStack.remove(entry.split(' ')[0] ?? '');
     await expect(s3.send(COMMANDS.get())).rejects.toThrow('No tenant');
-    await expect(send('get')).rejects.toThrow();
+    await expect(send('get')).rejects.toBeInstanceOf(Error);
     expect(sent()).toBe(0);
   });
 
@@ -391,7 +398,9 @@ describe('the guard', () => {
     for (const stack of [s3.middlewareStack.clone(), s3.middlewareStack.clone().clone()]) {
       const foreignGet = new RawGetObjectCommand({ Bucket: own.bucket, Key: '../acme2/one' });
       const run = foreignGet.resolveMiddleware(stack, s3.config, {});
-      await fails(() => withTenant('acme', () => run(foreignGet)), 'OPERATION_REFUSED');
+      expect(await fails(() => withTenant('acme', () => run(foreignGet)), 'OPERATION_REFUSED')).toBe(
+        'stopped',
+      );
       const own1 = new RawGetObjectCommand({ Bucket: own.bucket, Key: 'one' });
       await withTenant('acme', () => own1.resolveMiddleware(stack, s3.config, {})(own1));
     }
@@ -404,8 +413,12 @@ describe('the guard', () => {
       onRequest((request) => void (request.path = foreign())),
       { step: 'finalizeRequest', priority: 'low' },
     );
-    await fails(() => withTenant('acme', () => s3.send(command)), 'CROSS_TENANT');
-    await fails(() => withTenant('acme', () => s3.send(new RawDeleteBucketCommand({ Bucket: own.bucket }))));
+    expect(await fails(() => withTenant('acme', () => s3.send(command)), 'CROSS_TENANT')).toBe('stopped');
+    expect(
+      await fails(() =>
+        withTenant('acme', () => s3.send(new RawDeleteBucketCommand({ Bucket: own.bucket }))),
+      ),
+    ).toBe('stopped');
   });
 
   it('does not believe a command that calls itself by another’s name', async () => {
@@ -420,7 +433,7 @@ describe('the guard', () => {
       };
       return resolve(disguised as never, config, options);
     };
-    await fails(() => withTenant('acme', () => s3.send(command)), 'CROSS_TENANT');
+    expect(await fails(() => withTenant('acme', () => s3.send(command)), 'CROSS_TENANT')).toBe('stopped');
   });
 
   it('does not follow a changed configuration', async () => {
@@ -436,7 +449,7 @@ describe('the guard', () => {
       sent = countRequests(client);
       change(client.config as never);
       const before = sent();
-      await expect(send('get', client)).rejects.toThrow();
+      await expect(send('get', client)).rejects.toBeInstanceOf(Error);
       expect(sent()).toBe(before);
       client.destroy();
     }
@@ -598,8 +611,10 @@ describe('metadata', () => {
     expect(await Body.transformToString()).toBe('mine');
     expect(Object.keys(Metadata)).toContain('x-amz-copy-source');
     for (const name of ['a\r\nx-amz-copy-source', 'a b', 'a:b', 'é']) {
-      await fails(() => put({ [name]: foreign() }), 'OPERATION_REFUSED');
+      expect(await fails(() => put({ [name]: foreign() }), 'OPERATION_REFUSED')).toBe('stopped');
     }
-    await fails(() => put({ a: `x\r\nx-amz-copy-source: ${foreign()}` }), 'OPERATION_REFUSED');
+    expect(await fails(() => put({ a: `x\r\nx-amz-copy-source: ${foreign()}` }), 'OPERATION_REFUSED')).toBe(
+      'stopped',
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { PutObjectCommand as RawPutObjectCommand } from '@aws-sdk/client-s3';
 import { ConfigError, auditChannels, controlTenant, withTenant, type Finding } from '@tenantkit/core';
-import { PutObjectCommand, S3Client, storageAuditor } from '@tenantkit/storage';
+import { PutObjectCommand, storageAuditor } from '@tenantkit/storage';
 import { describe, expect, it } from 'vitest';
 import { open, type Opened } from './open.ts';
 
@@ -81,6 +81,6 @@ describe('the auditor', () => {
   it('is made for an accepted bucket of a guarded client only', async () => {
     await using own = await open();
     expect(() => storageAuditor(own.s3, { bucket: 'another-one' })).toThrow(ConfigError);
-    expect(() => storageAuditor(own.raw as S3Client, { bucket: own.bucket })).toThrow(ConfigError);
+    expect(() => storageAuditor(own.raw, { bucket: own.bucket })).toThrow(ConfigError);
   });
 });

@@ -160,7 +160,7 @@ describe('a reply', () => {
   });
   afterAll(() => plain[Symbol.asyncDispose]());
 
-  const same = async (name: string, input: Record<string, unknown>): Promise<void> => {
+  const both = async (name: string, input: Record<string, unknown>) => {
     const commands = {
       PutObjectCommand,
       GetObjectCommand,
@@ -178,7 +178,7 @@ describe('a reply', () => {
       await settle(() => withTenant('replies', () => own.s3.send(on(own.bucket)))),
       await settle(() => plain.raw.send(on(plain.bucket))),
     ];
-    expect(await normal(ours, own.bucket)).toEqual(await normal(raws, plain.bucket));
+    return { ours: await normal(ours, own.bucket), raws: await normal(raws, plain.bucket) };
   };
 
   it.each<[string, Record<string, unknown>]>([
@@ -213,7 +213,10 @@ describe('a reply', () => {
     ['ListObjectsV2Command', { Prefix: 'none' }],
     ['ListObjectsV2Command', { MaxKeys: 0 }],
     ['ListObjectsV2Command', { MaxKeys: 2, Delimiter: '/' }],
-  ])('of %s %j is what the raw client answers', same);
+  ])('of %s %j is what the raw client answers', async (name, input) => {
+    const { ours, raws } = await both(name, input);
+    expect(ours).toEqual(raws);
+  });
 
   it('of a listing in pages is what the raw client answers, page by page', async () => {
     const pages = async (client: RawS3Client, bucket: string): Promise<unknown[]> => {
@@ -290,12 +293,13 @@ describe('a continuation token', () => {
 });
 
 describe('a field', () => {
-  const refused = async (command: unknown, words: string | RegExp): Promise<void> => {
+  const refused = async (command: unknown, words: string | RegExp): Promise<'refused'> => {
     const before = own.sent();
     const sending = withTenant('acme', () => own.s3.send(command as GetObjectCommand));
     await expect(sending).rejects.toThrow(OperationRefusedError);
     await expect(sending).rejects.toThrow(words);
     expect(own.sent()).toBe(before);
+    return 'refused';
   };
 
   it.each([
@@ -316,7 +320,9 @@ describe('a field', () => {
     const input = JSON.parse(`{"Key":"one","Body":"x","${field}":${JSON.stringify(value)}}`) as {
       Key: string;
     };
-    await refused(new PutObjectCommand(input), field === '__proto__' ? /is refused/ : field);
+    expect(await refused(new PutObjectCommand(input), field === '__proto__' ? /is refused/ : field)).toBe(
+      'refused',
+    );
     await withTenant('acme', () => put('one', 'x'));
   });
 
@@ -324,18 +330,18 @@ describe('a field', () => {
     ['MFA', 'x 1'],
     ['BypassGovernanceRetention', true],
   ])('%s of a DeleteObject is refused', async (field, value) => {
-    await refused(new DeleteObjectCommand({ Key: 'one', [field]: value } as never), field);
+    expect(await refused(new DeleteObjectCommand({ Key: 'one', [field]: value }), field)).toBe('refused');
   });
 
   it('that is undefined or null is as good as absent', async () => {
-    await withTenant('acme', () =>
-      own.s3.send(new PutObjectCommand({ Key: 'one', Body: 'x', ACL: undefined, Tagging: null } as never)),
-    );
+    const input = { Key: 'one', Body: 'x', ACL: undefined, Tagging: null } as never;
+    const { ETag } = await withTenant('acme', () => own.s3.send(new PutObjectCommand(input)));
+    expect(ETag).toBeDefined();
   });
 
   it.each(['ExpectedBucketOwner'])('%s passes, since it can only make a request stricter', async (field) => {
     const sending = withTenant('acme', () =>
-      own.s3.send(new HeadObjectCommand({ Key: 'same/one.txt', [field]: '000000000000' } as never)),
+      own.s3.send(new HeadObjectCommand({ Key: 'same/one.txt', [field]: '000000000000' })),
     );
     // Ceph ignores it, AWS answers 403: either way the request has left.
     const before = own.sent();
@@ -344,7 +350,9 @@ describe('a field', () => {
   });
 
   it.each(['a b', '', '../x', 'x/..', '.', 'v\u0000', {}, 7])('VersionId %j is refused', async (version) => {
-    await refused(new GetObjectCommand({ Key: 'one', VersionId: version as string }), 'VersionId');
+    expect(
+      await refused(new GetObjectCommand({ Key: 'one', VersionId: version } as never), 'VersionId'),
+    ).toBe('refused');
   });
 
   it('is read once: a getter cannot answer the check one way and the request another', async () => {
@@ -619,6 +627,6 @@ async function normal(settled: Settled, bucket: string): Promise<unknown> {
     type: error.constructor.name,
     name: error.name,
     message: error.message,
-    fields: await simplify({ ...error }),
+    fields: await simplify(Object.fromEntries(Object.entries(error))),
   };
 }

@@ -24,6 +24,7 @@ describe('the rules table', () => {
     // @ts-expect-error -- a row that somebody has taken away
     others satisfies Rules<CommandName, CommandPlan>;
     rules satisfies Rules<CommandName, CommandPlan>;
+    expect(others).not.toHaveProperty('DeleteBucketCommand');
   });
 
   it('does not compile with a field of an allowed command that nobody has decided about', () => {
@@ -35,6 +36,8 @@ describe('the rules table', () => {
     // @ts-expect-error -- a field that an upgrade of the SDK adds to a reply
     listObjectsV2Output satisfies Output<MoreOutput>;
     listObjectsV2Output satisfies Output<sdk.ListObjectsV2CommandOutput>;
+    expect(getObjectInput).not.toHaveProperty('SecondKey');
+    expect(listObjectsV2Output).not.toHaveProperty('OtherKey');
   });
 
   it('allows the first set of commands', () => {
@@ -88,7 +91,7 @@ describe.each(plans)('%s', (name, plan) => {
       const row = plan.input[member];
       if (row === undefined || 'kind' in row) continue;
       const family =
-        traits['httpPrefixHeaders'] === undefined ? undefined : `${String(traits['httpPrefixHeaders'])}*`;
+        traits['httpPrefixHeaders'] === undefined ? undefined : `${traits['httpPrefixHeaders'] as string}*`;
       const header = (traits['httpHeader'] as string | undefined)?.toLowerCase() ?? family;
       expect({ header: row.header, query: row.query }, member).toEqual({
         header,

@@ -1,12 +1,12 @@
 import { describe, expectTypeOf, it } from 'vitest';
-import type { Servers, Started } from '@tenantkit/testing/servers';
+import type { RedisConnection, Servers, Started } from '@tenantkit/testing/servers';
 import { startServers } from '@tenantkit/testing/servers';
 
 describe('what startServers gives', () => {
   it('has the servers that were asked for, and no others', () => {
     const start = () => startServers({ redis: true, s3: true, opensearch: false, quiet: true });
     type Given = Awaited<ReturnType<typeof start>>;
-    expectTypeOf<Given['redis']>().toEqualTypeOf<Started<{ readonly url: string }>>();
+    expectTypeOf<Given['redis']>().toEqualTypeOf<Started<RedisConnection>>();
     expectTypeOf<Given['s3']['endpoint']>().toEqualTypeOf<string>();
     expectTypeOf<Given>().not.toHaveProperty('opensearch');
     expectTypeOf<Given>().not.toHaveProperty('postgres');
@@ -15,7 +15,7 @@ describe('what startServers gives', () => {
 
   it('may have those that are only perhaps asked for', () => {
     expectTypeOf<Servers<{ redis: boolean }>['redis']>().toEqualTypeOf<
-      Started<{ readonly url: string }> | undefined
+      Started<RedisConnection> | undefined
     >();
   });
 

@@ -35,9 +35,13 @@ export type Started<Connection> = Connection & { readonly provider: ProviderName
 
 /** The servers that were asked for, and no others. */
 export type Servers<Request extends ServersRequest = Record<ServerName, true>> = {
-  readonly [Name in ServerName as Request[Name] extends true ? Name : never]: Started<Connections[Name]>;
+  readonly [Name in ServerName as Wanted<Request, Name> extends true ? Name : never]: Started<
+    Connections[Name]
+  >;
 } & {
-  readonly [Name in ServerName as boolean extends Request[Name] ? Name : never]?: Started<Connections[Name]>;
+  readonly [Name in ServerName as boolean extends Wanted<Request, Name> ? Name : never]?: Started<
+    Connections[Name]
+  >;
 } & {
   /** The variables under which the servers are found again: `REDIS_URL`, `S3_ENDPOINT`, … */
   env(): Record<string, string>;
@@ -45,6 +49,8 @@ export type Servers<Request extends ServersRequest = Record<ServerName, true>> =
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
+
+type Wanted<Request, Name extends ServerName> = Name extends keyof Request ? Request[Name] : false;
 
 const DEFINITIONS = { redis, s3, opensearch, postgres } as const satisfies {
   [Name in ServerName]: ServerDefinition<Connections[Name]>;
@@ -86,7 +92,7 @@ const request = z.strictObject({
 export async function startServers<const Request extends ServersRequest>(
   options: Request & NoOthers<Request>,
 ): Promise<Servers<Request>> {
-  return startServersOn(thisHost(), options);
+  return startServersOn<Request>(thisHost(), options);
 }
 
 /** A type parameter takes any further property; this does not. */

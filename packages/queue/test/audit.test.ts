@@ -1,0 +1,98 @@
+import { createTenantRegistry, memoryTenantStore, withTenant, type Finding } from '@tenantkit/core';
+import { TENANTS } from '@tenantkit/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { queueAuditor, type QueueAuditorOptions } from '@tenantkit/queue';
+import { KEY, OTHER_KEY, bench, finished, type Bench } from './support.ts';
+
+let on: Bench;
+beforeAll(async () => {
+  on = await bench();
+});
+afterEach(() => on.reset());
+afterAll(() => on[Symbol.asyncDispose]());
+
+async function audit(options: Partial<QueueAuditorOptions> = {}, signal = new AbortController().signal): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const auditor = queueAuditor(on.redis, { queues: ['mail'], signingKeys: [KEY], ...options });
+  for await (const finding of auditor.audit(signal)) found.push(finding);
+  return found.toSorted((a, b) => (a.name ?? '').localeCompare(b.name ?? ''));
+}
+
+const brief = (found: readonly Finding[]): unknown => found.map(({ code, name }) => [code, name?.replace('bull:mail:', '')]);
+
+describe('the auditor', () => {
+  it('finds nothing in a queue that only tenantkit wrote to, in any state', async () => {
+    const queue = on.queue('mail');
+    const worker = on.worker('mail', async (job) => {
+      await job.log('x');
+      if (job.name === 'bad') throw new Error('bad');
+    });
+    const done = finished(worker, TENANTS.length * 2);
+    for (const tenant of TENANTS) {
+      await withTenant(tenant, () => queue.addBulk([{ name: 'n', data: {} }, { name: 'bad', data: {} }]));
+    }
+    await done;
+    await worker.close();
+    for (const tenant of TENANTS) {
+      await withTenant(tenant, () => queue.addBulk([{ name: 'n', data: {} }, { name: 'n', data: {}, opts: { delay: 60_000 } }, { name: 'n', data: {}, opts: { priority: 1 } }]));
+    }
+    const before = await on.redis.dbsize();
+    expect(await audit()).toEqual([]);
+    expect(await on.redis.dbsize()).toBe(before);
+  });
+
+  it('finds what was written past it', async () => {
+    const queue = on.queue('mail');
+    const raw = on.raw('mail');
+    for (const jobId of ['good', 'edited', 'lost', 'orphan']) await withTenant('acme', () => queue.add('n', {}, { jobId }));
+    await withTenant('acme', () => on.queue('mail', { tenant: { signingKeys: [OTHER_KEY] } }).add('n', {}, { jobId: 'old' }));
+    await raw.add('n', {}, { jobId: 'acme~forged' });
+    await raw.add('n', {}, { jobId: 'plain' });
+    await raw.upsertJobScheduler('s', { every: 60_000 });
+    await on.redis.hset('bull:mail:acme~edited', 'data', '{"n":1}');
+    await on.redis.del('bull:mail:acme~lost');
+    await on.redis.lrem('bull:mail:wait', 0, 'acme~orphan');
+    const found = await audit();
+    expect(brief(found)).toEqual(
+      expect.arrayContaining([
+        ['invalid_signature', 'acme~edited'],
+        ['missing_job', 'acme~lost'],
+        ['orphaned_job', 'acme~orphan'],
+        ['unknown_key', 'acme~old'],
+        ['unsigned_job', 'acme~forged'],
+        ['job_outside_tenant', 'plain'],
+        ['unsigned_scheduler', 'repeat:s'],
+      ]),
+    );
+    expect(found.some(({ name }) => name?.endsWith('acme~good'))).toBe(false);
+    for (const finding of found) {
+      expect(finding).toMatchObject({ store: 'queue', message: expect.stringMatching(/\.$/), hint: expect.stringMatching(/\.$/) });
+    }
+    // With the old key in the ring, its job is sound.
+    expect(brief(await audit({ signingKeys: [KEY, OTHER_KEY] }))).not.toContainEqual(['unknown_key', 'acme~old']);
+  });
+
+  it('finds jobs of erased tenants', async () => {
+    const queue = on.queue('mail');
+    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    try {
+      expect(await audit({ fence })).toEqual([]);
+      await fence.markErased('acme');
+      expect(brief(await audit({ fence }))).toEqual([['erased_tenant_job', 'acme~one']]);
+    } finally {
+      fence.close();
+    }
+  });
+
+  it('stops when it is told to', async () => {
+    await withTenant('acme', () => on.queue('mail').add('n', {}));
+    const reason = new Error('stop');
+    await expect(audit({}, AbortSignal.abort(reason))).rejects.toBe(reason);
+  });
+
+  it('needs keys', () => {
+    expect(() => queueAuditor(on.redis, { queues: ['mail'] } as never)).toThrow(/signingKeys/);
+    expect(() => queueAuditor(on.queue('mail'), { signingKeys: [KEY] })).not.toThrow();
+  });
+});

@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { ConfigError, withTenant } from '@tenantkit/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { queueBackstop } from '@tenantkit/queue';
+import { bench, finished, type Bench } from './support.ts';
+
+const user = `tk-test-${randomBytes(8).toString('hex')}`;
+const password = randomBytes(24).toString('hex');
+
+let on: Bench;
+let limited: Redis;
+beforeAll(async () => {
+  on = await bench();
+  const { rules } = queueBackstop({ user, queues: ['mail'] });
+  await on.redis.call('ACL', 'SETUSER', ...rules, `>${password}`, 'on');
+  limited = new Redis(on.url, { username: user, password, maxRetriesPerRequest: null });
+});
+afterAll(async () => {
+  limited.disconnect();
+  await on.redis.call('ACL', 'DELUSER', user);
+  await on[Symbol.asyncDispose]();
+});
+
+describe('the Redis user of a queue', () => {
+  it('can do all that queues and workers do', async () => {
+    const queue = on.queue('mail', { connection: limited });
+    const errors: unknown[] = [];
+    queue.on('error', (error) => void errors.push(error));
+    const worker = on.worker(
+      'mail',
+      async (job) => {
+        await job.log('x');
+        await job.updateProgress(1);
+        await job.extendLock(job.token ?? '', 5_000);
+        if (job.name === 'bad' || job.attemptsMade === 0) throw new Error('bad');
+        return 'done';
+      },
+      { connection: limited, stalledInterval: 50, lockRenewTime: 20, metrics: { maxDataPoints: 10 }, limiter: { max: 1_000, duration: 1_000 }, removeOnComplete: { age: 1 } },
+    );
+    worker.on('error', (error) => void errors.push(error));
+    const done = finished(worker, 4);
+    await withTenant('acme', () =>
+      queue.addBulk([
+        { name: 'n', data: {}, opts: { jobId: 'one', attempts: 2, backoff: 5 } },
+        { name: 'n', data: {}, opts: { attempts: 2, delay: 5 } },
+        { name: 'n', data: {}, opts: { attempts: 2, priority: 1, lifo: true } },
+        { name: 'bad', data: {}, opts: { removeOnFail: true } },
+      ]),
+    );
+    expect((await done).map(({ event }) => event).toSorted()).toEqual(['completed', 'completed', 'completed', 'failed']);
+    await withTenant('acme', async () => {
+      expect((await queue.getJob('one'))?.returnvalue).toBe('done');
+      expect(await queue.getJobState('one')).toBe('completed');
+      expect(await queue.getJobLogs('one')).toMatchObject({ count: 2 });
+    });
+    await worker.close();
+    await queue.close();
+    expect(errors).toEqual([]);
+  });
+
+  it('can do nothing beside', async () => {
+    await on.redis.hset('bull:other:acme~one', 'data', 'secret');
+    const refused: [string, ...string[]][] = [
+      ['HGETALL', 'bull:other:acme~one'],
+      ['SET', 'other', '1'],
+      ['DEL', 'bull:other:acme~one'],
+      ['EVAL', "return redis.call('HGETALL', 'bull:other:acme~one')", '0'],
+      ['KEYS', '*'],
+      ['FLUSHDB'],
+      ['FLUSHALL'],
+      ['CONFIG', 'GET', '*'],
+      ['ACL', 'WHOAMI'],
+      ['MONITOR'],
+      ['SUBSCRIBE', 'x'],
+      ['FUNCTION', 'LIST'],
+      ['SELECT', '0'],
+      ['RESET'],
+      ['CLIENT', 'LIST'],
+      ['CLIENT', 'KILL', 'ID', '1'],
+      ['SCRIPT', 'FLUSH'],
+      ['DUMP', 'bull:mail:acme~one'],
+      ['OBJECT', 'ENCODING', 'bull:mail:acme~one'],
+      ['COPY', 'bull:mail:meta', 'bull:other:meta'],
+    ];
+    for (const [command, ...args] of refused) {
+      await expect(limited.call(command, ...args), command).rejects.toThrow(/NOPERM|No permissions|no permissions/);
+    }
+    expect(await limited.hgetall('bull:mail:meta')).not.toEqual({});
+    expect(await on.redis.hget('bull:other:acme~one', 'data')).toBe('secret');
+  });
+
+  it('is honest about what the server cannot do', () => {
+    const { notEnforced, rules } = queueBackstop({ user: 'u' });
+    expect(notEnforced.join()).toContain('one tenant from another');
+    expect(rules).toContain('~bull:*');
+    expect(rules.slice(0, 2)).toEqual(['u', 'reset']);
+  });
+
+  it('refuses names that would be patterns', () => {
+    for (const bad of [{ user: 'u v' }, { user: '' }, { user: 'u', prefix: 'b*' }, { user: 'u', queues: ['a?'] }, { user: 'u', queues: ['~x'] }, { user: 'u', queues: [] }, { user: 'u', more: 1 }]) {
+      expect(() => queueBackstop(bad as never), JSON.stringify(bad)).toThrow(ConfigError);
+    }
+  });
+});

@@ -1,0 +1,238 @@
+import { ConfigError, OperationRefusedError, isVerified, withTenant, type EraseRun } from '@tenantkit/core';
+import { TENANTS } from '@tenantkit/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { queueEraser } from '@tenantkit/queue';
+import { bench, finished, type Bench } from './support.ts';
+
+let on: Bench;
+beforeAll(async () => {
+  on = await bench();
+});
+afterEach(() => on.reset());
+afterAll(() => on[Symbol.asyncDispose]());
+
+interface TestRun extends EraseRun {
+  readonly saved: string[];
+  readonly told: number[];
+}
+
+function run(signal: AbortSignal = new AbortController().signal, from?: string): TestRun {
+  const saved: string[] = [];
+  const told: number[] = [];
+  return {
+    signal,
+    saved,
+    told,
+    checkpoint: {
+      load: async () => saved.at(-1) ?? from,
+      save: async (state) => void saved.push(state),
+    },
+    progress: ({ done }) => void told.push(done),
+  };
+}
+
+/** Everything in the database, and in each key every entry, that does not name the tenant: as it is stored. */
+async function others(tenant: string): Promise<Record<string, unknown>> {
+  const all: Record<string, unknown> = {};
+  const foreign = (entry: unknown): boolean => !JSON.stringify(entry).includes(`${tenant}~`);
+  for (const key of (await on.redis.keys('*')).toSorted().filter(foreign)) {
+    const type = await on.redis.type(key);
+    // Counters and marks of the queue, which are no tenant's.
+    if (/:(?:id|marker|meta|pc|stalled-check|limiter)$/.test(key)) continue;
+    if (type === 'hash') all[key] = await on.redis.hgetall(key);
+    else if (type === 'list') all[key] = (await on.redis.lrange(key, 0, -1)).filter(foreign);
+    else if (type === 'zset') all[key] = (await on.redis.zrange(key, 0, '-1')).filter(foreign);
+    else if (type === 'set') all[key] = (await on.redis.smembers(key)).filter(foreign).toSorted();
+    else if (type === 'stream') all[key] = (await on.redis.xrange(key, '-', '+')).filter(foreign);
+    else all[key] = await on.redis.get(key);
+    if (Array.isArray(all[key]) && all[key].length === 0) delete all[key];
+  }
+  return all;
+}
+
+/** Jobs in every state, with logs, results and progress, for each of the tenants. */
+async function fill(tenants: readonly string[]): Promise<void> {
+  const queue = on.queue('mail');
+  const worker = on.worker('mail', async (job) => {
+    await job.log(`log of ${job.id}`);
+    await job.updateProgress({ of: job.id });
+    if (job.name === 'bad') throw new Error('bad');
+    return { of: job.id };
+  });
+  const done = finished(worker, tenants.length * 2);
+  for (const tenant of tenants) {
+    await withTenant(tenant, () => queue.addBulk([{ name: 'good', data: {}, opts: { jobId: 'completed' } }, { name: 'bad', data: {}, opts: { jobId: 'failed' } }]));
+  }
+  await done;
+  await worker.close();
+  for (const tenant of tenants) {
+    await withTenant(tenant, async () => {
+      await queue.add('n', { tenant }, { jobId: 'waiting' });
+      await queue.add('n', { tenant }, { jobId: 'lifo', lifo: true });
+      await queue.add('n', { tenant }, { jobId: 'delayed', delay: 60_000 });
+      await queue.add('n', { tenant }, { jobId: 'prioritized', priority: 3 });
+    });
+    const id = (name: string): string => `${tenant}~${name}`;
+    // What is refused today, or comes of a crash, as BullMQ would have stored it.
+    await on.redis
+      .multi()
+      .hset(`bull:mail:${id('parent')}`, 'name', 'parent')
+      .zadd('bull:mail:waiting-children', 1, id('parent'))
+      .sadd(`bull:mail:${id('parent')}:dependencies`, `bull:mail:${id('waiting')}`)
+      .hset(`bull:mail:${id('parent')}:processed`, `bull:mail:${id('completed')}`, '1')
+      .hset(`bull:mail:${id('parent')}:failed`, `bull:mail:${id('failed')}`, 'x')
+      .zadd(`bull:mail:${id('parent')}:unsuccessful`, 1, `bull:mail:${id('failed')}`)
+      .rpush('bull:mail:paused', id('paused'))
+      .hset(`bull:mail:${id('paused')}`, 'name', 'paused')
+      .rpush('bull:mail:active', id('stalled'))
+      .sadd('bull:mail:stalled', id('stalled'))
+      .hset(`bull:mail:${id('stalled')}`, 'name', 'stalled')
+      .hset(`bull:mail:${id('orphan')}`, 'name', 'orphan')
+      .set(`bull:mail:${id('orphan')}:newer`, 'a sub-key of a newer BullMQ')
+      .rpush('bull:mail:wait', id('dangling'))
+      .set(`bull:mail:de:${id('d')}`, id('waiting'))
+      .hset(`bull:mail:dn:${id('d')}`, 'name', 'next')
+      .zadd('bull:mail:repeat', 1, id('scheduler'))
+      .hset(`bull:mail:repeat:${id('scheduler')}`, 'name', 'template')
+      .hset(`bull:mail:repeat:${id('scheduler')}:1`, 'name', 'iteration')
+      .zadd('bull:mail:delayed', 9e15, `repeat:${id('scheduler')}:1`)
+      .exec();
+  }
+}
+
+describe('erasing a tenant', () => {
+  it('takes everything of it, in every state, and leaves the others byte for byte', async () => {
+    const [victim, neighbour] = TENANTS;
+    await fill(TENANTS);
+    const before = await others(victim);
+    expect(Object.keys(before).length).toBeGreaterThan(60);
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    const { items } = await eraser.plan({ tenant: victim });
+    const planned = Object.fromEntries(items.map(({ kind, count }) => [kind, count]));
+    expect(planned).toEqual({ jobs: 12, keys: 11, events: expect.any(Number) });
+    expect(planned['events']).toBeGreaterThan(15);
+    expect(await others(victim)).toEqual(before);
+
+    const watched = run();
+    const outcome = await eraser.erase({ tenant: victim }, watched);
+    expect(outcome).toEqual({ store: 'queue', erased: expect.any(Array), kept: [] });
+    expect(watched.told.at(-1)).toBeGreaterThanOrEqual(11);
+    expect(await others(victim)).toEqual(before);
+    // With a filter that filters nothing: what is left is what the others have.
+    expect(await others('nobody')).toEqual(before);
+    expect((await eraser.plan({ tenant: victim })).items.every(({ count }) => count === 0)).toBe(true);
+
+    const verification = await eraser.verify({ tenant: victim });
+    expect(isVerified(verification)).toBe(true);
+    expect(verification.control).toMatchObject({ planted: 1, found: 1 });
+    expect(isVerified(await eraser.verify({ tenant: neighbour }))).toBe(false);
+    expect(await others('nobody')).toEqual(before);
+  });
+
+  it('is the same for jobs that are many', async () => {
+    const queue = on.queue('mail');
+    const many = 1_300;
+    for (const tenant of ['acme', 'acme2']) {
+      await withTenant(tenant, () =>
+        queue.addBulk(Array.from({ length: many }, (_, n) => ({ name: 'n', data: { n }, opts: { jobId: `j${n}`, ...(n % 2 === 0 ? {} : { delay: 60_000 }) } }))),
+      );
+    }
+    const theirs = (await on.redis.lrange('bull:mail:wait', 0, -1)).filter((id) => id.startsWith('acme2~'));
+    const { erased } = await queueEraser(on.redis, { queues: ['mail'] }).erase({ tenant: 'acme' }, run());
+    expect(erased[0]).toEqual({ kind: 'jobs', count: many });
+    expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(theirs);
+    expect(await on.redis.zcard('bull:mail:delayed')).toBe(many / 2);
+  });
+
+  it('waits for a job that a worker is processing, and reports one that takes too long', async () => {
+    const queue = on.queue('mail');
+    let finish = (): void => undefined;
+    const started = new Promise<void>((resolve) => {
+      on.worker('mail', () => {
+        resolve();
+        return new Promise<void>((end) => (finish = end));
+      });
+    });
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'slow' }));
+    await started;
+    const scope = { tenant: 'acme' };
+    const impatient = queueEraser(on.redis, { queues: ['mail'], activeTimeout: 0 });
+    expect((await impatient.erase(scope, run())).kept).toMatchObject([{ kind: 'jobs', count: 1, why: expect.stringContaining('processing') }]);
+    expect(isVerified(await impatient.verify(scope))).toBe(false);
+    expect(await on.redis.exists('bull:mail:acme~slow')).toBe(1);
+
+    const patient = queueEraser(on.redis, { queues: ['mail'], activeTimeout: 20_000 });
+    const looked = run();
+    const erasing = patient.erase(scope, looked);
+    await expect.poll(() => looked.told.length).toBeGreaterThan(0);
+    finish();
+    expect((await erasing).kept).toEqual([]);
+    expect(isVerified(await patient.verify(scope))).toBe(true);
+  });
+
+  it('takes what comes while it runs', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    const watched = run();
+    let added = 0;
+    const meddling: EraseRun = {
+      ...watched,
+      progress() {
+        if ((added += 1) <= 3) void withTenant('acme', () => queue.add('n', {}, { jobId: `late-${added}` }));
+      },
+      checkpoint: {
+        load: async () => undefined,
+        // The add above is on its way before the pass that follows.
+        save: async () => void (await on.redis.ping()),
+      },
+    };
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    await eraser.erase({ tenant: 'acme' }, meddling);
+    await eraser.erase({ tenant: 'acme' }, run());
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+  });
+
+  it('stops when it is told to, and counts on from where it was', async () => {
+    await fill(['acme']);
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    const reason = new Error('stop');
+    const controller = new AbortController();
+    const first = run(controller.signal);
+    const stopping: EraseRun = { ...first, progress: () => controller.abort(reason) };
+    await expect(eraser.erase({ tenant: 'acme' }, stopping)).rejects.toBe(reason);
+    const state = first.saved.at(-1);
+    expect(state).toBeDefined();
+    const outcome = await eraser.erase({ tenant: 'acme' }, run(undefined, state));
+    expect(outcome.erased.find(({ kind }) => kind === 'jobs')?.count).toBeGreaterThanOrEqual(11);
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+  });
+
+  it('covers several queues and a Queue’s own prefix', async () => {
+    const mail = on.queue('mail', { prefix: '{app}:q[1]*' });
+    const reports = on.queue('reports', { prefix: '{app}:q[1]*' });
+    for (const queue of [mail, reports]) {
+      for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    }
+    const eraser = queueEraser(mail, { queues: ['mail', 'reports'], store: 'queue:app' });
+    expect(eraser.store).toBe('queue:app');
+    await eraser.erase({ tenant: 'acme' }, run());
+    const verification = await eraser.verify({ tenant: 'acme' });
+    expect(isVerified(verification)).toBe(true);
+    expect(verification.control.planted).toBe(2);
+    expect((await on.redis.keys('*~*')).toSorted()).toEqual(['{app}:q[1]*:mail:acme2~one', '{app}:q[1]*:reports:acme2~one']);
+  });
+
+  it('says that it cannot erase a person, and what it needs', async () => {
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    expect(eraser.subjects).toEqual({ unsupported: expect.stringContaining('person') });
+    const scope = { tenant: 'acme', subject: 'p1' };
+    await expect(eraser.plan(scope)).rejects.toThrow(OperationRefusedError);
+    await expect(eraser.erase(scope, run())).rejects.toThrow(OperationRefusedError);
+    await expect(eraser.verify(scope)).rejects.toThrow(OperationRefusedError);
+    await expect(eraser.plan({ tenant: 'not:an:id' })).rejects.toMatchObject({ code: 'TENANT_INVALID' });
+    expect(() => queueEraser(on.redis)).toThrow(ConfigError);
+    expect(() => queueEraser(on.redis, { queues: [] })).toThrow(ConfigError);
+    expect(() => queueEraser(on.redis, { queues: ['mail'], more: 1 } as never)).toThrow(ConfigError);
+    expect(() => queueEraser({} as never, { queues: ['mail'] })).toThrow(ConfigError);
+  });
+});
