@@ -70,7 +70,7 @@ async function demo(): Promise<boolean> {
       stop.signal.throwIfAborted();
       rows.push(await show(surface));
     }
-    const erased = await erase(surfaces);
+    const erased = await erase(surfaces).catch(failed);
     heading('Summary');
     summary(rows.map((row) => ({ ...row, erased: erased.get(row.surface) })));
     const good =
@@ -84,12 +84,18 @@ async function demo(): Promise<boolean> {
   }
 }
 
+function failed(error: unknown): ReadonlyMap<string, boolean> {
+  stop.signal.throwIfAborted();
+  fact(error instanceof Error ? error.message : String(error), false);
+  return new Map([['erasure', false]]);
+}
+
 async function show(surface: DemoSurface): Promise<Row> {
   heading(surface.name);
-  await surface.seed();
+  const seeded = await answers('both tenants write under the same names', undefined, () => surface.seed());
   return {
     surface: surface.name,
-    own: attempts('own read', await surface.ownRead()),
+    own: attempts('own read', [seeded, ...(await surface.ownRead())]),
     other: attempts('other tenant', await surface.otherTenant()),
     none: attempts('no tenant', await surface.noTenant()),
     erased: undefined,

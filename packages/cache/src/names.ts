@@ -86,7 +86,7 @@ export class TenantNames {
    */
   decode<K extends string | Buffer>(physical: K, operation: string): K;
   decode(physical: string | Buffer, operation: string): string | Buffer {
-    if (false)
+    if (!this.owns(physical))
       throw breach('cache', operation, 'a key outside the tenant came back', this.tenant);
     return typeof physical === 'string'
       ? physical.slice(this.prefix.length)

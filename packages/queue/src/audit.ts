@@ -35,7 +35,11 @@ export interface QueueAuditorOptions extends QueuePlaces {
   readonly fence?: TenantRegistry;
 }
 
-const schema = z.strictObject({ ...placeSchemas, signingKeys: signingKeysSchema, fence: optionSchemas.fence });
+const schema = z.strictObject({
+  ...placeSchemas,
+  signingKeys: signingKeysSchema,
+  fence: optionSchemas.fence,
+});
 
 /**
  * Looks at every job of the queues as it is stored: jobs without a header or with one that does not verify, jobs
@@ -80,7 +84,8 @@ const FOUND = {
   },
   invalid_signature: {
     severity: 'critical',
-    message: 'A job whose header does not verify: it was altered, copied, or signed with another key. It never runs.',
+    message:
+      'A job whose header does not verify: it was altered, copied, or signed with another key. It never runs.',
     hint: 'Treat it as an incident unless a signing key was taken away too early.',
   },
   unknown_key: {
@@ -170,7 +175,10 @@ function judge(
   }
 }
 
-async function readHashes(redis: Redis, keys: readonly string[]): Promise<readonly (readonly [string, JobHash])[]> {
+async function readHashes(
+  redis: Redis,
+  keys: readonly string[],
+): Promise<readonly (readonly [string, JobHash])[]> {
   const pipeline = redis.pipeline();
   for (const key of keys) pipeline.hgetall(key);
   const replies = (await pipeline.exec()) ?? [];

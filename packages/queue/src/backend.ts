@@ -63,8 +63,14 @@ const LINKED = refuse(
   'Use queue.add or queue.addBulk with the options that the README lists.',
 );
 const BAD_NAME = refuse('the name of a job must be well-formed text', 'Use a string that UTF-8 can store.');
-const BAD_DATA = refuse('the data of the job cannot be written as JSON', 'Use plain data: objects, lists, texts, numbers.');
-const BAD_TIME = refuse('the timestamp of the job is no number', 'Leave the option timestamp out, or use milliseconds.');
+const BAD_DATA = refuse(
+  'the data of the job cannot be written as JSON',
+  'Use plain data: objects, lists, texts, numbers.',
+);
+const BAD_TIME = refuse(
+  'the timestamp of the job is no number',
+  'Leave the option timestamp out, or use milliseconds.',
+);
 
 /** How a call of a tenant is carried out. Arguments and replies are logical here, physical at the store. */
 const handlers: Readonly<Record<BackendCustom, Handler>> = {
@@ -152,17 +158,13 @@ async function invokeLater(...call: Parameters<typeof invoke>): Promise<unknown>
 }
 
 /** @param args - `undefined` for a property */
-function invoke(
-  guard: Guard,
-  operation: string,
-  rule: Row,
-  args?: readonly unknown[],
-): unknown {
+function invoke(guard: Guard, operation: string, rule: Row, args?: readonly unknown[]): unknown {
   if (rule.kind === 'pass' || isEngineOf(guard.owner)) return call(guard, operation, args);
   const where = { surface: 'queue', operation } as const;
   const scope = requireScope(where);
   if (scope.bypass !== undefined) {
-    if (rule.kind === 'custom' && SIGNS.has(rule.custom)) throw refusal('queue', operation, NO_TENANT_TO_SIGN);
+    if (rule.kind === 'custom' && SIGNS.has(rule.custom))
+      throw refusal('queue', operation, NO_TENANT_TO_SIGN);
     return call(guard, operation, args);
   }
   if (rule.kind === 'refuse') throw refusal('queue', operation, rule);

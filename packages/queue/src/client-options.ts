@@ -151,7 +151,10 @@ function checkSettings(value: unknown): unknown {
   throw refusal(
     'queue',
     'options.settings',
-    refuse('only backoffStrategy is known to run in the tenant of the job', 'Leave out what belongs to schedulers.'),
+    refuse(
+      'only backoffStrategy is known to run in the tenant of the job',
+      'Leave out what belongs to schedulers.',
+    ),
   );
 }
 

@@ -104,9 +104,16 @@ export function guardMembers(target: object, raw: object, guard: ClientGuard): v
     const descriptor = memberOf(raw, member);
     if (descriptor === undefined) continue;
     if (typeof descriptor.value === 'function') {
-      Object.defineProperty(target, member, { value: method(member, row, descriptor.value, guard), configurable: true, writable: true });
+      Object.defineProperty(target, member, {
+        value: method(member, row, descriptor.value, guard),
+        configurable: true,
+        writable: true,
+      });
     } else if (descriptor.get !== undefined) {
-      Object.defineProperty(target, member, { get: getter(member, row, descriptor.get, guard), configurable: true });
+      Object.defineProperty(target, member, {
+        get: getter(member, row, descriptor.get, guard),
+        configurable: true,
+      });
     }
   }
 }
@@ -119,7 +126,12 @@ export function scoped({ operation, proceed }: ClientCall): unknown {
 
 type RawFunction = (...args: unknown[]) => unknown;
 
-function method(member: string, row: Exclude<ClientRow, PassRule>, raw: RawFunction, guard: ClientGuard): RawFunction {
+function method(
+  member: string,
+  row: Exclude<ClientRow, PassRule>,
+  raw: RawFunction,
+  guard: ClientGuard,
+): RawFunction {
   const judge = judgeOf(row, guard);
   const callOf = (self: object, args: readonly unknown[]): ClientCall => ({
     self,
@@ -137,7 +149,12 @@ function method(member: string, row: Exclude<ClientRow, PassRule>, raw: RawFunct
   };
 }
 
-function getter(member: string, row: Exclude<ClientRow, PassRule>, raw: () => unknown, guard: ClientGuard): () => unknown {
+function getter(
+  member: string,
+  row: Exclude<ClientRow, PassRule>,
+  raw: () => unknown,
+  guard: ClientGuard,
+): () => unknown {
   const judge = judgeOf(row, guard);
   return function guarded(this: object) {
     return judge({ self: this, operation: member, args: [], proceed: () => Reflect.apply(raw, this, []) });

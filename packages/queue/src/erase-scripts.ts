@@ -60,10 +60,17 @@ const counts = z.tuple([z.number(), z.number(), z.array(z.string())]);
 const listCounts = z.tuple([z.number(), z.number(), z.array(z.string()), z.number(), z.number()]);
 
 /** Removes jobs by their ids, at most {@link BATCH} per script. */
-export async function eraseJobs(redis: Redis, base: string, ids: readonly string[], total: Erased): Promise<void> {
+export async function eraseJobs(
+  redis: Redis,
+  base: string,
+  ids: readonly string[],
+  total: Erased,
+): Promise<void> {
   for (let at = 0; at < ids.length; at += BATCH) {
     const batch = ids.slice(at, at + BATCH);
-    const [jobs, keys, active] = counts.parse(await redis.eval(REMOVE_BATCH, 1, `${base}stalled`, base, ...batch));
+    const [jobs, keys, active] = counts.parse(
+      await redis.eval(REMOVE_BATCH, 1, `${base}stalled`, base, ...batch),
+    );
     add(total, jobs, keys, active);
   }
 }
@@ -77,9 +84,18 @@ export async function eraseList(
   total: Erased,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for (let start = 0; ; ) {
+  for (let start = 0; ;) {
     signal?.throwIfAborted();
-    const reply = await redis.eval(REMOVE_FROM_LIST, 1, base + list, base, own, `repeat:${own}`, start, BATCH);
+    const reply = await redis.eval(
+      REMOVE_FROM_LIST,
+      1,
+      base + list,
+      base,
+      own,
+      `repeat:${own}`,
+      start,
+      BATCH,
+    );
     const [jobs, keys, active, seen, removed] = listCounts.parse(reply);
     // An entry without a hash is counted too: the list named the tenant's job.
     add(total, Math.max(jobs, removed), keys, active);

@@ -142,11 +142,16 @@ async function eraseOnce(
   // Schedulers first: one that is left would go on making jobs.
   for (const ids of await ownMembers(redis, base, 'repeat', own, signal)) {
     await redis.zrem(`${base}repeat`, ...ids);
-    await eraseKeys(redis, ids.map((id) => `${base}repeat:${id}`), total);
+    await eraseKeys(
+      redis,
+      ids.map((id) => `${base}repeat:${id}`),
+      total,
+    );
   }
   for (const list of LISTS) await eraseList(redis, base, own, list, total, signal);
   for (const state of SORTED_SETS) {
-    for (const ids of await ownMembers(redis, base, state, own, signal)) await eraseJobs(redis, base, ids, total);
+    for (const ids of await ownMembers(redis, base, state, own, signal))
+      await eraseJobs(redis, base, ids, total);
   }
   for await (const keys of scanKeys(redis, base, signal)) {
     const { jobs, others } = sort(base, own, keys);
@@ -195,7 +200,7 @@ async function controlCount(places: CheckedPlaces): Promise<Verification['contro
       const { jobs, keys, events } = await count(here, tenant);
       if (jobs === 1 && keys === 1 && events > 0) found += 1;
     } finally {
-      for (let left = Infinity; left > 0; ) {
+      for (let left = Infinity; left > 0;) {
         const { jobs, keys, events } = await eraseOnce(places, queue, tenant);
         left = jobs + keys + events;
       }
@@ -208,7 +213,11 @@ async function controlCount(places: CheckedPlaces): Promise<Verification['contro
   };
 }
 
-async function plant({ redis, names }: CheckedPlaces, { queue, prefix }: QueueKeyspace, tenant: string): Promise<void> {
+async function plant(
+  { redis, names }: CheckedPlaces,
+  { queue, prefix }: QueueKeyspace,
+  tenant: string,
+): Promise<void> {
   const id = names.encode(tenant, 'control');
   const raw = new RawQueue(queue, { connection: redis, prefix, skipMetasUpdate: true });
   try {
@@ -220,7 +229,11 @@ async function plant({ redis, names }: CheckedPlaces, { queue, prefix }: QueueKe
 }
 
 /** Cuts a batch of keys into the tenant's jobs, and its keys that are no job's. */
-function sort(base: string, own: string, keys: readonly string[]): { readonly jobs: string[]; readonly others: string[] } {
+function sort(
+  base: string,
+  own: string,
+  keys: readonly string[],
+): { readonly jobs: string[]; readonly others: string[] } {
   const jobs = new Set<string>();
   const others: string[] = [];
   for (const key of keys) {
@@ -259,7 +272,11 @@ async function ownMembers(
 
 function tenantOf({ tenant, subject }: ErasureScope, operation: string): string {
   if (subject === undefined) return tenant;
-  throw refusal('queue', operation, refuse('jobs are not indexed by person yet', 'Erase the whole tenant, or let the jobs finish.'));
+  throw refusal(
+    'queue',
+    operation,
+    refuse('jobs are not indexed by person yet', 'Erase the whole tenant, or let the jobs finish.'),
+  );
 }
 
 async function loadTotals({ checkpoint }: EraseRun): Promise<Totals> {

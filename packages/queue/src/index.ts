@@ -1,7 +1,13 @@
 export { Queue } from './queue.ts';
 export { Worker } from './worker.ts';
 export { Job } from './job.ts';
-export { FlowProducer, JobScheduler, QueueEvents, QueueEventsProducer, type RefusedClass } from './exports.ts';
+export {
+  FlowProducer,
+  JobScheduler,
+  QueueEvents,
+  QueueEventsProducer,
+  type RefusedClass,
+} from './exports.ts';
 export type { QueueOptions, WorkerOptions } from './client-options.ts';
 export type { QueueTenantOptions, SigningKey } from './options.ts';
 export { queueEraser, type QueueEraserOptions } from './erase.ts';

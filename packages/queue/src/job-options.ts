@@ -92,7 +92,10 @@ const UNKNOWN = refuse(
 export function checkJobOptions(operation: string, given: object): Readonly<Record<string, unknown>> {
   const checked: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(given)) {
-    const rule: (typeof jobOptionRules)[keyof typeof jobOptionRules] | undefined = ruleFor(jobOptionRules, name);
+    const rule: (typeof jobOptionRules)[keyof typeof jobOptionRules] | undefined = ruleFor(
+      jobOptionRules,
+      name,
+    );
     if (rule?.kind !== 'rewrite') throw refused(operation, rule ?? UNKNOWN);
     if (value === undefined) continue;
     const result = rule.rewrite.schema.safeParse(value);

@@ -108,12 +108,7 @@ export function scopeListeners(target: object, raw: object, deliveries: Deliveri
 const ONCE = new Set(['once', 'prependOnceListener']);
 const PREPENDS = new Set(['prependListener', 'prependOnceListener']);
 
-function wrap(
-  emitter: EventEmitter,
-  event: string | symbol,
-  listener: unknown,
-  once: boolean,
-): Registered {
+function wrap(emitter: EventEmitter, event: string | symbol, listener: unknown, once: boolean): Registered {
   if (typeof listener !== 'function') {
     throw new TypeError('The "listener" argument must be of type Function.');
   }
@@ -140,9 +135,7 @@ function hears(scope: Scope | undefined, { context, operatorsOnly = false }: Del
 function registeredHere(emitter: EventEmitter, event: string | symbol): readonly Registered[] {
   const tenant = currentScope()?.tenant?.tenant;
   const all = emitter.rawListeners(event) as Registered[];
-  return tenant === undefined
-    ? all
-    : all.filter((wrapper) => scopes.get(wrapper)?.tenant?.tenant === tenant);
+  return tenant === undefined ? all : all.filter((wrapper) => scopes.get(wrapper)?.tenant?.tenant === tenant);
 }
 
 function deliver<T>(emitter: object, delivery: Delivery, emit: () => T): T {

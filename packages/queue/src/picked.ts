@@ -55,7 +55,8 @@ export class PickedJob {
 
   /** The job as its tenant sees it. @throws TypeError for a job that was not verified */
   show(): Job {
-    if (this.verdict.kind !== 'verified') throw new TypeError('a job that was not verified is shown to nobody');
+    if (this.verdict.kind !== 'verified')
+      throw new TypeError('a job that was not verified is shown to nobody');
     const { claims, job } = this.verdict;
     this.#shown ??= runInScope({ tenant: toContext(claims), bypass: undefined }, () =>
       makeJob(this.#home, logicalJob(job, claims, this.#context)),

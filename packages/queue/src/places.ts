@@ -90,12 +90,19 @@ export async function* scanKeys(redis: Redis, base: string, signal?: AbortSignal
 }
 
 /** The members of one state, in batches. */
-export async function* stateIds(redis: Redis, base: string, state: string, signal?: AbortSignal): AsyncGenerator<string[]> {
+export async function* stateIds(
+  redis: Redis,
+  base: string,
+  state: string,
+  signal?: AbortSignal,
+): AsyncGenerator<string[]> {
   const isList = (LISTS as readonly string[]).includes(state);
   for (let at = 0; ; at += BATCH) {
     signal?.throwIfAborted();
     const key = base + state;
-    const found = isList ? await redis.lrange(key, at, at + BATCH - 1) : await redis.zrange(key, at, String(at + BATCH - 1));
+    const found = isList
+      ? await redis.lrange(key, at, at + BATCH - 1)
+      : await redis.zrange(key, at, String(at + BATCH - 1));
     if (found.length === 0) return;
     yield found;
   }
@@ -106,7 +113,9 @@ export function jobIdOf(base: string, key: string): string | undefined {
   const rest = key.slice(base.length);
   const [id = '', suffix, ...more] = rest.split(':');
   if (suffix === undefined) return QUEUE_KEYS.has(id) ? undefined : id;
-  return more.length === 0 && !QUEUE_KEYS.has(id) && (SUB_KEYS as readonly string[]).includes(suffix) ? id : undefined;
+  return more.length === 0 && !QUEUE_KEYS.has(id) && (SUB_KEYS as readonly string[]).includes(suffix)
+    ? id
+    : undefined;
 }
 
 // https://github.com/taskforcesh/bullmq: the keys of QueueKeys, and two that its scripts build.

@@ -1,8 +1,4 @@
-import {
-  Queue as RawQueue,
-  type Job as RawJob,
-  type QueueOptions as RawQueueOptions,
-} from 'bullmq';
+import { Queue as RawQueue, type Job as RawJob, type QueueOptions as RawQueueOptions } from 'bullmq';
 import { currentTenant, ruleFor, runInScope } from '@tenantkit/core';
 import { guardMembers, wire } from './client.ts';
 import { checkOptions, queueOptionRules, type QueueOptions } from './client-options.ts';
@@ -68,7 +64,10 @@ export class Queue<
   }
 }
 
-async function writeMeta(store: JobStore, queue: { closing: unknown; metaValues: Record<string, string | number> }): Promise<void> {
+async function writeMeta(
+  store: JobStore,
+  queue: { closing: unknown; metaValues: Record<string, string | number> },
+): Promise<void> {
   try {
     await store.waitUntilReady();
     if (queue.closing === undefined) await store.setQueueMeta(queue.metaValues);
@@ -78,8 +77,15 @@ async function writeMeta(store: JobStore, queue: { closing: unknown; metaValues:
 }
 
 // A Queue emits inside the call that caused the event: the tenant is the caller's.
-function deliveries(_emitter: object, event: string | symbol, args: readonly unknown[]): readonly Delivery[] | undefined {
-  const rule = typeof event === 'string' ? ruleFor<(typeof queueEventRules)[keyof typeof queueEventRules]>(queueEventRules, event) : undefined;
+function deliveries(
+  _emitter: object,
+  event: string | symbol,
+  args: readonly unknown[],
+): readonly Delivery[] | undefined {
+  const rule =
+    typeof event === 'string'
+      ? ruleFor<(typeof queueEventRules)[keyof typeof queueEventRules]>(queueEventRules, event)
+      : undefined;
   if (rule === undefined) return undefined;
   const context = rule.kind === 'pass' ? undefined : currentTenant();
   return [{ context, operatorsOnly: rule.kind !== 'pass' && context === undefined, args }];

@@ -26,8 +26,10 @@ const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
 const ONE_JOB =
   'Use queue.getJob(id) for a job whose id you know; an operator uses acrossTenants({ reason, actor }, () => …).';
 const NO_FLOWS = 'Flows are refused today: add the next job from the processor of the one before.';
-const NO_SCHEDULERS = 'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.';
-const NO_DEDUPLICATION = 'Deduplication is refused today: give the job an id of your own with the option jobId.';
+const NO_SCHEDULERS =
+  'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.';
+const NO_DEDUPLICATION =
+  'Deduplication is refused today: give the job an id of your own with the option jobId.';
 
 const seesAll = (what: string) => refuse(`it ${what} of every tenant`, ONE_JOB);
 const acts = (what: string) => refuse(`it ${what} for every tenant`, ACROSS);
@@ -167,7 +169,10 @@ export const workerRules = defineRules({
     'Give the Worker a processor: it runs inside the tenant of each job.',
   ),
   processJob: refuse('it is a step of the worker’s own loop', 'Give the Worker a processor.'),
-  extendJobLocks: refuse('it is a step of the worker’s own loop', 'Locks are renewed while the processor runs.'),
+  extendJobLocks: refuse(
+    'it is a step of the worker’s own loop',
+    'Locks are renewed while the processor runs.',
+  ),
   jobScheduler: schedulers,
 } satisfies Rules<Members<RawWorker>, never, ClientCustom>);
 
@@ -217,7 +222,10 @@ export const jobRules = defineRules({
 
   updateData: changes('Changing data is refused today: keep state in a store of your own, or add a new job.'),
   changeDelay: refuse('it moves the job between states by hand', 'Add the job with the delay that it needs.'),
-  changePriority: refuse('it moves the job between states by hand', 'Add the job with the priority that it needs.'),
+  changePriority: refuse(
+    'it moves the job between states by hand',
+    'Add the job with the priority that it needs.',
+  ),
   promote: moves,
   retry: moves,
   moveToCompleted: moves,

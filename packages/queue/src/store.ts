@@ -10,7 +10,14 @@ import {
   type QueueBaseOptions,
   type RedisClient,
 } from 'bullmq';
-import { ConfigError, SignatureError, currentTenant, publish, runInScope, type TenantRegistry } from '@tenantkit/core';
+import {
+  ConfigError,
+  SignatureError,
+  currentTenant,
+  publish,
+  runInScope,
+  type TenantRegistry,
+} from '@tenantkit/core';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
@@ -205,7 +212,11 @@ export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Veri
   };
 }
 
-function connect({ connection, skipVersionCheck = false, skipWaitingForReady = false }: StoreOptions): RedisConnection {
+function connect({
+  connection,
+  skipVersionCheck = false,
+  skipWaitingForReady = false,
+}: StoreOptions): RedisConnection {
   checkConnection(connection);
   return new RedisConnection(connection, {
     shared: isRedisInstance(connection),

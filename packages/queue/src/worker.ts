@@ -114,9 +114,7 @@ export class Worker<
     signal?: AbortSignal,
   ): Promise<ResultType> {
     const entry = engineOf(this).picked.get(job);
-    const running = entry?.runInTenant((shown) =>
-      super.callProcessJob(shown as typeof job, token, signal),
-    );
+    const running = entry?.runInTenant((shown) => super.callProcessJob(shown as typeof job, token, signal));
     return running ?? this.#turnAway(entry, job, token);
   }
 
@@ -201,7 +199,10 @@ const cut: Readonly<
     })),
 };
 
-function byTenant({ context: { names } }: Engine, list: unknown): readonly (Omit<Delivery, 'args'> & { readonly ids: readonly string[] })[] {
+function byTenant(
+  { context: { names } }: Engine,
+  list: unknown,
+): readonly (Omit<Delivery, 'args'> & { readonly ids: readonly string[] })[] {
   const physical = Array.isArray(list) ? list.map(String) : [];
   const groups = new Map<string | undefined, string[]>();
   for (const id of physical) {

@@ -29,7 +29,12 @@ const setClaim = async (index: number, value: unknown): Promise<void> => {
   await setHeader([version, kid, Buffer.from(JSON.stringify(list)).toString('base64url'), mac]);
 };
 /** Takes the victim out of the queue and puts a copy under another key. */
-const moveTo = async (key: string, list: string, id: string, extra: Record<string, string> = {}): Promise<void> => {
+const moveTo = async (
+  key: string,
+  list: string,
+  id: string,
+  extra: Record<string, string> = {},
+): Promise<void> => {
   const hash = await on.redis.hgetall(VICTIM);
   await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
   await on.redis.hset(key, { ...hash, ...extra });
@@ -62,13 +67,22 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'data that is no JSON': { reason: 'mismatch', act: () => on.redis.hset(VICTIM, 'data', `{${PAYLOAD}`) },
   'a scheduler added': { reason: 'mismatch', act: () => on.redis.hset(VICTIM, 'rjk', 'acme~s') },
   'a deduplication id added': { reason: 'mismatch', act: () => on.redis.hset(VICTIM, 'deid', 'acme2~d') },
-  'a parent key added': { reason: 'mismatch', act: () => on.redis.hset(VICTIM, 'parentKey', 'bull:mail:acme2~p') },
+  'a parent key added': {
+    reason: 'mismatch',
+    act: () => on.redis.hset(VICTIM, 'parentKey', 'bull:mail:acme2~p'),
+  },
   'a parent added': {
     reason: 'mismatch',
     act: () => on.redis.hset(VICTIM, 'parent', '{"id":"acme2~p","queueKey":"bull:mail","fpof":true}'),
   },
-  'a parent that is no JSON': { reason: 'malformed', act: () => on.redis.hset(VICTIM, 'parent', `{${PAYLOAD}`) },
-  'options that are no JSON': { reason: 'malformed', act: () => on.redis.hset(VICTIM, 'opts', `{${PAYLOAD}`) },
+  'a parent that is no JSON': {
+    reason: 'malformed',
+    act: () => on.redis.hset(VICTIM, 'parent', `{${PAYLOAD}`),
+  },
+  'options that are no JSON': {
+    reason: 'malformed',
+    act: () => on.redis.hset(VICTIM, 'opts', `{${PAYLOAD}`),
+  },
   'options that are a list': { reason: 'malformed', act: () => on.redis.hset(VICTIM, 'opts', '[]') },
   'options that are null': { reason: 'malformed', act: () => on.redis.hset(VICTIM, 'opts', 'null') },
   'options that are too deep': {
@@ -89,11 +103,15 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
       return setOptions(rest);
     },
   },
-  'header of another type': { reason: 'malformed', act: async () => setOptions({ ...(await options()), 'tk!': {} }) },
+  'header of another type': {
+    reason: 'malformed',
+    act: async () => setOptions({ ...(await options()), 'tk!': {} }),
+  },
   'header empty': { reason: 'malformed', act: async () => setOptions({ ...(await options()), 'tk!': '' }) },
   'header of another job': {
     reason: 'mismatch',
-    act: async () => setOptions({ ...(await options()), 'tk!': (await options('bull:mail:acme~twin'))['tk!'] }),
+    act: async () =>
+      setOptions({ ...(await options()), 'tk!': (await options('bull:mail:acme~twin'))['tk!'] }),
   },
   'header and data of another job': {
     reason: 'mismatch',
@@ -101,7 +119,8 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   },
   'header of another tenant’s job': {
     reason: 'mismatch',
-    act: async () => setOptions({ ...(await options()), 'tk!': (await options('bull:mail:acme2~victim'))['tk!'] }),
+    act: async () =>
+      setOptions({ ...(await options()), 'tk!': (await options('bull:mail:acme2~victim'))['tk!'] }),
   },
   'version edited': {
     reason: 'malformed',
@@ -136,22 +155,46 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
       return setHeader([...parts.slice(0, 3), (parts[3] ?? '').slice(0, 20)]);
     },
   },
-  'MAC with padding': { reason: 'malformed', act: async () => setHeader([(await headerParts()).join('.') + '=']) },
-  'attempts edited': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), attempts: 99 }) },
-  'attempts as text': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), attempts: '1' }) },
-  'backoff added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), backoff: { type: 'fixed', delay: 1 } }) },
+  'MAC with padding': {
+    reason: 'malformed',
+    act: async () => setHeader([(await headerParts()).join('.') + '=']),
+  },
+  'attempts edited': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), attempts: 99 }),
+  },
+  'attempts as text': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), attempts: '1' }),
+  },
+  'backoff added': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), backoff: { type: 'fixed', delay: 1 } }),
+  },
   'delay added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), delay: 1 }) },
-  'priority added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), priority: 1 }) },
+  'priority added': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), priority: 1 }),
+  },
   'lifo added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), lifo: true }) },
   'removeOnComplete edited': {
     reason: 'mismatch',
     act: async () => setOptions({ ...(await options()), removeOnComplete: { count: 0, age: 0 } }),
   },
-  'removeOnFail added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), removeOnFail: 1 }) },
+  'removeOnFail added': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), removeOnFail: 1 }),
+  },
   'keepLogs added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), kl: 1 }) },
   'telemetry added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), tm: 'x' }) },
-  'failParentOnFailure added': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), fpof: true }) },
-  'an option that nobody knows': { reason: 'mismatch', act: async () => setOptions({ ...(await options()), x: 1 }) },
+  'failParentOnFailure added': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), fpof: true }),
+  },
+  'an option that nobody knows': {
+    reason: 'mismatch',
+    act: async () => setOptions({ ...(await options()), x: 1 }),
+  },
   'an option removed': {
     reason: 'mismatch',
     act: async () => {
@@ -162,7 +205,11 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'a prototype in the options': {
     reason: 'mismatch',
     act: async () =>
-      on.redis.hset(VICTIM, 'opts', `{"__proto__":{"attempts":9},${JSON.stringify(await options()).slice(1)}`),
+      on.redis.hset(
+        VICTIM,
+        'opts',
+        `{"__proto__":{"attempts":9},${JSON.stringify(await options()).slice(1)}`,
+      ),
   },
   'copied to another id': {
     reason: 'mismatch',
@@ -270,7 +317,11 @@ describe('a hostile writer', () => {
     const queue = on.queue('mail');
     for (const tenant of ['acme', 'acme2']) {
       await withTenant({ tenant, subject: 'p1', actor: 'ada' }, () =>
-        queue.add('n', { payload: PAYLOAD, second: 2 }, { jobId: 'victim', attempts: 3, removeOnComplete: false }),
+        queue.add(
+          'n',
+          { payload: PAYLOAD, second: 2 },
+          { jobId: 'victim', attempts: 3, removeOnComplete: false },
+        ),
       );
     }
     await withTenant({ tenant: 'acme', subject: 'p1', actor: 'ada' }, () =>
@@ -282,18 +333,26 @@ describe('a hostile writer', () => {
     const shown: unknown[] = [];
     const ran: unknown[] = [];
     const tenant = { signingKeys: [KEY, OTHER_KEY] } as const;
-    const worker = on.worker('mail', async (job) => void ran.push([currentTenant()?.tenant, job.id]), { tenant, autorun: false });
+    const worker = on.worker('mail', async (job) => void ran.push([currentTenant()?.tenant, job.id]), {
+      tenant,
+      autorun: false,
+    });
     const errors: Error[] = [];
     worker.on('error', (error) => void errors.push(error));
     const isElsewhere = attack.at !== undefined;
     const { queue: name, prefix } = attack.at ?? { queue: 'mail' };
     const target = isElsewhere
-      ? on.worker(name, async (job) => void ran.push([currentTenant()?.tenant, job.id]), { tenant, autorun: false, ...(prefix === undefined ? {} : { prefix }) })
+      ? on.worker(name, async (job) => void ran.push([currentTenant()?.tenant, job.id]), {
+          tenant,
+          autorun: false,
+          ...(prefix === undefined ? {} : { prefix }),
+        })
       : worker;
     for (const event of ['active', 'completed', 'failed', 'progress', 'stalled'] as const) {
       target.on(event, (job: unknown, ...rest: unknown[]) => {
         const id = (job as { id?: string } | undefined)?.id;
-        if (id !== 'twin' && !(id === 'victim' && currentTenant()?.tenant === 'acme2')) shown.push([event, job, ...rest]);
+        if (id !== 'twin' && !(id === 'victim' && currentTenant()?.tenant === 'acme2'))
+          shown.push([event, job, ...rest]);
       });
     }
 
@@ -305,8 +364,13 @@ describe('a hostile writer', () => {
     const failures = (await refused).filter(({ event }) => event === 'failed');
 
     // The twin and the other tenant's job of the same id ran, each once; the victim did not.
-    expect(ran.toSorted()).toEqual([['acme', 'twin'], ['acme2', 'victim']]);
-    expect(failures).toMatchObject([{ id: undefined, error: { code: 'SIGNATURE_INVALID', reason: attack.reason } }]);
+    expect(ran.toSorted()).toEqual([
+      ['acme', 'twin'],
+      ['acme2', 'victim'],
+    ]);
+    expect(failures).toMatchObject([
+      { id: undefined, error: { code: 'SIGNATURE_INVALID', reason: attack.reason } },
+    ]);
     // Outside of any tenant there was one event without a job, and nobody saw what was in it.
     expect(shown).toMatchObject([['failed', undefined, { reason: attack.reason }, 'active']]);
     expect(inspect([shown, errors, refusals.events], { depth: 20 })).not.toContain(PAYLOAD);
@@ -332,7 +396,9 @@ describe('a hostile writer', () => {
     await on.redis.zrem('bull:mail:completed', 'acme~one');
     await on.redis.lpush('bull:mail:wait', 'acme~one');
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'two' }));
-    expect((await second).map(({ event, error }) => [event, (error as { reason?: string } | undefined)?.reason])).toEqual([
+    expect(
+      (await second).map(({ event, error }) => [event, (error as { reason?: string } | undefined)?.reason]),
+    ).toEqual([
       ['failed', 'replayed'],
       ['completed', undefined],
     ]);
@@ -373,20 +439,33 @@ describe('a hostile writer', () => {
   it('what is not signed does not stop a signed job: hostile progress is left out', async () => {
     const queue = on.queue('mail');
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
-    await on.redis.hset('bull:mail:acme~one', { progress: '{not JSON', stacktrace: '{', returnvalue: '{', id: 'acme2~x', more: 'x' });
+    await on.redis.hset('bull:mail:acme~one', {
+      progress: '{not JSON',
+      stacktrace: '{',
+      returnvalue: '{',
+      id: 'acme2~x',
+      more: 'x',
+    });
     const worker = on.worker('mail', async (job) => [currentTenant()?.tenant, job.id, job.progress]);
-    expect(await finished(worker, 1)).toMatchObject([{ event: 'completed', id: 'one', result: ['acme', 'one', 0] }]);
+    expect(await finished(worker, 1)).toMatchObject([
+      { event: 'completed', id: 'one', result: ['acme', 'one', 0] },
+    ]);
   });
 
   it('a flood of forged jobs does not hold up a real one, nor lose its event', async () => {
     const queue = on.queue('mail');
     const raw = on.raw('mail');
     const forged = 300;
-    await raw.addBulk(Array.from({ length: forged }, (_, n) => ({ name: 'n', data: { n }, opts: { jobId: `acme~f${n}` } })));
+    await raw.addBulk(
+      Array.from({ length: forged }, (_, n) => ({ name: 'n', data: { n }, opts: { jobId: `acme~f${n}` } })),
+    );
     for (let n = 0; n < forged; n += 3) await on.redis.hset(`bull:mail:acme~f${n}`, 'opts', '{broken');
     await withTenant('acme', () => queue.add('real', {}, { jobId: 'real' }));
     const ran: unknown[] = [];
-    const worker = on.worker('mail', async (job) => void ran.push(job.id), { concurrency: 10, autorun: false });
+    const worker = on.worker('mail', async (job) => void ran.push(job.id), {
+      concurrency: 10,
+      autorun: false,
+    });
     const errors: unknown[] = [];
     worker.on('error', (error) => void errors.push(error));
     const done = finished(worker, forged + 1);

@@ -11,14 +11,18 @@ beforeAll(async () => {
 afterEach(() => on.reset());
 afterAll(() => on[Symbol.asyncDispose]());
 
-async function audit(options: Partial<QueueAuditorOptions> = {}, signal = new AbortController().signal): Promise<Finding[]> {
+async function audit(
+  options: Partial<QueueAuditorOptions> = {},
+  signal = new AbortController().signal,
+): Promise<Finding[]> {
   const found: Finding[] = [];
   const auditor = queueAuditor(on.redis, { queues: ['mail'], signingKeys: [KEY], ...options });
   for await (const finding of auditor.audit(signal)) found.push(finding);
   return found.toSorted((a, b) => (a.name ?? '').localeCompare(b.name ?? ''));
 }
 
-const brief = (found: readonly Finding[]): unknown => found.map(({ code, name }) => [code, name?.replace('bull:mail:', '')]);
+const brief = (found: readonly Finding[]): unknown =>
+  found.map(({ code, name }) => [code, name?.replace('bull:mail:', '')]);
 
 describe('the auditor', () => {
   it('finds nothing in a queue that only tenantkit wrote to, in any state', async () => {
@@ -29,12 +33,23 @@ describe('the auditor', () => {
     });
     const done = finished(worker, TENANTS.length * 2);
     for (const tenant of TENANTS) {
-      await withTenant(tenant, () => queue.addBulk([{ name: 'n', data: {} }, { name: 'bad', data: {} }]));
+      await withTenant(tenant, () =>
+        queue.addBulk([
+          { name: 'n', data: {} },
+          { name: 'bad', data: {} },
+        ]),
+      );
     }
     await done;
     await worker.close();
     for (const tenant of TENANTS) {
-      await withTenant(tenant, () => queue.addBulk([{ name: 'n', data: {} }, { name: 'n', data: {}, opts: { delay: 60_000 } }, { name: 'n', data: {}, opts: { priority: 1 } }]));
+      await withTenant(tenant, () =>
+        queue.addBulk([
+          { name: 'n', data: {} },
+          { name: 'n', data: {}, opts: { delay: 60_000 } },
+          { name: 'n', data: {}, opts: { priority: 1 } },
+        ]),
+      );
     }
     const before = await on.redis.dbsize();
     expect(await audit()).toEqual([]);
@@ -44,8 +59,11 @@ describe('the auditor', () => {
   it('finds what was written past it', async () => {
     const queue = on.queue('mail');
     const raw = on.raw('mail');
-    for (const jobId of ['good', 'edited', 'lost', 'orphan']) await withTenant('acme', () => queue.add('n', {}, { jobId }));
-    await withTenant('acme', () => on.queue('mail', { tenant: { signingKeys: [OTHER_KEY] } }).add('n', {}, { jobId: 'old' }));
+    for (const jobId of ['good', 'edited', 'lost', 'orphan'])
+      await withTenant('acme', () => queue.add('n', {}, { jobId }));
+    await withTenant('acme', () =>
+      on.queue('mail', { tenant: { signingKeys: [OTHER_KEY] } }).add('n', {}, { jobId: 'old' }),
+    );
     await raw.add('n', {}, { jobId: 'acme~forged' });
     await raw.add('n', {}, { jobId: 'plain' });
     await raw.upsertJobScheduler('s', { every: 60_000 });
@@ -66,15 +84,23 @@ describe('the auditor', () => {
     );
     expect(found.some(({ name }) => name?.endsWith('acme~good'))).toBe(false);
     for (const finding of found) {
-      expect(finding).toMatchObject({ store: 'queue', message: expect.stringMatching(/\.$/), hint: expect.stringMatching(/\.$/) });
+      expect(finding).toMatchObject({
+        store: 'queue',
+        message: expect.stringMatching(/\.$/),
+        hint: expect.stringMatching(/\.$/),
+      });
     }
     // With the old key in the ring, its job is sound.
-    expect(brief(await audit({ signingKeys: [KEY, OTHER_KEY] }))).not.toContainEqual(['unknown_key', 'acme~old']);
+    expect(brief(await audit({ signingKeys: [KEY, OTHER_KEY] }))).not.toContainEqual([
+      'unknown_key',
+      'acme~old',
+    ]);
   });
 
   it('finds jobs of erased tenants', async () => {
     const queue = on.queue('mail');
-    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
     const fence = await createTenantRegistry({ store: memoryTenantStore() });
     try {
       expect(await audit({ fence })).toEqual([]);

@@ -36,7 +36,14 @@ describe('the Redis user of a queue', () => {
         if (job.name === 'bad' || job.attemptsMade === 0) throw new Error('bad');
         return 'done';
       },
-      { connection: limited, stalledInterval: 50, lockRenewTime: 20, metrics: { maxDataPoints: 10 }, limiter: { max: 1_000, duration: 1_000 }, removeOnComplete: { age: 1 } },
+      {
+        connection: limited,
+        stalledInterval: 50,
+        lockRenewTime: 20,
+        metrics: { maxDataPoints: 10 },
+        limiter: { max: 1_000, duration: 1_000 },
+        removeOnComplete: { age: 1 },
+      },
     );
     worker.on('error', (error) => void errors.push(error));
     const done = finished(worker, 4);
@@ -48,7 +55,12 @@ describe('the Redis user of a queue', () => {
         { name: 'bad', data: {}, opts: { removeOnFail: true } },
       ]),
     );
-    expect((await done).map(({ event }) => event).toSorted()).toEqual(['completed', 'completed', 'completed', 'failed']);
+    expect((await done).map(({ event }) => event).toSorted()).toEqual([
+      'completed',
+      'completed',
+      'completed',
+      'failed',
+    ]);
     await withTenant('acme', async () => {
       expect((await queue.getJob('one'))?.returnvalue).toBe('done');
       expect(await queue.getJobState('one')).toBe('completed');
@@ -74,8 +86,6 @@ describe('the Redis user of a queue', () => {
       ['MONITOR'],
       ['SUBSCRIBE', 'x'],
       ['FUNCTION', 'LIST'],
-      ['SELECT', '0'],
-      ['RESET'],
       ['CLIENT', 'LIST'],
       ['CLIENT', 'KILL', 'ID', '1'],
       ['SCRIPT', 'FLUSH'],
@@ -84,10 +94,20 @@ describe('the Redis user of a queue', () => {
       ['COPY', 'bull:mail:meta', 'bull:other:meta'],
     ];
     for (const [command, ...args] of refused) {
-      await expect(limited.call(command, ...args), command).rejects.toThrow(/NOPERM|No permissions|no permissions/);
+      await expect(limited.call(command, ...args), command).rejects.toThrow(
+        /NOPERM|user executing the script can't access/,
+      );
     }
     expect(await limited.hgetall('bull:mail:meta')).not.toEqual({});
     expect(await on.redis.hget('bull:other:acme~one', 'data')).toBe('secret');
+  });
+
+  it('cannot keep a connection from RESET, which is why `default` has to be switched off', async () => {
+    const connection = new Redis(on.url, { username: user, password });
+    await expect(connection.call('CONFIG', 'GET', 'databases')).rejects.toThrow(/NOPERM/);
+    expect(await connection.call('RESET')).toBe('RESET');
+    expect(queueBackstop({ user }).notEnforced.join()).toContain('RESET');
+    connection.disconnect();
   });
 
   it('is honest about what the server cannot do', () => {
@@ -98,7 +118,15 @@ describe('the Redis user of a queue', () => {
   });
 
   it('refuses names that would be patterns', () => {
-    for (const bad of [{ user: 'u v' }, { user: '' }, { user: 'u', prefix: 'b*' }, { user: 'u', queues: ['a?'] }, { user: 'u', queues: ['~x'] }, { user: 'u', queues: [] }, { user: 'u', more: 1 }]) {
+    for (const bad of [
+      { user: 'u v' },
+      { user: '' },
+      { user: 'u', prefix: 'b*' },
+      { user: 'u', queues: ['a?'] },
+      { user: 'u', queues: ['~x'] },
+      { user: 'u', queues: [] },
+      { user: 'u', more: 1 },
+    ]) {
       expect(() => queueBackstop(bad as never), JSON.stringify(bad)).toThrow(ConfigError);
     }
   });

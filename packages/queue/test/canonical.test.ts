@@ -32,7 +32,11 @@ const leaf = fc.oneof(wellFormed, number, fc.boolean());
 const json = fc.letrec((tie) => ({
   value: fc.oneof({ maxDepth: 3, withCrossShrink: true }, leaf, tie('list'), tie('object')),
   list: fc.array(tie('value'), { maxLength: 4 }),
-  object: fc.dictionary(wellFormed.filter((key) => key !== '__proto__'), tie('value'), { maxKeys: 5 }),
+  object: fc.dictionary(
+    wellFormed.filter((key) => key !== '__proto__'),
+    tie('value'),
+    { maxKeys: 5 },
+  ),
 }));
 
 describe('canonical JSON', () => {
@@ -96,7 +100,18 @@ describe('canonical JSON', () => {
   });
 
   it('refuses what could not be stored as it is', () => {
-    for (const bad of [NaN, Infinity, undefined, null, 1n, Symbol('x'), () => 1, 'lone \ud800', { a: '\udfff' }, { '\ud800': 1 }]) {
+    for (const bad of [
+      NaN,
+      Infinity,
+      undefined,
+      null,
+      1n,
+      Symbol('x'),
+      () => 1,
+      'lone \ud800',
+      { a: '\udfff' },
+      { '\ud800': 1 },
+    ]) {
       expect(() => canonicalJson(bad)).toThrow(TypeError);
     }
   });

@@ -30,7 +30,11 @@ adapterContract<Opened>({
     const own = await freshRedis(inject('servers').redis);
     const guarded = new CountingRedis(own.url, { maxRetriesPerRequest: null });
     const raw = new Redis(own.url, { maxRetriesPerRequest: null });
-    const queue = new Queue('contract', { connection: guarded, skipMetasUpdate: true, tenant: { signingKeys: [KEY] } });
+    const queue = new Queue('contract', {
+      connection: guarded,
+      skipMetasUpdate: true,
+      tenant: { signingKeys: [KEY] },
+    });
     await queue.waitUntilReady();
     return {
       own,
@@ -54,7 +58,10 @@ adapterContract<Opened>({
     { operation: 'getJobs', call: ({ queue }) => queue.getJobs(['waiting']) },
     { operation: 'obliterate', call: ({ queue }) => queue.obliterate({ force: true }) },
     { operation: 'drain', call: ({ queue }) => queue.drain() },
-    { operation: 'add with an unknown option', call: ({ queue }) => queue.add('job', {}, { runAs: 'acme2' } as object) },
+    {
+      operation: 'add with an unknown option',
+      call: ({ queue }) => queue.add('job', {}, { runAs: 'acme2' } as object),
+    },
   ],
   // The counter, the marker and the stream are the queue's; what the stream says of a tenant is its own.
   async dump({ raw }) {

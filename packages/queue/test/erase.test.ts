@@ -61,7 +61,12 @@ async function fill(tenants: readonly string[]): Promise<void> {
   });
   const done = finished(worker, tenants.length * 2);
   for (const tenant of tenants) {
-    await withTenant(tenant, () => queue.addBulk([{ name: 'good', data: {}, opts: { jobId: 'completed' } }, { name: 'bad', data: {}, opts: { jobId: 'failed' } }]));
+    await withTenant(tenant, () =>
+      queue.addBulk([
+        { name: 'good', data: {}, opts: { jobId: 'completed' } },
+        { name: 'bad', data: {}, opts: { jobId: 'failed' } },
+      ]),
+    );
   }
   await done;
   await worker.close();
@@ -134,7 +139,13 @@ describe('erasing a tenant', () => {
     const many = 1_300;
     for (const tenant of ['acme', 'acme2']) {
       await withTenant(tenant, () =>
-        queue.addBulk(Array.from({ length: many }, (_, n) => ({ name: 'n', data: { n }, opts: { jobId: `j${n}`, ...(n % 2 === 0 ? {} : { delay: 60_000 }) } }))),
+        queue.addBulk(
+          Array.from({ length: many }, (_, n) => ({
+            name: 'n',
+            data: { n },
+            opts: { jobId: `j${n}`, ...(n % 2 === 0 ? {} : { delay: 60_000 }) },
+          })),
+        ),
       );
     }
     const theirs = (await on.redis.lrange('bull:mail:wait', 0, -1)).filter((id) => id.startsWith('acme2~'));
@@ -157,7 +168,9 @@ describe('erasing a tenant', () => {
     await started;
     const scope = { tenant: 'acme' };
     const impatient = queueEraser(on.redis, { queues: ['mail'], activeTimeout: 0 });
-    expect((await impatient.erase(scope, run())).kept).toMatchObject([{ kind: 'jobs', count: 1, why: expect.stringContaining('processing') }]);
+    expect((await impatient.erase(scope, run())).kept).toMatchObject([
+      { kind: 'jobs', count: 1, why: expect.stringContaining('processing') },
+    ]);
     expect(isVerified(await impatient.verify(scope))).toBe(false);
     expect(await on.redis.exists('bull:mail:acme~slow')).toBe(1);
 
@@ -211,7 +224,8 @@ describe('erasing a tenant', () => {
     const mail = on.queue('mail', { prefix: '{app}:q[1]*' });
     const reports = on.queue('reports', { prefix: '{app}:q[1]*' });
     for (const queue of [mail, reports]) {
-      for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+      for (const tenant of ['acme', 'acme2'])
+        await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
     }
     const eraser = queueEraser(mail, { queues: ['mail', 'reports'], store: 'queue:app' });
     expect(eraser.store).toBe('queue:app');
@@ -219,7 +233,10 @@ describe('erasing a tenant', () => {
     const verification = await eraser.verify({ tenant: 'acme' });
     expect(isVerified(verification)).toBe(true);
     expect(verification.control.planted).toBe(2);
-    expect((await on.redis.keys('*~*')).toSorted()).toEqual(['{app}:q[1]*:mail:acme2~one', '{app}:q[1]*:reports:acme2~one']);
+    expect((await on.redis.keys('*~*')).toSorted()).toEqual([
+      '{app}:q[1]*:mail:acme2~one',
+      '{app}:q[1]*:reports:acme2~one',
+    ]);
   });
 
   it('says that it cannot erase a person, and what it needs', async () => {

@@ -129,7 +129,9 @@ describe('test vectors', () => {
       v.data,
     ]);
     expect(Buffer.from(input).toString('hex')).toBe(v.macInputHex);
-    const key = await crypto.subtle.importKey('raw', bits, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+    const key = await crypto.subtle.importKey('raw', bits, { name: 'HMAC', hash: 'SHA-256' }, false, [
+      'sign',
+    ]);
     const mac = Buffer.from(await crypto.subtle.sign('HMAC', key, input)).toString('base64url');
     expect(`${signed}.${mac}`).toBe(v.header);
     expect(Buffer.from(signed.split('.')[2] ?? '', 'base64url').toString()).toBe(v.claims);
@@ -210,13 +212,21 @@ describe('header', () => {
 
   it('does not hold when any character of it is another, and throws nothing else on any text', () => {
     fc.assert(
-      fc.property(claims, binding, fc.nat(), fc.string({ minLength: 1, maxLength: 1 }), (said, bound, at, other) => {
-        const header = signHeader(ring, said, bound);
-        const index = at % header.length;
-        fc.pre(header[index] !== other);
-        const altered = header.slice(0, index) + other + header.slice(index + 1);
-        expect(reasonOf(() => verifyHeader(ring, altered, bound))).toMatch(/^(?:malformed|unknownKey|mismatch)$/);
-      }),
+      fc.property(
+        claims,
+        binding,
+        fc.nat(),
+        fc.string({ minLength: 1, maxLength: 1 }),
+        (said, bound, at, other) => {
+          const header = signHeader(ring, said, bound);
+          const index = at % header.length;
+          fc.pre(header[index] !== other);
+          const altered = header.slice(0, index) + other + header.slice(index + 1);
+          expect(reasonOf(() => verifyHeader(ring, altered, bound))).toMatch(
+            /^(?:malformed|unknownKey|mismatch)$/,
+          );
+        },
+      ),
     );
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), binding, (header, bound) => {
@@ -259,7 +269,10 @@ describe('header', () => {
     ];
     for (const shape of shapes) {
       const forged = signText(shape, bound);
-      expect(reasonOf(() => verifyHeader(ring, forged, bound)), shape).toBe('malformed');
+      expect(
+        reasonOf(() => verifyHeader(ring, forged, bound)),
+        shape,
+      ).toBe('malformed');
     }
     expect(verifyHeader(ring, signText('["acme",null,null,1]', bound), bound)).toEqual({
       tenant: 'acme',
@@ -278,7 +291,19 @@ describe('header', () => {
 function signText(claimsText: string, bound: JobBinding): string {
   const signed = `v1.${KEY.kid}.${Buffer.from(claimsText).toString('base64url')}`;
   const { prefix, queue, name, id, scheduler, parentKey, parent, deduplication, options, data } = bound;
-  const fields = [signed, prefix, queue, name, id, scheduler, parentKey, parent, deduplication, options, data];
+  const fields = [
+    signed,
+    prefix,
+    queue,
+    name,
+    id,
+    scheduler,
+    parentKey,
+    parent,
+    deduplication,
+    options,
+    data,
+  ];
   const mac = createHmac('sha256', ring.current.key).update(lengthPrefixed(fields)).digest('base64url');
   return `${signed}.${mac}`;
 }

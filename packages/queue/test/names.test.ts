@@ -33,7 +33,16 @@ describe('names of jobs', () => {
   it('take another template, unless BullMQ gives one of its characters a meaning', () => {
     expect(DEFAULT_NAMES).toBe('{tenant}~');
     expect(jobNames('t.{tenant}.').encode('acme', 'x')).toBe('t.acme.x');
-    for (const bad of ['{tenant}', '{tenant}:', 'a:{tenant}~', '{tenant}-', '*{tenant}~', '[{tenant}~', '{tenant}~{tenant}~', 'tk!{tenant}~']) {
+    for (const bad of [
+      '{tenant}',
+      '{tenant}:',
+      'a:{tenant}~',
+      '{tenant}-',
+      '*{tenant}~',
+      '[{tenant}~',
+      '{tenant}~{tenant}~',
+      'tk!{tenant}~',
+    ]) {
       expect(() => jobNames(bad), bad).toThrow(ConfigError);
     }
   });
@@ -41,7 +50,20 @@ describe('names of jobs', () => {
 
 describe('ids of callers', () => {
   it('are what BullMQ documents as custom ids', () => {
-    for (const good of ['a', 'order-42', '-', '~', 'acme~1', '0x', '01', '1e3', ' ', 'é', '__proto__', 'x'.repeat(5_000)]) {
+    for (const good of [
+      'a',
+      'order-42',
+      '-',
+      '~',
+      'acme~1',
+      '0x',
+      '01',
+      '1e3',
+      ' ',
+      'é',
+      '__proto__',
+      'x'.repeat(5_000),
+    ]) {
       expect(checkNewId('add', good)).toBe(good);
     }
     for (const none of [undefined, '']) expect(checkNewId('add', none)).toBeUndefined();
@@ -51,7 +73,18 @@ describe('ids of callers', () => {
   });
 
   it('are texts and nothing that turns into one', () => {
-    for (const bad of [0, 1, true, null, ['a'], { toString: () => 'a' }, Symbol('a'), new String('a'), () => 'a', 1n]) {
+    for (const bad of [
+      0,
+      1,
+      true,
+      null,
+      ['a'],
+      { toString: () => 'a' },
+      Symbol('a'),
+      new String('a'),
+      () => 'a',
+      1n,
+    ]) {
       expect(() => checkNewId('add', bad)).toThrow(OperationRefusedError);
       expect(() => checkId('getJob', bad)).toThrow(OperationRefusedError);
     }

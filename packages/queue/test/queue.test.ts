@@ -37,7 +37,12 @@ describe('adding', () => {
       queue.add('welcome', { to: 'x' }, { jobId: 'w-1', attempts: 3 }),
     );
     expect(job).toBeInstanceOf(Job);
-    expect(job).toMatchObject({ id: 'w-1', name: 'welcome', data: { to: 'x' }, opts: { attempts: 3, jobId: 'w-1' } });
+    expect(job).toMatchObject({
+      id: 'w-1',
+      name: 'welcome',
+      data: { to: 'x' },
+      opts: { attempts: 3, jobId: 'w-1' },
+    });
     expect(JSON.stringify(job)).not.toMatch(/acme|tk!/);
 
     const hash = await on.redis.hgetall('bull:mail:acme~w-1');
@@ -96,7 +101,9 @@ describe('adding', () => {
     const queue = on.queue('mail');
     const good = { name: 'good', data: 1 };
     const bad = { name: 'bad', data: 2, opts: { removeOnComplete: 5 } };
-    await expect(withTenant('acme', () => queue.addBulk([good, bad, good]))).rejects.toThrow(OperationRefusedError);
+    await expect(withTenant('acme', () => queue.addBulk([good, bad, good]))).rejects.toThrow(
+      OperationRefusedError,
+    );
     expect(await on.redis.llen('bull:mail:wait')).toBe(0);
     await withTenant('acme', () => queue.addBulk([good, { ...bad, opts: { removeOnComplete: true } }, good]));
     expect(await on.redis.llen('bull:mail:wait')).toBe(3);
@@ -120,7 +127,9 @@ describe('adding', () => {
       OperationRefusedError,
     );
     expect(await on.redis.keys('*:id')).toEqual([]);
-    const job = await acrossTenants(OPERATOR, () => withTenant('acme', () => queue.add('n', {}, { jobId: 'one' })));
+    const job = await acrossTenants(OPERATOR, () =>
+      withTenant('acme', () => queue.add('n', {}, { jobId: 'one' })),
+    );
     expect(job.id).toBe('one');
   });
 
@@ -147,13 +156,15 @@ describe('adding', () => {
 describe('hostile options', () => {
   const refused: Record<string, object> = {
     'a parent': { parent: { id: 'acme2~p', queue: 'bull:mail' } },
-    'a parent behind __proto__': JSON.parse('{"__proto__":{"parent":{"id":"acme2~p","queue":"bull:mail"}}}') as object,
+    'a parent behind __proto__': JSON.parse(
+      '{"__proto__":{"parent":{"id":"acme2~p","queue":"bull:mail"}}}',
+    ) as object,
     'a parent inherited': Object.create({ parent: { id: 'acme2~p', queue: 'bull:mail' } }) as object,
-    'deduplication': { deduplication: { id: 'd' } },
-    'repeat': { repeat: { every: 1 } },
+    deduplication: { deduplication: { id: 'd' } },
+    repeat: { repeat: { every: 1 } },
     'a repeat key': { repeatJobKey: 'k' },
-    'prevMillis': { prevMillis: 1 },
-    'failParentOnFailure': { failParentOnFailure: true },
+    prevMillis: { prevMillis: 1 },
+    failParentOnFailure: { failParentOnFailure: true },
     'a header': { 'tk!': 'v1.k1.x.y' },
     'an encoded option': { kl: 5 },
     'an encoded deduplication': { de: { id: 'd' } },
@@ -171,7 +182,9 @@ describe('hostile options', () => {
     'a backoff with more': { backoff: { type: 'fixed', delay: 1, constructor: 1 } },
     'telemetry with more': { telemetry: { metadata: 'x', more: 1 } },
     'an id that is a list': { jobId: ['one'] },
-    'an id that turns into text': { jobId: { toString: () => 'one', startsWith: () => false, includes: () => false } },
+    'an id that turns into text': {
+      jobId: { toString: () => 'one', startsWith: () => false, includes: () => false },
+    },
   };
 
   it.each(Object.entries(refused))('%s: refused, and nothing is stored', async (_name, opts) => {
@@ -180,7 +193,8 @@ describe('hostile options', () => {
     const stored = (): Promise<string[]> => on.redis.keys('*~*');
     const before = await stored();
     const add = (): Promise<unknown> => withTenant('acme', () => queue.add('n', {}, opts));
-    const bulk = (): Promise<unknown> => withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts }]));
+    const bulk = (): Promise<unknown> =>
+      withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts }]));
     // The one that has only inherited properties loses them, as in any copy.
     if (Object.keys(opts).length === 0) {
       const job = (await add()) as Job;
@@ -205,7 +219,8 @@ describe('hostile options', () => {
     cyclic['self'] = cyclic;
     const add = (name: unknown, data: unknown): Promise<unknown> =>
       withTenant('acme', () => queue.add(name as string, data));
-    for (const name of ['\ud800', 5, null, undefined, {}, Symbol('n')]) await expect(add(name, {})).rejects.toThrow();
+    for (const name of ['\ud800', 5, null, undefined, {}, Symbol('n')])
+      await expect(add(name, {})).rejects.toThrow();
     for (const data of [() => 1, Symbol('d'), cyclic, 1n]) await expect(add('n', data)).rejects.toThrow();
     expect(await on.redis.llen('bull:mail:wait')).toBe(0);
     // Text with a lone surrogate inside of data is escaped by JSON, and comes back as it was.
@@ -215,7 +230,25 @@ describe('hostile options', () => {
 });
 
 describe('hostile ids', () => {
-  const RESERVED = ['repeat', 'wait', 'active', 'delayed', 'prioritized', 'completed', 'failed', 'waiting-children', 'stalled', 'limiter', 'marker', 'pc', 'events', 'meta', 'id', 'de', 'paused'];
+  const RESERVED = [
+    'repeat',
+    'wait',
+    'active',
+    'delayed',
+    'prioritized',
+    'completed',
+    'failed',
+    'waiting-children',
+    'stalled',
+    'limiter',
+    'marker',
+    'pc',
+    'events',
+    'meta',
+    'id',
+    'de',
+    'paused',
+  ];
 
   it('words that stall a raw queue are ordinary ids', async () => {
     const queue = on.queue('mail');
@@ -235,7 +268,9 @@ describe('hostile ids', () => {
     for (const jobId of ['0', '0:1', '42', 'a:b']) {
       await expect(raw.add('n', {}, { jobId })).rejects.toThrow();
       await expect(withTenant('acme', () => queue.add('n', {}, { jobId }))).rejects.toThrow();
-      await expect(withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts: { jobId } }]))).rejects.toThrow();
+      await expect(
+        withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts: { jobId } }])),
+      ).rejects.toThrow();
     }
     expect(await on.redis.llen('bull:mail:wait')).toBe(0);
   });
@@ -309,7 +344,9 @@ describe('the table at work', () => {
       const before = sending.sent;
 
       // Without a tenant: refused, unsent.
-      await expect(call()).rejects.toThrow(ALWAYS.includes(name) ? OperationRefusedError : MissingTenantError);
+      await expect(call()).rejects.toThrow(
+        ALWAYS.includes(name) ? OperationRefusedError : MissingTenantError,
+      );
       // Inside one: what the row says.
       using refusals = audited('refused');
       if (rule.kind === 'refuse') {
@@ -347,10 +384,13 @@ describe('the table at work', () => {
 
   it('across tenants an operator sees physical names', async () => {
     const queue = on.queue('mail');
-    for (const tenant of TENANTS) await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
+    for (const tenant of TENANTS)
+      await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
     await acrossTenants(OPERATOR, async () => {
       const jobs = await queue.getWaiting();
-      expect(jobs.map(({ id }) => id).toSorted()).toEqual(TENANTS.map((tenant) => `${tenant}~one`).toSorted());
+      expect(jobs.map(({ id }) => id).toSorted()).toEqual(
+        TENANTS.map((tenant) => `${tenant}~one`).toSorted(),
+      );
       expect(await queue.getJobCounts('waiting')).toEqual({ waiting: TENANTS.length });
       const job = await queue.getJob('acme~one');
       await job?.remove();
@@ -372,7 +412,9 @@ describe('ways around', () => {
     const job = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     const raw = on.raw('mail');
     const isDoor = (value: object): boolean =>
-      value instanceof bullmq.RedisQueueBackend || value instanceof bullmq.RedisConnection || value instanceof Redis;
+      value instanceof bullmq.RedisQueueBackend ||
+      value instanceof bullmq.RedisConnection ||
+      value instanceof Redis;
     // The search finds it where it is: in a raw queue, and in our options, where the caller has put it.
     expect(doors(raw, isDoor)).toContain('.backend');
     expect(doors(queue, isDoor)).toEqual(['.opts.connection']);
@@ -383,7 +425,9 @@ describe('ways around', () => {
     const queue = on.queue('mail');
     const job = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     for (const shown of [queue, job, queue.backend]) {
-      expect(inspect(shown, { depth: 20, showHidden: true, getters: false })).not.toContain(String(KEY.secret));
+      expect(inspect(shown, { depth: 20, showHidden: true, getters: false })).not.toContain(
+        String(KEY.secret),
+      );
     }
   });
 
@@ -413,14 +457,35 @@ describe('ways around', () => {
 
   it('a job that is handed to the backend directly is checked and signed as well', async () => {
     const { backend } = on.queue('mail');
-    const job = { id: 'x', name: 'n', data: '{}', opts: {}, progress: 0, attemptsMade: 0, attemptsStarted: 0, timestamp: Date.now(), failedReason: '', returnvalue: '', stalledCounter: 0 };
+    const job = {
+      id: 'x',
+      name: 'n',
+      data: '{}',
+      opts: {},
+      progress: 0,
+      attemptsMade: 0,
+      attemptsStarted: 0,
+      timestamp: Date.now(),
+      failedReason: '',
+      returnvalue: '',
+      stalledCounter: 0,
+    };
     const parent = { id: 'acme2~p', queueKey: 'bull:mail' };
     await withTenant('acme', async () => {
-      for (const linked of [{ parent }, { parentKey: 'bull:mail:acme2~p' }, { repeatJobKey: 'k' }, { deduplicationId: 'd' }]) {
+      for (const linked of [
+        { parent },
+        { parentKey: 'bull:mail:acme2~p' },
+        { repeatJobKey: 'k' },
+        { deduplicationId: 'd' },
+      ]) {
         await expect(backend.addJob({ ...job, ...linked }, 'x')).rejects.toThrow(OperationRefusedError);
       }
-      await expect(backend.addJob(job, 'x', { parentKey: 'bull:mail:acme2~p' })).rejects.toThrow(OperationRefusedError);
-      await expect(backend.addJob(job, 'x', { addToWaitingChildren: true })).rejects.toThrow(OperationRefusedError);
+      await expect(backend.addJob(job, 'x', { parentKey: 'bull:mail:acme2~p' })).rejects.toThrow(
+        OperationRefusedError,
+      );
+      await expect(backend.addJob(job, 'x', { addToWaitingChildren: true })).rejects.toThrow(
+        OperationRefusedError,
+      );
       await expect(backend.addJob({ ...job, timestamp: NaN }, 'x')).rejects.toThrow(OperationRefusedError);
       expect(await backend.addJob(job, 'x')).toBe('x');
     });
@@ -436,7 +501,11 @@ describe('ways around', () => {
     const Constructor = Queue as unknown as new (...args: unknown[]) => Queue;
     bullmq.setDefaultBackendFactory(factory);
     try {
-      const queue = new Constructor('mail', { connection: on.redis, tenant: { signingKeys: [KEY] } }, factory);
+      const queue = new Constructor(
+        'mail',
+        { connection: on.redis, tenant: { signingKeys: [KEY] } },
+        factory,
+      );
       expect((await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }))).id).toBe('one');
       await queue.close();
     } finally {
@@ -449,7 +518,8 @@ describe('ways around', () => {
 
   it('a job object works in the tenant that it was made in, and in no other', async () => {
     const queue = on.queue('mail');
-    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
     const job = await withTenant('acme', () => queue.getJob('one'));
     if (job === undefined) throw new Error('not found');
     const calls: (() => Promise<unknown>)[] = [
@@ -499,11 +569,13 @@ describe('events of a queue', () => {
   it('are heard by the tenant that caused them, and by those who listen outside of any', async () => {
     const queue = on.queue('mail');
     const heard: string[] = [];
-    const listen = (who: string) => (job: { id?: string }) => heard.push(`${who}: ${currentTenant()?.tenant} ${job.id}`);
+    const listen = (who: string) => (job: { id?: string }) =>
+      heard.push(`${who}: ${currentTenant()?.tenant} ${job.id}`);
     queue.on('waiting', listen('outside'));
     withTenant('acme', () => queue.on('waiting', listen('acme')));
     withTenant('acme2', () => queue.once('waiting', listen('acme2 once')));
-    for (const tenant of ['acme', 'acme2', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    for (const tenant of ['acme', 'acme2', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
     expect(heard).toEqual([
       'outside: acme one',
       'acme: acme one',
@@ -641,7 +713,8 @@ function doors(from: object, isDoor: (value: object) => boolean): string[] {
   for (const { at, path } of queue) {
     for (const key of Reflect.ownKeys(at)) {
       const value: unknown = Object.getOwnPropertyDescriptor(at, key)?.value;
-      if ((typeof value !== 'object' && typeof value !== 'function') || value === null || seen.has(value)) continue;
+      if ((typeof value !== 'object' && typeof value !== 'function') || value === null || seen.has(value))
+        continue;
       seen.add(value);
       const here = `${path}.${String(key)}`;
       if (isDoor(value)) found.push(here);

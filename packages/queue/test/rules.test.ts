@@ -116,22 +116,30 @@ const TABLES = [
 ] as const;
 
 describe('tables', () => {
-  it.each(TABLES)('%s: every member of the real prototypes has a row or is known to be inside', (name, prototype, rules) => {
-    const members = membersOf(prototype);
-    const decided = new Set<string>([...Object.keys(rules), ...INSIDE[name]]);
-    expect(members.filter((member) => !decided.has(member))).toEqual([]);
-    // Nothing in the list that has gone from BullMQ, and nothing in both.
-    expect(INSIDE[name].filter((member) => !members.includes(member) || Object.hasOwn(rules, member))).toEqual([]);
-  });
+  it.each(TABLES)(
+    '%s: every member of the real prototypes has a row or is known to be inside',
+    (name, prototype, rules) => {
+      const members = membersOf(prototype);
+      const decided = new Set<string>([...Object.keys(rules), ...INSIDE[name]]);
+      expect(members.filter((member) => !decided.has(member))).toEqual([]);
+      // Nothing in the list that has gone from BullMQ, and nothing in both.
+      expect(
+        INSIDE[name].filter((member) => !members.includes(member) || Object.hasOwn(rules, member)),
+      ).toEqual([]);
+    },
+  );
 
-  it.each(TABLES)('%s: every method that is not let through is guarded on our class', (name, prototype, rules) => {
-    const target = { Queue: ours.Queue, Worker: ours.Worker, Job: ours.Job, Backend: undefined }[name];
-    if (target === undefined) return;
-    for (const [member, rule] of Object.entries(rules)) {
-      const guarded = rule.kind !== 'pass' && membersOf(prototype).includes(member);
-      expect(Object.hasOwn(target.prototype, member), member).toBe(guarded);
-    }
-  });
+  it.each(TABLES)(
+    '%s: every method that is not let through is guarded on our class',
+    (name, prototype, rules) => {
+      const target = { Queue: ours.Queue, Worker: ours.Worker, Job: ours.Job, Backend: undefined }[name];
+      if (target === undefined) return;
+      for (const [member, rule] of Object.entries(rules)) {
+        const guarded = rule.kind !== 'pass' && membersOf(prototype).includes(member);
+        expect(Object.hasOwn(target.prototype, member), member).toBe(guarded);
+      }
+    },
+  );
 
   it('every member of a real EventEmitter has a row', () => {
     const members = Object.getOwnPropertyNames(EventEmitter.prototype).filter(
@@ -141,7 +149,16 @@ describe('tables', () => {
   });
 
   it('every refusal says why and what to use instead, in words', () => {
-    const rows = [queueRules, workerRules, jobRules, backendRules, jobOptionRules, queueOptionRules, workerOptionRules, exportRules]
+    const rows = [
+      queueRules,
+      workerRules,
+      jobRules,
+      backendRules,
+      jobOptionRules,
+      queueOptionRules,
+      workerOptionRules,
+      exportRules,
+    ]
       .flatMap((table) => Object.entries(table))
       .filter(([, rule]) => rule.kind === 'refuse');
     expect(rows.length).toBeGreaterThan(150);
@@ -162,7 +179,9 @@ describe('tables', () => {
   it('every export of BullMQ is ours, the same, or missing, as its row says', () => {
     const own = ours as Readonly<Record<string, unknown>>;
     const theirs = bullmq as Readonly<Record<string, unknown>>;
-    const real = Object.keys(bullmq).filter((name) => !['default', '__esModule', 'module.exports'].includes(name));
+    const real = Object.keys(bullmq).filter(
+      (name) => !['default', '__esModule', 'module.exports'].includes(name),
+    );
     expect(real.filter((name) => !Object.hasOwn(exportRules, name))).toEqual([]);
     for (const [name, rule] of Object.entries(exportRules)) {
       if (rule.kind === 'pass') expect(own[name], name).toBe(theirs[name]);
@@ -211,12 +230,20 @@ describe('types', () => {
     // @ts-expect-error -- nobody has decided about runAs
     jobOptionRules satisfies Readonly<Record<keyof NewerOptions, unknown>>;
     // @ts-expect-error -- a row for what BullMQ does not have is a mistake too
-    ({ ...queueEventRules, peeked: queueEventRules.error }) satisfies Rules<keyof bullmq.QueueListener, never, EventCustom> & { peeked?: never };
+    ({ ...queueEventRules, peeked: queueEventRules.error }) satisfies Rules<
+      keyof bullmq.QueueListener,
+      never,
+      EventCustom
+    > & { peeked?: never };
   });
 
   it('the classes stand where BullMQ’s are asked for, with the same type parameters', () => {
-    expectTypeOf<ours.Queue<{ n: number }, string, 'a'>>().toExtend<bullmq.Queue<{ n: number }, string, 'a'>>();
-    expectTypeOf<ours.Worker<{ n: number }, string, 'a'>>().toExtend<bullmq.Worker<{ n: number }, string, 'a'>>();
+    expectTypeOf<ours.Queue<{ n: number }, string, 'a'>>().toExtend<
+      bullmq.Queue<{ n: number }, string, 'a'>
+    >();
+    expectTypeOf<ours.Worker<{ n: number }, string, 'a'>>().toExtend<
+      bullmq.Worker<{ n: number }, string, 'a'>
+    >();
     expectTypeOf<bullmq.Job<{ n: number }>>().toExtend<ours.Job<{ n: number }>>();
     const typed = (queue: ours.Queue<{ n: number }, string, 'a'>) => queue.add('a', { n: 1 });
     expectTypeOf(typed).returns.resolves.toHaveProperty('data').toEqualTypeOf<{ n: number }>();

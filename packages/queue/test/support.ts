@@ -26,7 +26,9 @@ export async function bench(fence?: TenantRegistry): Promise<Bench> {
   const redis = new Redis(own.url, { maxRetriesPerRequest: null });
   const opened: { close(): Promise<void> }[] = [];
   const tenant = { signingKeys: [KEY], ...(fence === undefined ? {} : { fence }) } as const;
-  const keep = <T extends { close(): Promise<void>; on(event: 'error', listener: () => void): unknown }>(made: T): T => {
+  const keep = <T extends { close(): Promise<void>; on(event: 'error', listener: () => void): unknown }>(
+    made: T,
+  ): T => {
     opened.push(made);
     return made;
   };
@@ -40,7 +42,8 @@ export async function bench(fence?: TenantRegistry): Promise<Bench> {
     queue: (name, options) => keep(new Queue(name, { connection: redis, tenant, ...options })),
     worker: (name, processor, options) =>
       keep(new Worker(name, processor, { connection: redis, tenant, ...options })),
-    raw: (name, prefix) => keep(new bullmq.Queue(name, { connection: redis, ...(prefix === undefined ? {} : { prefix }) })),
+    raw: (name, prefix) =>
+      keep(new bullmq.Queue(name, { connection: redis, ...(prefix === undefined ? {} : { prefix }) })),
     reset,
     async [Symbol.asyncDispose]() {
       await reset();

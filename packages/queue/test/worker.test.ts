@@ -106,7 +106,11 @@ describe('the processor', () => {
     for (const tenant of TENANTS) {
       await withTenant(tenant, () =>
         queue.addBulk(
-          Array.from({ length: jobs }, (_, n) => ({ name: 'n', data: { tenant, n }, opts: { jobId: `j${n}`, attempts: 2 } })),
+          Array.from({ length: jobs }, (_, n) => ({
+            name: 'n',
+            data: { tenant, n },
+            opts: { jobId: `j${n}`, attempts: 2 },
+          })),
         ),
       );
     }
@@ -122,21 +126,26 @@ describe('the processor', () => {
   it('gets the token, and a signal when it asks for one', async () => {
     const queue = on.queue('mail');
     const running: string[] = [];
-    const worker = on.worker('mail', async (job, token, signal) => {
-      expect(token).toBe(job.token);
-      running.push(`${currentTenant()?.tenant}:${job.id}`);
-      if (signal === undefined) throw new Error('no signal');
-      const aborted = once(signal, 'abort');
-      await job.updateProgress('started');
-      await aborted;
-      throw new UnrecoverableError(`aborted: ${String(signal.reason)}`);
-    }, { concurrency: 2 });
+    const worker = on.worker(
+      'mail',
+      async (job, token, signal) => {
+        expect(token).toBe(job.token);
+        running.push(`${currentTenant()?.tenant}:${job.id}`);
+        if (signal === undefined) throw new Error('no signal');
+        const aborted = once(signal, 'abort');
+        await job.updateProgress('started');
+        await aborted;
+        throw new UnrecoverableError(`aborted: ${String(signal.reason)}`);
+      },
+      { concurrency: 2 },
+    );
     const done = finished(worker, 2);
     const both = new Promise<void>((resolve) => {
       let count = 0;
       worker.on('progress', () => void ((count += 1) === 2 && resolve()));
     });
-    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
     await both;
     expect(withTenant('ac', () => worker.cancelJob('one', 'not mine'))).toBe(false);
     expect(withTenant('ac', () => worker.cancelJob('acme~one', 'not mine'))).toBe(false);
@@ -175,7 +184,11 @@ describe('the processor', () => {
     const worker = on.worker('mail', async (job) => {
       if (job.name === 'other') return;
       await attempt(() => withTenant('acme2', () => job.log('x')));
-      await attempt(() => worker.backend.getJobData('acme2~two').then((found) => { if (found === undefined) throw new RangeError('nothing'); }));
+      await attempt(() =>
+        worker.backend.getJobData('acme2~two').then((found) => {
+          if (found === undefined) throw new RangeError('nothing');
+        }),
+      );
       await attempt(() => worker.backend.moveToActive('token', 'name'));
       await attempt(() => worker.getNextJob('token'));
       await attempt(() => worker.processJob(job, 'token'));
@@ -235,16 +248,28 @@ describe('what BullMQ does with a job', () => {
     });
     const done = finished(worker, 1);
     await withTenant('acme', () =>
-      queue.add('n', { x: 'é' }, { jobId: 'one', attempts: 3, delay: 30, backoff: { type: 'exponential', delay: 5 }, priority: 2 }),
+      queue.add(
+        'n',
+        { x: 'é' },
+        { jobId: 'one', attempts: 3, delay: 30, backoff: { type: 'exponential', delay: 5 }, priority: 2 },
+      ),
     );
     expect(await done).toEqual([{ event: 'completed', id: 'one', result: 'done' }]);
     const backoff = { type: 'exponential', delay: 5 };
     expect(seen).toEqual([0, 1, 2].map((attempt) => ['acme', attempt, { x: 'é' }, backoff]));
     await withTenant('acme', async () => {
       const job = await queue.getJob('one');
-      expect(job).toMatchObject({ id: 'one', returnvalue: 'done', attemptsMade: 3, progress: { attempt: 2 } });
+      expect(job).toMatchObject({
+        id: 'one',
+        returnvalue: 'done',
+        attemptsMade: 3,
+        progress: { attempt: 2 },
+      });
       expect(await job?.isCompleted()).toBe(true);
-      expect(await queue.getJobLogs('one')).toEqual({ logs: ['attempt 0', 'attempt 1', 'attempt 2'], count: 3 });
+      expect(await queue.getJobLogs('one')).toEqual({
+        logs: ['attempt 0', 'attempt 1', 'attempt 2'],
+        count: 3,
+      });
     });
   });
 
@@ -287,7 +312,12 @@ describe('what BullMQ does with a job', () => {
       if (job.name === 'bad') throw new Error('bad');
     });
     const done = finished(worker, 4);
-    await withTenant('acme2', () => queue.addBulk([{ name: 'n', data: {}, opts: { jobId: 'one' } }, { name: 'bad', data: {}, opts: { jobId: 'two' } }]));
+    await withTenant('acme2', () =>
+      queue.addBulk([
+        { name: 'n', data: {}, opts: { jobId: 'one' } },
+        { name: 'bad', data: {}, opts: { jobId: 'two' } },
+      ]),
+    );
     await withTenant('acme', () =>
       queue.addBulk([
         { name: 'n', data: {}, opts: { jobId: 'one', removeOnComplete: true } },
@@ -318,7 +348,9 @@ describe('what BullMQ does with a job', () => {
       },
     );
     const done = finished(worker, 1);
-    await withTenant('acme', () => queue.add('n', { n: 1 }, { jobId: 'one', attempts: 2, backoff: { type: 'mine' } }));
+    await withTenant('acme', () =>
+      queue.add('n', { n: 1 }, { jobId: 'one', attempts: 2, backoff: { type: 'mine' } }),
+    );
     await done;
     expect(asked).toEqual([['acme', 1, 'mine', 'again', 'one', { n: 1 }]]);
   });
@@ -347,12 +379,16 @@ describe('the fence', () => {
   it('a frozen tenant’s job waits, an erased one’s fails, and neither is shown', async () => {
     const tenant = { signingKeys: [KEY], fence } as const;
     const queue = on.queue('mail', { tenant });
-    for (const name of ['acme', 'acme2', 'ac']) await withTenant(name, () => queue.add('n', { name }, { jobId: 'one' }));
+    for (const name of ['acme', 'acme2', 'ac'])
+      await withTenant(name, () => queue.add('n', { name }, { jobId: 'one' }));
     await fence.freeze('acme');
     await fence.markErased('ac');
     const ran: unknown[] = [];
     const active: unknown[] = [];
-    const worker = on.worker('mail', async () => void ran.push(currentTenant()?.tenant), { tenant, autorun: false });
+    const worker = on.worker('mail', async () => void ran.push(currentTenant()?.tenant), {
+      tenant,
+      autorun: false,
+    });
     worker.on('active', (job) => void active.push(job.id));
     const done = finished(worker, 2);
     const failures: unknown[] = [];
@@ -377,17 +413,24 @@ describe('the fence', () => {
 describe('listeners', () => {
   it('hear the jobs of the tenant they were registered in, or all, each in its tenant', async () => {
     const queue = on.queue('mail');
-    const worker = on.worker('mail', async (job) => {
-      await job.updateProgress(50);
-      if (job.name === 'bad') throw new Error(`${currentTenant()?.tenant} failed`);
-      return currentTenant()?.tenant;
-    }, { autorun: false });
+    const worker = on.worker(
+      'mail',
+      async (job) => {
+        await job.updateProgress(50);
+        if (job.name === 'bad') throw new Error(`${currentTenant()?.tenant} failed`);
+        return currentTenant()?.tenant;
+      },
+      { autorun: false },
+    );
     const heard: Record<string, unknown[]> = { outside: [], acme: [], across: [] };
     const listen = (who: string): void => {
-      const note = (event: string, ...rest: unknown[]): void => void heard[who]?.push([event, currentTenant()?.tenant, ...rest]);
+      const note = (event: string, ...rest: unknown[]): void =>
+        void heard[who]?.push([event, currentTenant()?.tenant, ...rest]);
       worker.on('active', (job, prev) => note('active', job.id, prev));
       worker.on('progress', (job, progress) => note('progress', job.id, progress));
-      worker.on('completed', (job, result, prev) => note('completed', job.id, job.returnvalue, result, prev, job.data));
+      worker.on('completed', (job, result, prev) =>
+        note('completed', job.id, job.returnvalue, result, prev, job.data),
+      );
       worker.on('failed', (job, error) => note('failed', job?.id, job?.failedReason, error.message));
       worker.on('drained', () => note('drained'));
     };
@@ -395,7 +438,8 @@ describe('listeners', () => {
     withTenant('acme', () => listen('acme'));
     acrossTenants(OPERATOR, () => listen('across'));
     const done = finished(worker, 3);
-    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
     await withTenant('acme2', () => queue.add('bad', {}, { jobId: 'two' }));
     const drained = once(worker, 'drained');
     void worker.run();
@@ -439,7 +483,11 @@ describe('listeners', () => {
     const queue = on.queue('mail');
     const worker = on.worker('mail', async () => undefined);
     const heard: unknown[] = [];
-    withTenant('acme', () => worker.on('completed', () => { throw new Error('secret of acme'); }));
+    withTenant('acme', () =>
+      worker.on('completed', () => {
+        throw new Error('secret of acme');
+      }),
+    );
     withTenant('acme', () => worker.on('error', (error) => void heard.push(['acme', error.message])));
     withTenant('acme2', () => worker.on('error', (error) => void heard.push(['acme2', error.message])));
     const told = new Promise<void>((resolve) => {
@@ -460,7 +508,11 @@ describe('listeners', () => {
 describe('construction and the table', () => {
   it('needs a function and known options', () => {
     const make = (processor: unknown, options: object = {}): Worker =>
-      new Worker('mail', processor as never, { connection: on.redis, tenant: { signingKeys: [KEY] }, ...options } as never);
+      new Worker(
+        'mail',
+        processor as never,
+        { connection: on.redis, tenant: { signingKeys: [KEY] }, ...options } as never,
+      );
     for (const processor of [undefined, null, './processor.js', new URL('file:///processor.js'), {}]) {
       expect(() => make(processor)).toThrow(OperationRefusedError);
     }
@@ -480,22 +532,32 @@ describe('construction and the table', () => {
 
   it('keeps finished jobs by age for all tenants alike', async () => {
     const queue = on.queue('mail');
-    const worker = on.worker('mail', async () => undefined, { removeOnComplete: { count: 0 }, removeOnFail: { age: 60, limit: 5 } });
+    const worker = on.worker('mail', async () => undefined, {
+      removeOnComplete: { count: 0 },
+      removeOnFail: { age: 60, limit: 5 },
+    });
     const done = finished(worker, 1);
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     await done;
     expect(await on.redis.exists('bull:mail:acme~one')).toBe(0);
   });
 
-  it.each(Object.entries(workerRules).filter(([, rule]) => rule.kind === 'refuse'))('%s is refused', async (name, rule) => {
-    const worker = on.worker('mail', async () => undefined, { autorun: false });
-    const call = async (): Promise<unknown> => {
-      const member: unknown = Reflect.get(worker, name);
-      return typeof member === 'function' ? (Reflect.apply(member, worker, [1]) as unknown) : member;
-    };
-    await expect(withTenant('acme', call)).rejects.toMatchObject({ code: 'OPERATION_REFUSED', operation: name, why: rule.kind === 'refuse' ? rule.why : '' });
-    await expect(call()).rejects.toThrow();
-  });
+  it.each(Object.entries(workerRules).filter(([, rule]) => rule.kind === 'refuse'))(
+    '%s is refused',
+    async (name, rule) => {
+      const worker = on.worker('mail', async () => undefined, { autorun: false });
+      const call = async (): Promise<unknown> => {
+        const member: unknown = Reflect.get(worker, name);
+        return typeof member === 'function' ? (Reflect.apply(member, worker, [1]) as unknown) : member;
+      };
+      await expect(withTenant('acme', call)).rejects.toMatchObject({
+        code: 'OPERATION_REFUSED',
+        operation: name,
+        why: rule.kind === 'refuse' ? rule.why : '',
+      });
+      await expect(call()).rejects.toThrow();
+    },
+  );
 
   it('starts by itself, outside of any tenant, and stops when closed inside one', async () => {
     const queue = on.queue('mail');
@@ -523,9 +585,14 @@ describe('construction and the table', () => {
     const queue = on.queue('mail');
     const worker = on.worker('mail', async () => 'ran', { autorun: false });
     await withTenant('acme', () => queue.add('n', { secret: 1 }, { jobId: 'one' }));
-    const inside = worker as unknown as Record<'moveToActive' | 'nextJobFromJobData' | 'callProcessJob', (...args: unknown[]) => Promise<unknown>>;
+    const inside = worker as unknown as Record<
+      'moveToActive' | 'nextJobFromJobData' | 'callProcessJob',
+      (...args: unknown[]) => Promise<unknown>
+    >;
     await expect(inside.moveToActive('t', 'w')).rejects.toThrow(MissingTenantError);
-    await expect(withTenant('acme2', () => inside.moveToActive('t', 'w'))).rejects.toThrow(OperationRefusedError);
+    await expect(withTenant('acme2', () => inside.moveToActive('t', 'w'))).rejects.toThrow(
+      OperationRefusedError,
+    );
     const forged = { id: 'acme~one', name: 'n', data: '{"forged":1}', opts: {}, timestamp: 1 };
     const job = (await inside.nextJobFromJobData(forged, 'acme~one', 't')) as bullmq.Job;
     expect(job.data).toEqual({});

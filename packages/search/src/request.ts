@@ -31,6 +31,8 @@ export interface RawRequest {
   readonly body?: unknown;
   readonly bulkBody?: unknown;
   readonly querystring?: unknown;
+  /** Put here by `client.http`, which also puts them into the options; read there. */
+  readonly headers?: unknown;
 }
 
 /** For whom and by what a request is rewritten. */
@@ -92,8 +94,22 @@ const PATH = /^\/(?:[A-Za-z0-9!$&'()*+,;=:@._~/-]|%[0-9A-Fa-f]{2})*$/;
  */
 export function prepareRequest(raw: RawRequest, merged: unknown, session: Session): Prepared {
   // Each once: a getter must not answer the check with one path and the request with another.
-  const { method: givenMethod, path: givenPath, body, bulkBody, querystring } = raw;
+  const {
+    method: givenMethod,
+    path: givenPath,
+    body,
+    bulkBody,
+    querystring,
+    headers: _headers,
+    ...others
+  } = raw;
   const unresolved = refusing('transport.request');
+  if (Object.keys(others).length > 0) {
+    throw unresolved(
+      'it holds more than method, path, querystring and body',
+      'Leave the rest out: the raw connection takes host and path from such keys.',
+    );
+  }
   if (typeof givenMethod !== 'string' || typeof givenPath !== 'string') {
     throw unresolved('its method or path is no text', 'Give both as texts.');
   }

@@ -35,6 +35,9 @@ interface Asked {
   readonly options: TransportRequestOptions;
 }
 
+// Over whatever the client sends with every request: a reply in another form could not be checked.
+const JSON_ONLY = { accept: 'application/json' } as const;
+
 // The endpoint of the raw client's own requests. Not whatever stands in `sniffEndpoint` at the time: it can be
 // assigned, and these requests are for no tenant.
 const SNIFF_ENDPOINT = /^\/?_nodes\/[\w,:*-]+\/http$/;
@@ -150,11 +153,15 @@ function describeWith(send: Send): Describe {
       const params = { method: 'GET', path: `/${index}` };
       const call = new Call({ scope: INTERNAL, id: `check ${index}`, params, options: {} });
       runInScope(undefined, () =>
-        send({ ...params }, { id: call, ignore: [404] }, (error: Error | null, result) => {
-          if (error instanceof errors.ResponseError) reject(notDescribed(index, error));
-          else if (error !== null) reject(error);
-          else resolve(result.statusCode === 404 ? undefined : result.body);
-        }),
+        send(
+          { ...params },
+          { id: call, ignore: [404], headers: JSON_ONLY },
+          (error: Error | null, result) => {
+            if (error instanceof errors.ResponseError) reject(notDescribed(index, error));
+            else if (error !== null) reject(error);
+            else resolve(result.statusCode === 404 ? undefined : result.body);
+          },
+        ),
       );
     });
 }
@@ -178,7 +185,7 @@ function toOptions(given: TransportRequestOptions, call: Call, prepared: Prepare
     id: call,
     headers: {
       ...readHeaders(headers, refuse),
-      accept: 'application/json',
+      ...JSON_ONLY,
       'content-type': prepared.contentType,
     },
   };

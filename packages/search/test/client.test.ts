@@ -5,8 +5,14 @@ import {
   Serializer,
   Transport,
   errors,
+  type ApiError,
   type ApiResponse,
 } from '@opensearch-project/opensearch';
+import type {
+  TransportRequestOptions,
+  TransportRequestParams,
+  TransportRequestPromise,
+} from '@opensearch-project/opensearch/lib/Transport.js';
 import { AwsSigv4Signer } from '@opensearch-project/opensearch/aws-v3';
 import { createTenantRegistry, memoryTenantStore, withTenant } from '@tenantkit/core';
 import { Client } from '@tenantkit/search';
@@ -33,7 +39,8 @@ const titles = ({ body }: { readonly body: unknown }): readonly unknown[] =>
 
 describe('every way to the server', () => {
   it('is held to the tenant', async () => {
-    const { client, index } = opened;
+    const { index } = opened;
+    const client = opened.guarded();
     client.extend(
       'ours',
       ({ makeRequest }) =>
@@ -74,8 +81,8 @@ describe('every way to the server', () => {
     }
   });
 
-  it.each<readonly [string, string, string?]>([
-    ['GET', '/INDEX/_search', 'acme'],
+  it.each<readonly [string, string]>([
+    ['GET', '/INDEX/_search'],
     ['GET', 'INDEX/_search'],
     ['GET', '//_search'],
     ['GET', '/_search'],
@@ -127,12 +134,13 @@ describe('every way to the server', () => {
     ['GET', '/_nodes'],
     ['GET', '/_tasks'],
     ['GET', ''],
-  ])('%s %s', async (method, path, found) => {
+  ])('%s %s', async (method, path) => {
     const { client, index, foreign } = opened;
     const physical = path.replaceAll('INDEX', index).replaceAll('FOREIGN', foreign);
-    const call = (): PromiseLike<ApiResponse> => client.transport.request({ method, path: physical });
-    if (found === undefined) expect((await failure(() => acme(call))).code).toBe('OPERATION_REFUSED');
-    else expect(titles(await acme(call))).toEqual([found]);
+    const call = (): PromiseLike<ApiResponse> =>
+      client.transport.request({ method, path: physical }) as Promise<ApiResponse>;
+    if (path === '/INDEX/_search' && method === 'GET') expect(titles(await acme(call))).toEqual(['acme']);
+    else expect((await failure(() => acme(call))).code).toBe('OPERATION_REFUSED');
   });
 
   it('a document that looks like another tenant’s is an own one that does not exist', async () => {
@@ -172,7 +180,7 @@ describe('every way to the server', () => {
     ['mget', (client, index) => client.mget({ index, body: { ids: ['1'] } })],
     ['update', (client, index) => client.update({ index, id: '1', body: { doc: {} } })],
     ['scroll', (client) => client.scroll({ body: { scroll_id: 'x' } })],
-    ['clearScroll', (client) => client.clearScroll({ body: { scroll_id: '_all' } })],
+    ['clearScroll', (client) => client.clearScroll({ body: { scroll_id: ['_all'] } })],
     ['a PIT', (client, index) => client.createPit({ index, keep_alive: '1m' })],
     ['deleteByQuery', (client, index) => client.deleteByQuery({ index, body: { query: { match_all: {} } } })],
     ['updateByQuery', (client, index) => client.updateByQuery({ index })],
@@ -186,7 +194,10 @@ describe('every way to the server', () => {
     ['security', (client) => client.security.getUsers()],
     ['an alias of the client', (client) => (client as unknown as { clear_scroll(): unknown }).clear_scroll()],
     ['helpers.search', (client, index) => client.helpers.search({ index })],
-    ['helpers.scrollSearch', (client, index) => client.helpers.scrollSearch({ index }).next()],
+    [
+      'helpers.scrollSearch',
+      (client, index) => client.helpers.scrollSearch({ index })[Symbol.asyncIterator]().next(),
+    ],
   ])('%s is refused, with what to use instead', async (_name, call) => {
     const error = await failure(() => acme(() => call(opened.client, opened.index)));
     if (error.code === undefined) expect(error.name).toBe('ConfigurationError');
@@ -407,10 +418,13 @@ describe('the raw client’s own ways', () => {
   it('compression, other serializers and transports work', async () => {
     const { index } = opened;
     class Loud extends Transport {
-      override request(...args: Parameters<Transport['request']>): ReturnType<Transport['request']> {
-        const [params] = args;
+      override request(
+        params: TransportRequestParams,
+        options?: TransportRequestOptions,
+        callback?: (error: ApiError, result: ApiResponse) => void,
+      ): TransportRequestPromise<ApiResponse> {
         seen.push(params.path);
-        return super.request(...args) as ReturnType<Transport['request']>;
+        return super.request(params, options, callback) as TransportRequestPromise<ApiResponse>;
       }
     }
     class Renaming extends Serializer {

@@ -19,7 +19,6 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
-  type S3ClientConfig,
 } from '@tenantkit/storage';
 import { getSignedUrl, type PresignOptions, type PresignableCommand } from '@tenantkit/storage/presign';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -53,7 +53,7 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const)
 
 reply({ type: 'ready', dir });
 // What earlier runs left behind: only possible where their supervisor was itself killed.
-for (const warning of [] as string[]) reply({ type: 'warning', message: warning });
+for (const warning of await sweep(dir)) reply({ type: 'warning', message: warning });
 
 function start(id: number, command: Command): void {
   if (stopping !== undefined) return reply({ type: 'failed', id, message: 'the servers are being stopped' });
