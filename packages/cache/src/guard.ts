@@ -8,6 +8,7 @@ import {
   type Scope,
   type TenantRegistry,
 } from '@tenantkit/core';
+import { constants } from 'node:buffer';
 import { MARK, OWN, RAW, Refusal, TransactionMark, type MarkedCommand } from './command.ts';
 import { word, type Argument } from './keyspec.ts';
 import { CacheNames, TenantNames } from './names.ts';
@@ -16,6 +17,9 @@ import { isPlumbing, sameScope } from './plumbing.ts';
 import { logicalArguments, rewriteCommand } from './rewrite.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, SHARED_CONNECTION } from './rules.ts';
+
+// The length of an argument in front of it, and two ends of line.
+const FRAME = 16;
 
 // What ioredis sends for itself on a connection: handshake, ready check, redirections, the cluster's slots.
 const HANDSHAKE: Readonly<Record<string, readonly string[] | 'any'>> = Object.assign(Object.create(null), {
@@ -31,8 +35,8 @@ const HANDSHAKE: Readonly<Record<string, readonly string[] | 'any'>> = Object.as
 });
 
 const UNUSABLE = refuse(
-  'it was given something that is not a command, or arguments that cannot be made text',
-  'Give texts, numbers and Buffers.',
+  'it was given something that is not a command, or arguments that cannot be written',
+  'Give texts, numbers and Buffers, together less than 512 MB.',
 );
 const NOT_ADMITTED = refuse(
   'it reached the connection without passing the guard',
@@ -60,6 +64,8 @@ export class Guard {
     if (mark !== undefined) return this.#again(command, mark instanceof TransactionMark ? undefined : mark);
     if (typeof command?.resolve !== 'function' || typeof command.name !== 'string')
       return refusal('cache', nameOf(command), UNUSABLE);
+
+    if (!areWritable(command.args)) return refusal('cache', nameOf(command), UNUSABLE);
 
     const row = rowOf(command);
     const scope = currentScope();
@@ -141,6 +147,17 @@ export class Guard {
       return error as Error;
     }
   }
+}
+
+// ioredis throws over anything else when it writes a command, in the middle of a pipeline: those before it then
+// wait for replies that never come, and get those of later callers.
+function areWritable(args: readonly unknown[]): boolean {
+  let length = 0;
+  for (const argument of args) {
+    if (typeof argument !== 'string' && !Buffer.isBuffer(argument)) return false;
+    length += argument.length + FRAME;
+  }
+  return length < constants.MAX_STRING_LENGTH;
 }
 
 function outside(command: MarkedCommand, row: Row): Error | undefined {

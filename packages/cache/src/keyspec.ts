@@ -54,5 +54,5 @@ export function word(argument: Argument | undefined): string {
 
 function readCount(argument: Argument | undefined): number | undefined {
   const text = word(argument);
-  return Number(text);
+  return COUNT.test(text) ? Number(text) : undefined;
 }

@@ -20,7 +20,10 @@ const given = new WeakMap<object, readonly Argument[]>();
  * @returns the error when the command must not be sent; then nothing was changed
  */
 export function rewriteCommand(command: MarkedCommand, row: Row, names: TenantNames): Error | undefined {
-  if (row.first) return rewriteFirst(command, row, names);
+  if (row.first) {
+    rewriteFirst(command, names);
+    return undefined;
+  }
   const { rule } = row;
   if (rule.kind === 'rewrite') return rewriteByData(command, row, rule.rewrite, names);
   if (rule.kind === 'custom') return rewriteScan(command, row, names);
@@ -40,14 +43,12 @@ export function logicalArguments(command: MarkedCommand, names: TenantNames): re
   return logical;
 }
 
-function rewriteFirst(command: MarkedCommand, row: Row, names: TenantNames): Error | undefined {
-  const args = command.args as unknown[];
+function rewriteFirst(command: MarkedCommand, names: TenantNames): void {
+  const args = command.args as Argument[];
   const key = args[0];
   if (typeof key === 'string') args[0] = names.prefix + key;
-  else if (Buffer.isBuffer(key)) args[0] = names.encode(key);
-  // Without any argument the server refuses the call for its arity; anything else was put there afterwards.
-  else if (key !== undefined) return refusal('cache', row.where.operation, MALFORMED);
-  return undefined;
+  // Without any argument the server refuses the call for its arity.
+  else if (key !== undefined) args[0] = names.encode(key);
 }
 
 function rewriteByData(
@@ -58,8 +59,7 @@ function rewriteByData(
 ): Error | undefined {
   const args = command.args as Argument[];
   const places = keyPlaces(spec, args);
-  if (places === undefined || !places.every((place) => isArgument(args[place])))
-    return refusal('cache', row.where.operation, MALFORMED);
+  if (places === undefined) return refusal('cache', row.where.operation, MALFORMED);
   for (const place of places) args[place] = names.encode(args[place] as Argument);
   if (spec.reply === 'first') readReply(command, row, names, nameFirst);
   return undefined;
@@ -67,7 +67,7 @@ function rewriteByData(
 
 function rewriteScan(command: MarkedCommand, row: Row, names: TenantNames): Error | undefined {
   const args = command.args as Argument[];
-  const scoped = args.every(isArgument) ? scopeScan(args, names) : undefined;
+  const scoped = scopeScan(args, names);
   if (scoped === undefined) return refusal('cache', row.where.operation, MALFORMED);
   given.set(command, args);
   command.args = scoped;
@@ -84,8 +84,4 @@ function readReply(
 ): void {
   const transform = command.transformReply.bind(command);
   command.transformReply = (reply) => transform(read(reply, names, where.operation) as Buffer);
-}
-
-function isArgument(argument: unknown): argument is Argument {
-  return typeof argument === 'string' || Buffer.isBuffer(argument);
 }

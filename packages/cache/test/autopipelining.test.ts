@@ -58,6 +58,7 @@ describe('autopipelining', () => {
       acme(() => redis.sendCommand(new Command('flushall'))),
       acme(() => redis.sendCommand(null as unknown as Command)),
       acme(() => redis.multi({ pipeline: false })),
+      acme(() => redis.sendCommand(unwritable())),
       acme(() => redis.lpush('key', 'x')),
       acme2(() => lateClient['getBuffer']?.('key')),
       acme(() => redis.call('get', 'key')),
@@ -72,6 +73,7 @@ describe('autopipelining', () => {
       expect.any(TypeError),
       'of acme2',
       new Error('toString has thrown'),
+      refused,
       refused,
       refused,
       refused,
@@ -129,3 +131,10 @@ describe('autopipelining', () => {
     expect([piped, multi, single]).toEqual([[[null, 'of acme']], [[null, 'of acme']], 'of acme']);
   });
 });
+
+// ioredis makes arguments text once, when it makes the command.
+function unwritable(): Command {
+  const command = new Command('set', ['key', 'x']);
+  command.args.push(7);
+  return command;
+}

@@ -5,6 +5,7 @@ import { TENANTS } from '@tenantkit/testing';
 import * as rawApi from 'ioredis';
 import { Redis as Raw } from 'ioredis';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Guard } from '../src/guard.ts';
 import { acme, acme2, failure, openCache, operator, THROWING, NO_TEXT, type Opened } from './support.ts';
@@ -317,6 +318,25 @@ describe('options', () => {
   it.each(REFUSED)('%s is refused', (_, options, hint) => {
     expect(() => new Redis(options as string)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
     expect(() => new Redis(options as string)).toThrow(hint);
+  });
+
+  it('that are refused leave no connection behind', async () => {
+    let connections = 0;
+    const server = createServer(() => {
+      connections += 1;
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    for (const tenant of [{ names: 'tk:{tenant}' }, { index: true }] as object[])
+      expect(() => new Redis({ port, tenant })).toThrow(/configuration/);
+    expect(() => new Redis({ port, keyPrefix: 'x' })).toThrow(/names/);
+    const arrived = once(server, 'connection');
+    const later = new Redis({ port });
+    await arrived;
+    expect(connections).toBe(1);
+    later.disconnect();
+    server.close();
   });
 
   it('of a cluster are refused in both places', () => {

@@ -1,8 +1,9 @@
-import { TenantSwitchError, isVerified, withTenant } from '@tenantkit/core';
+import { TenantSwitchError, currentTenant, isVerified, withTenant } from '@tenantkit/core';
 import { Cluster, Redis, cacheAuditor, cacheEraser, type ClusterOptions } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { isPlumbing } from '../src/plumbing.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
 import { acme, acme2, failure, operator, shown, until } from './support.ts';
 
@@ -124,9 +125,24 @@ describe('a cluster', () => {
     expect(await failure(() => acme2(() => made.exec()))).toBeInstanceOf(TenantSwitchError);
     expect(await acme(() => made.exec())).toEqual([[null, 'of acme']]);
     const refreshed = await new Promise((resolve) => {
-      acme(() => cluster.refreshSlotsCache(() => resolve(cluster.get('key'))));
+      acme(() => cluster.refreshSlotsCache((error) => resolve([error, cluster.get('key')])));
     });
-    expect(await refreshed).toBe('of acme');
+    expect(await Promise.all(refreshed as unknown[])).toEqual([undefined, 'of acme']);
+    const late = open();
+    const waited = new Promise((resolve) => {
+      acme(() => late.delayUntilReady(() => resolve([currentTenant()?.tenant, isPlumbing()])));
+    });
+    expect(await waited).toEqual(['acme', false]);
+  });
+
+  it('retries for nobody in particular', async () => {
+    const cluster = open({ retryDelayOnTryAgain: 1 });
+    const retried = new Promise((resolve) => {
+      const note = (): void => resolve([currentTenant(), isPlumbing()]);
+      acme(() => cluster.handleError(new Error('TRYAGAIN later'), {}, { tryagain: note }));
+    });
+    // Otherwise the command of one tenant would be sent again in the tenant whose reply has failed.
+    expect(await retried).toEqual([undefined, true]);
   });
 
   it('survives broken connections without mixing tenants', async () => {

@@ -205,12 +205,15 @@ describe('a connection that breaks', () => {
         own
           .pipeline()
           .get('one')
-          .get('two', (error) => errors.push(error))
+          .get('two', (error) => errors.push(shown(error)))
+          .get('three')
           .exec(),
       );
       expect(results?.[0]).toEqual([null, 'first']);
       expect(results?.[1]?.[0]).toMatchObject({ command: { name: 'get', args: ['two'] } });
-      expect(errors).toMatchObject([{ command: { name: 'get', args: ['two'] } }]);
+      expect(results?.[2]?.[0]).toMatchObject({ command: { name: 'get', args: ['three'] } });
+      expect(errors).toEqual([expect.stringContaining("args: [ 'two'")]);
+      expect(errors[0] + shown(results)).not.toContain('tk:acme:');
     } finally {
       own.disconnect();
     }

@@ -138,6 +138,7 @@ describe('the eraser', () => {
   it.each(['', '*', 'acme:*', 'acme*'])('refuses the tenant %j', async (tenant) => {
     await raw.set('tk:acme:x', '1');
     const eraser = cacheEraser(redis);
+    const sent = redis.stream.bytesWritten;
     for (const call of [
       () => eraser.plan({ tenant }),
       () => eraser.erase({ tenant }, run()),
@@ -145,6 +146,7 @@ describe('the eraser', () => {
     ]) {
       expect(await failure(call)).toMatchObject({ code: 'TENANT_INVALID' });
     }
+    expect(redis.stream.bytesWritten).toBe(sent);
     expect(await raw.exists('tk:acme:x')).toBe(1);
   });
 

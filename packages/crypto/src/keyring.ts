@@ -143,7 +143,7 @@ export class Keyring {
         if (!(await store.write(next))) continue;
       }
       await store.sweep(tenant);
-      loader.forget(tenant);
+      await loader.reload(tenant);
       return { epoch: before + 1, completeAt: after(held.heldFor) };
     }
   }

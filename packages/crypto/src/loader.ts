@@ -26,6 +26,13 @@ export interface LoadOptions {
   readonly epoch?: number | undefined;
 }
 
+/** A read of the store that is under way. */
+interface Read {
+  readonly result: Promise<TenantKeys | Unavailable>;
+  /** The record was changed by this process since: what is being read must not be kept. */
+  tooOld: boolean;
+}
+
 /** How many tenants are remembered as shredded or as having had a key: more than any cache of keys holds. */
 const MAX_REMEMBERED = 100_000;
 
@@ -38,14 +45,13 @@ export class KeyLoader {
   readonly heldFor: number;
   readonly #options: LoaderOptions;
   readonly #keys: Lru<string, TenantKeys>;
-  readonly #loading = new Map<string, Promise<TenantKeys | Unavailable>>();
+  /** At most one read per tenant is under way. */
+  readonly #reads = new Map<string, Read>();
   // What was true once: a tombstone holds whatever a restored backup says, and a tenant that had a key does not
   // get another one because its record has vanished.
   readonly #remembered = new Lru<string, 'had' | 'shredded'>(MAX_REMEMBERED);
   readonly #sweeper: NodeJS.Timeout;
   #closed = false;
-  /** Counts what makes a read that is under way too old. */
-  #generation = 0;
 
   constructor(options: LoaderOptions) {
     const sweepEvery = Math.ceil(options.maxAge / 4);
@@ -64,7 +70,7 @@ export class KeyLoader {
     const { age } = keys;
     const { maxAge, onRefreshError } = this.#options;
     if (age > maxAge) return 'keyNotLoaded';
-    if (age > maxAge / 2 && !this.#loading.has(tenant)) {
+    if (age > maxAge / 2 && !this.#reads.has(tenant)) {
       this.#start(tenant, { create: false }).catch(onRefreshError);
     }
     return keys;
@@ -77,18 +83,36 @@ export class KeyLoader {
       if (held === 'keyShredded') return held;
       const wanted = typeof held === 'string' ? epoch : (epoch ?? held.wanted);
       if (typeof held !== 'string' && !held.mustSearch(wanted)) return held;
-      const loading = this.#loading.get(tenant);
-      if (loading === undefined) return this.#start(tenant, { create, epoch: wanted });
-      const found = await loading;
+      const read = this.#reads.get(tenant);
+      if (read === undefined) return this.#start(tenant, { create, epoch: wanted });
+      const found = await read.result;
       // Whoever started it may not have been allowed to make a key, or not have looked for this epoch.
       if (typeof found === 'string' ? found !== 'keyMissing' || !create : !found.mustSearch(wanted))
         return found;
     }
   }
 
-  /** Drops a tenant's keys; reads that are under way do not bring them back. */
+  /**
+   * Reads a tenant's keys again, if this process holds them; until then the old ones serve, so that a rotation
+   * fails nobody's synchronous call.
+   */
+  async reload(tenant: string): Promise<void> {
+    try {
+      for (let read = this.#reads.get(tenant); read !== undefined; read = this.#reads.get(tenant)) {
+        read.tooOld = true;
+        await read.result;
+        if (!read.tooOld) return;
+      }
+      if (this.#keys.get(tenant) !== undefined) await this.#start(tenant, { create: false });
+    } catch (error) {
+      this.#options.onRefreshError(error);
+    }
+  }
+
+  /** Drops a tenant's keys; a read that is under way does not bring them back. */
   forget(tenant: string): void {
-    this.#generation += 1;
+    const read = this.#reads.get(tenant);
+    if (read !== undefined) read.tooOld = true;
     this.#keys.get(tenant)?.drop();
     this.#keys.delete(tenant);
   }
@@ -101,7 +125,6 @@ export class KeyLoader {
 
   close(): void {
     this.#closed = true;
-    this.#generation += 1;
     clearInterval(this.#sweeper);
     for (const [, keys] of this.#keys) keys.drop();
     this.#keys.clear();
@@ -109,18 +132,23 @@ export class KeyLoader {
 
   #start(tenant: string, options: LoadOptions): Promise<TenantKeys | Unavailable> {
     // Outside of the tenant: the answer is for every caller that waits for it.
-    const loading = runInScope(undefined, () => this.#fetch(tenant, options)).finally(() =>
-      this.#loading.delete(tenant),
+    const progress = { tooOld: false };
+    const result = runInScope(undefined, () => this.#fetch(tenant, options, progress)).finally(() =>
+      this.#reads.delete(tenant),
     );
-    this.#loading.set(tenant, loading);
-    return loading;
+    this.#reads.set(tenant, Object.assign(progress, { result }));
+    return result;
   }
 
-  async #fetch(tenant: string, { create, epoch }: LoadOptions): Promise<TenantKeys | Unavailable> {
+  async #fetch(
+    tenant: string,
+    { create, epoch }: LoadOptions,
+    progress: Pick<Read, 'tooOld'>,
+  ): Promise<TenantKeys | Unavailable> {
     const { store } = this.#options;
     for (;;) {
       if (this.#closed) throw closed();
-      const generation = this.#generation;
+      progress.tooOld = false;
       // Taken before the read: what is read is at least as new as this moment.
       const readAt = now();
       const held = await store.read(tenant);
@@ -136,7 +164,7 @@ export class KeyLoader {
       if (record === undefined) continue;
       const keys = await this.#unlock(record, readAt);
       // Shredded, rotated or swept while the store was asked.
-      if (generation !== this.#generation || keys?.dropped === true) continue;
+      if (progress.tooOld || this.#closed || keys?.dropped === true) continue;
       if (keys === undefined) {
         this.forget(tenant);
         return 'keyLocked';

@@ -1,6 +1,6 @@
 import { randomBytes, type KeyObject } from 'node:crypto';
 import { LABELS, hkdf, intoKey, lengthPrefixed, u32 } from './derive.ts';
-import { NONCE_LENGTH, TAG_LENGTH, gcmOpen, gcmSeal } from './gcm.ts';
+import { NONCE_LENGTH, gcmOpen, gcmSeal } from './gcm.ts';
 
 const SECRET_LENGTH = 32;
 
@@ -50,7 +50,7 @@ function wrap(kek: KeyObject, secret: Uint8Array, binding: WrapBinding): Buffer 
 }
 
 function unwrap(kek: KeyObject, wrapped: Uint8Array, binding: WrapBinding): KeyObject | undefined {
-  if (wrapped.length !== NONCE_LENGTH + SECRET_LENGTH + TAG_LENGTH) return undefined;
+  // Whatever is too short or too long leaves no tag of 16 bytes, which gcmOpen refuses.
   const tagAt = NONCE_LENGTH + SECRET_LENGTH;
   const secret = gcmOpen(kek, wrapped.subarray(0, NONCE_LENGTH), bound(binding), {
     body: wrapped.subarray(NONCE_LENGTH, tagAt),

@@ -224,6 +224,11 @@ describe('the auditor', () => {
     expect(await found(keyring)).toMatchObject([
       { store: 'crypto', severity: 'critical', code: 'secret_does_not_unwrap', name: 'moved' },
     ]);
+    // What names another master key is not used, so it has to be reported.
+    const [epoch] = record.epochs;
+    if (epoch === undefined) throw new Error('no key');
+    await store.write({ ...record, revision: 2, epochs: [{ ...epoch, master: 'f'.repeat(16) }] });
+    expect((await found(keyring)).map(({ name }) => name).toSorted()).toEqual(['acme', 'moved']);
   });
 
   it('finds erased tenants that still have secrets, and they are gone after the next shred', async () => {

@@ -465,6 +465,67 @@ describe('the cache', () => {
     expect(reads).toBe(1);
   });
 
+  it('serves synchronous calls while the same process rotates, and the new epoch right after', async () => {
+    const memory = memoryKeyStore();
+    const reached = gate();
+    const go = gate();
+    let hold = false;
+    const store = around(memory, {
+      async read(tenant) {
+        const record = await memory.read(tenant);
+        // The read that takes the new epoch up.
+        if (hold && record?.state === 'live' && record.epochs.length > 1) {
+          reached.open();
+          await go.passed;
+        }
+        return record;
+      },
+    });
+    const { keyring, cipher } = await opened({ store });
+    await inside(keyring, 'acme', async () => {
+      const old = cipher.encryptBytes(Buffer.of(1), FIELD);
+      hold = true;
+      const rotation = keyring.rotate('acme');
+      await reached.passed;
+      expect(cipher.decryptBytes(old, FIELD)).toEqual(Buffer.of(1));
+      go.open();
+      await rotation;
+      expect(cipher.encryptBytes(Buffer.of(1), FIELD).readUInt32BE(2)).toBe(2);
+      expect(cipher.decryptBytes(old, FIELD)).toEqual(Buffer.of(1));
+    });
+  });
+
+  it('is not held up by a tenant that asks for keys it does not have', async () => {
+    const memory = memoryKeyStore();
+    const pending: (() => void)[] = [];
+    let slow = '';
+    let reads = 0;
+    const store = around(memory, {
+      async read(tenant) {
+        const record = await memory.read(tenant);
+        if (tenant === slow) {
+          reads += 1;
+          await new Promise<void>((resolve) => pending.push(resolve));
+        }
+        return record;
+      },
+    });
+    const { keyring, cipher } = await opened({ store });
+    const sealed = await inside(keyring, 'acme', () => cipher.encrypt('x', FIELD));
+    insideOf(keyring).loader.forget('acme');
+    slow = 'acme';
+    const read = withTenant('acme', () => cipher.decryptAsync(sealed, FIELD));
+    await expect.poll(() => pending.length).toBe(1);
+    for (let count = 0; count < 20; count += 1) {
+      expect(await reasonOf(() => withTenant('nobody', () => cipher.decryptAsync(sealed, FIELD)))).toBe(
+        'keyMissing',
+      );
+    }
+    for (const resolve of pending) resolve();
+    expect(await read).toBe('x');
+    expect(reads).toBe(1);
+  });
+
   it('refreshes in the background while in use, and refuses what it could not refresh', async () => {
     const memory = memoryKeyStore();
     let down = false;

@@ -150,7 +150,8 @@ async function* auditQueue(
       stored.add(id);
       const code = judge(verifier, hash, id, fence);
       if (code !== undefined) yield finding(code, key);
-      if (!seen.has(id)) yield finding('orphaned_job', key);
+      // Jobs move while the audit runs: only what is in no state now is a finding.
+      if (!seen.has(id) && !(await isInAnyState(redis, base, id))) yield finding('orphaned_job', key);
     }
   }
   for (const id of seen) {
@@ -173,6 +174,14 @@ function judge(
     const code = BY_REASON[error.reason] ?? 'invalid_signature';
     return code === 'unsigned_job' && verifier.names.tenantOf(id) === undefined ? 'job_outside_tenant' : code;
   }
+}
+
+async function isInAnyState(redis: Redis, base: string, id: string): Promise<boolean> {
+  const pipeline = redis.pipeline();
+  for (const list of LISTS) pipeline.lpos(base + list, id);
+  for (const state of SORTED_SETS) pipeline.zscore(base + state, id);
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.some(([, place]) => place !== null && place !== undefined);
 }
 
 async function readHashes(

@@ -1,19 +1,26 @@
 import { isWellFormed } from './bytes.ts';
 
-/** What JSON can hold. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-
 /** Significant digits of a number that Lua's cjson keeps when it stores a job's options. */
 const LUA_DIGITS = 14;
 
 /**
+ * Rounds a number to what cjson can store. Before it is stored and signed, never when it is verified: cjson
+ * rounds ties to even and JavaScript away from zero, so that rounding on both sides would not always agree.
+ */
+export function storable(value: number): number {
+  const rounded = Number(value.toPrecision(LUA_DIGITS));
+  return rounded === 0 ? 0 : rounded;
+}
+
+/**
  * One text for all the forms that BullMQ gives to the same options on their way through msgpack, Lua's tables
- * and cjson: keys sorted, `null` and empty members left out, an empty list written as an empty object, and
- * numbers rounded to the 14 digits that cjson writes. Otherwise as in RFC 8785 (JSON Canonicalization Scheme).
+ * and cjson: keys sorted, `null` members left out, an empty list written as an empty object. Otherwise as in
+ * RFC 8785 (JSON Canonicalization Scheme).
  *
  * Without it no signature over options would hold: cjson stores keys in the order of its hash table.
  *
- * @throws TypeError on what JSON cannot hold, and on text with a lone surrogate
+ * @throws TypeError on what cannot be stored as it is: text with a lone surrogate, a number with more than 14
+ * digits, what JSON does not know
  */
 export function canonicalJson(value: unknown): string {
   if (typeof value === 'string') {
@@ -37,6 +44,6 @@ function canonicalObject(value: object): string {
 
 function canonicalNumber(value: number): string {
   if (!Number.isFinite(value)) throw new TypeError('a number is not finite');
-  const rounded = Number(value.toPrecision(LUA_DIGITS));
-  return String(rounded === 0 ? 0 : rounded);
+  if (storable(value) !== value) throw new TypeError(`a number has more than ${LUA_DIGITS} digits`);
+  return String(value === 0 ? 0 : value);
 }

@@ -99,17 +99,32 @@ export const workerOptionRules = defineRules({
   settings: rewrite<Check>(checkSettings),
 } satisfies Rules<keyof RawWorkerOptions, Check>);
 
+type OptionRules = Readonly<Record<string, RewriteRule<Check> | PassRule | RefuseRule>>;
+
+/** Options without `tenant`: BullMQ keeps them on the public property `opts`, where no secret belongs. */
+interface Checked<Raw> {
+  readonly raw: Raw;
+  readonly tenant: unknown;
+}
+
 /**
- * The caller's options, copied key by key from the allow-list, without `tenant`: BullMQ keeps them on the public
- * property `opts`, where no secret belongs.
+ * The options of a Queue, copied key by key from the allow-list.
  *
  * @throws {@link ConfigError} on an option that has no row
  * @throws {@link OperationRefusedError} on one that is refused
  */
-export function checkOptions<Raw extends object>(
-  rules: Readonly<Record<string, RewriteRule<Check> | PassRule | RefuseRule>>,
-  given: object,
-): { readonly raw: Raw; readonly tenant: unknown } {
+export function checkQueueOptions(given: QueueOptions): Checked<RawQueueOptions> {
+  const { raw, tenant } = check(queueOptionRules, given);
+  return { raw: raw as unknown as RawQueueOptions, tenant };
+}
+
+/** The options of a Worker; otherwise as {@link checkQueueOptions}. */
+export function checkWorkerOptions(given: WorkerOptions): Checked<RawWorkerOptions> {
+  const { raw, tenant } = check(workerOptionRules, given);
+  return { raw: raw as unknown as RawWorkerOptions, tenant };
+}
+
+function check(rules: OptionRules, given: object): Checked<Record<string, unknown>> {
   const raw: Record<string, unknown> = {};
   let tenant: unknown;
   for (const [name, value] of Object.entries(given)) {
@@ -123,7 +138,7 @@ export function checkOptions<Raw extends object>(
     if (rule.kind === 'refuse') throw refusal('queue', `options.${name}`, rule);
     raw[name] = rule.kind === 'rewrite' ? rule.rewrite(value) : value;
   }
-  return { raw: raw as Raw, tenant };
+  return { raw, tenant };
 }
 
 function checkKeep(option: string): Check {

@@ -27,7 +27,7 @@ export interface Wiring {
   readonly owner: object;
   readonly factory: BackendFactory<RedisQueueBackend>;
   /** The store, once BullMQ has asked the factory for its backend. */
-  store(): JobStore;
+  readonly store: () => JobStore;
 }
 
 /**
@@ -75,14 +75,14 @@ export interface ClientCall {
   readonly operation: string;
   readonly args: readonly unknown[];
   /** Calls the raw member. */
-  proceed(args?: readonly unknown[]): unknown;
+  readonly proceed: (args?: readonly unknown[]) => unknown;
 }
 
 /** How the members of one class are guarded. */
 export interface ClientGuard {
   readonly rules: Readonly<Record<string, ClientRow>>;
   /** Whose loops pass; `undefined` while BullMQ's constructor runs. */
-  owner(self: object): object | undefined;
+  readonly owner: (self: object) => object | undefined;
   /** What differs from {@link scoped} and {@link detached}. */
   readonly custom?: Partial<Record<ClientCustom, (call: ClientCall) => unknown>>;
   /** Members that answer at once: their refusal is thrown. */
@@ -111,6 +111,7 @@ export function guardMembers(target: object, raw: object, guard: ClientGuard): v
       });
     } else if (descriptor.get !== undefined) {
       Object.defineProperty(target, member, {
+        // oxlint-disable-next-line typescript/unbound-method -- called on the guarded object, with Reflect.apply
         get: getter(member, row, descriptor.get, guard),
         configurable: true,
       });

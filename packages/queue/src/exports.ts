@@ -1,14 +1,5 @@
 import type * as bullmq from 'bullmq';
-import {
-  custom,
-  defineRules,
-  pass,
-  refusal,
-  refuse,
-  type OperationRefusedError,
-  type RefuseRule,
-  type Rules,
-} from '@tenantkit/core';
+import { custom, defineRules, pass, refusal, refuse, type RefuseRule, type Rules } from '@tenantkit/core';
 
 /** `guarded`: a class of ours stands in its place. */
 type ExportCustom = 'guarded';
@@ -176,10 +167,8 @@ export const QueueEventsProducer: RefusedClass = refusedClass(
 export const JobScheduler: RefusedClass = refusedClass('JobScheduler', exportRules.JobScheduler);
 
 function refusedClass(name: string, rule: RefuseRule): RefusedClass {
-  const refuseIt = (): OperationRefusedError => refusal('queue', name, rule);
-  return class {
-    constructor() {
-      throw refuseIt();
-    }
-  } as RefusedClass;
+  const Refused = function refused(): never {
+    throw refusal('queue', name, rule);
+  };
+  return Refused as unknown as RefusedClass;
 }

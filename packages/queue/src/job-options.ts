@@ -2,6 +2,7 @@ import { optsEncodeMap, type JobsOptions } from 'bullmq';
 import { defineRules, refusal, refuse, rewrite, ruleFor, type RefuseRule, type Rules } from '@tenantkit/core';
 import { z } from 'zod';
 import { isWellFormed } from './bytes.ts';
+import { storable } from './canonical.ts';
 
 /** What an option may hold. */
 interface Accepted {
@@ -11,8 +12,8 @@ interface Accepted {
 }
 
 const text = z.string().refine(isWellFormed);
-const count = z.number().int().nonnegative();
-const milliseconds = z.number().nonnegative();
+const count = z.number().int().nonnegative().transform(storable);
+const milliseconds = z.number().nonnegative().transform(storable);
 
 const option = (schema: z.ZodType, accepts: string) => rewrite<Accepted>({ schema, accepts });
 
@@ -49,7 +50,7 @@ export const jobOptionRules = defineRules({
       z.strictObject({
         type: text,
         delay: milliseconds.optional(),
-        jitter: z.number().min(0).max(1).optional(),
+        jitter: z.number().min(0).max(1).transform(storable).optional(),
       }),
     ]),
     'Use milliseconds, or { type, delay, jitter }.',

@@ -1,7 +1,7 @@
-import { Queue as RawQueue, type Job as RawJob, type QueueOptions as RawQueueOptions } from 'bullmq';
+import { Queue as RawQueue, type Job as RawJob } from 'bullmq';
 import { currentTenant, ruleFor, runInScope } from '@tenantkit/core';
 import { guardMembers, wire } from './client.ts';
-import { checkOptions, queueOptionRules, type QueueOptions } from './client-options.ts';
+import { checkQueueOptions, type QueueOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
@@ -46,7 +46,7 @@ export class Queue<
    * @param options - BullMQ's own, and `tenant`
    */
   constructor(name: string, options: QueueOptions) {
-    const { raw, tenant } = checkOptions<RawQueueOptions>(queueOptionRules, options);
+    const { raw, tenant } = checkQueueOptions(options);
     const { factory, owner, store } = wire(name, tenant, raw.prefix);
     // BullMQ would write the queue's settings in the context of whoever constructs it: done below, outside.
     super(name, { ...raw, skipMetasUpdate: true }, factory);

@@ -8,7 +8,6 @@ import {
   type ConnectionOptions,
   type JobJson,
   type QueueBaseOptions,
-  type RedisClient,
 } from 'bullmq';
 import {
   ConfigError,
@@ -235,7 +234,7 @@ function connectBlocking(
   const connectionName = `${prefix}:${Buffer.from(queue).toString('base64')}${name === undefined ? '' : `:w:${name}`}`;
   return new RedisConnection(
     isRedisInstance(connection)
-      ? createIORedisClient(connection as RedisClient).duplicate({ connectionName })
+      ? createIORedisClient(connection).duplicate({ connectionName })
       : { ...connection, connectionName },
     { shared: false, blocking: true, skipVersionCheck },
   );

@@ -11,7 +11,7 @@ import {
 } from 'bullmq';
 import { currentTenant, refusal, refuse, requireScope, ruleFor } from '@tenantkit/core';
 import { guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
-import { checkOptions, workerOptionRules, type WorkerOptions } from './client-options.ts';
+import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
 import { signatureError } from './header.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
@@ -86,11 +86,11 @@ export class Worker<
     options: WorkerOptions,
   ) {
     if (typeof processor !== 'function') throw refusal('queue', 'Worker', NEEDS_FUNCTION);
-    const { raw, tenant } = checkOptions<RawWorkerOptions>(workerOptionRules, options);
+    const { raw, tenant } = checkWorkerOptions(options);
     const wiring = wire(name, tenant, raw.prefix);
     const picked = new WeakMap<object, PickedJob>();
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
-    super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw, picked) }, wiring.factory);
+    super(name, processor, { ...raw, ...backoffInTenant(raw, picked) }, wiring.factory);
     engines.set(this, { ...wiring, picked });
     this.opts.autorun = raw.autorun ?? true;
     if (this.opts.autorun) this.run().catch((error: Error) => this.emit('error', error));

@@ -3,8 +3,8 @@ import { Redis } from 'ioredis';
 import fc from 'fast-check';
 import { freshRedis, type FreshRedis } from '@tenantkit/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { canonicalJson } from '../src/canonical.ts';
-import { storedOptions } from '../src/job-options.ts';
+import { canonicalJson, storable } from '../src/canonical.ts';
+import { checkJobOptions, storedOptions } from '../src/job-options.ts';
 
 let own: FreshRedis;
 let redis: Redis;
@@ -22,12 +22,25 @@ afterAll(async () => {
 });
 
 const wellFormed = fc.string({ unit: 'grapheme' });
-const number = fc.oneof(
+const anyNumber = fc.oneof(
   fc.integer(),
   fc.double({ noNaN: true, noDefaultInfinity: true }),
   fc.maxSafeInteger(),
-  fc.constantFrom(-0, 0, 1e14, 1e15, 1 / 3, 2 ** 53, 1e21, 1e-7, 5e-324, Number.MAX_VALUE),
+  fc.constantFrom(
+    -0,
+    0,
+    1e14,
+    1e15,
+    984_632_603_395_485,
+    1 / 3,
+    2 ** 53,
+    1e21,
+    1e-7,
+    5e-324,
+    Number.MAX_VALUE,
+  ),
 );
+const number = anyNumber.map(storable);
 const leaf = fc.oneof(wellFormed, number, fc.boolean());
 const json = fc.letrec((tie) => ({
   value: fc.oneof({ maxDepth: 3, withCrossShrink: true }, leaf, tie('list'), tie('object')),
@@ -78,12 +91,28 @@ describe('canonical JSON', () => {
     let number = 0;
     await fc.assert(
       fc.asyncProperty(options, async (given) => {
-        const job = await queue.add('x', {}, { ...given, jobId: `c${(number += 1)}` });
+        const checked = checkJobOptions('add', given);
+        const job = await queue.add('x', {}, { ...checked, jobId: `c${(number += 1)}` });
         const stored = await redis.hget(`bull:canonical:${job.id}`, 'opts');
         expect(canonicalJson(JSON.parse(stored ?? ''))).toBe(canonicalJson(storedOptions({ ...job.opts })));
       }),
       { numRuns: 150 },
     );
+  });
+
+  it('takes numbers that cjson can keep, and no others', () => {
+    fc.assert(
+      fc.property(anyNumber, (value) => {
+        const kept = storable(value);
+        expect(storable(kept)).toBe(kept);
+        expect(canonicalJson(kept)).toBe(String(kept));
+        if (kept !== value && value !== 0) expect(() => canonicalJson(value)).toThrow(TypeError);
+      }),
+    );
+    // Where cjson and JavaScript round differently: 548 and 549.
+    expect(() => canonicalJson(984_632_603_395_485)).toThrow(TypeError);
+    expect(checkJobOptions('add', { delay: 984_632_603_395_485 })).toEqual({ delay: 984_632_603_395_490 });
+    expect(canonicalJson(-0)).toBe('0');
   });
 
   it('tells different options apart', () => {
@@ -118,7 +147,7 @@ describe('canonical JSON', () => {
 });
 
 function normalised(value: unknown): unknown {
-  if (typeof value === 'number') return Number(value.toPrecision(14)) + 0;
+  if (typeof value === 'number') return value + 0;
   if (Array.isArray(value)) return value.length === 0 ? {} : value.map(normalised);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, normalised(member)]));

@@ -68,7 +68,11 @@ adapterContract<Opened>({
     const dump: Record<string, string> = {};
     for (const key of await raw.keys(`${BASE}*~*`)) {
       // Sorted: Redis gives the fields of a larger hash in the order of its table, which changes by itself.
-      dump[key] = JSON.stringify(Object.entries(await raw.hgetall(key)).sort());
+      dump[key] = JSON.stringify(
+        Object.entries(await raw.hgetall(key))
+          .map(String)
+          .sort(),
+      );
     }
     for (const id of await raw.lrange(`${BASE}wait`, 0, -1)) dump[`wait ${id}`] = 'listed';
     for (const id of await raw.zrange(`${BASE}delayed`, 0, '-1')) dump[`delayed ${id}`] = 'listed';

@@ -280,6 +280,23 @@ describe('header', () => {
     });
   });
 
+  it('is not accepted for an id that is not its tenant’s, whoever signed it', () => {
+    const [v] = vectors;
+    const verifier = { prefix: v.prefix, queue: v.queue, ring: ringOf(v), names: jobNames() };
+    const stored = (said: JobClaims): Record<string, string> => ({
+      name: v.name,
+      data: v.data,
+      opts: JSON.stringify({
+        'tk!': signHeader(ringOf(v), said, bindingOf(v)),
+        ...(JSON.parse(v.storedOptions) as object),
+      }),
+    });
+    expect(verifyJob(verifier, stored({ tenant: 'acme', issuedAt: 1 }), v.id).tenant).toBe('acme');
+    for (const tenant of ['acme2', 'a', 'ac', 'ACME']) {
+      expect(reasonOf(() => verifyJob(verifier, stored({ tenant, issuedAt: 1 }), v.id))).toBe('mismatch');
+    }
+  });
+
   it('never tells what it was given', () => {
     const bound = { ...bindingOf(vectors[0]), data: 'a secret payload' };
     const error = errorOf(() => verifyHeader(ring, vectors[0].header, bound));

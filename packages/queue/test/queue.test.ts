@@ -3,6 +3,7 @@ import * as bullmq from 'bullmq';
 import { Redis } from 'ioredis';
 import {
   ConfigError,
+  IsolationBreachError,
   MissingTenantError,
   OperationRefusedError,
   SignatureError,
@@ -200,8 +201,8 @@ describe('hostile options', () => {
       const job = (await add()) as Job;
       expect(await on.redis.hget(`bull:mail:acme~${job.id}`, 'parentKey')).toBeNull();
     } else {
-      await expect(add()).rejects.toThrow();
-      await expect(bulk()).rejects.toThrow();
+      await expect(add()).rejects.toBeInstanceOf(Error);
+      await expect(bulk()).rejects.toBeInstanceOf(Error);
       expect(await stored()).toEqual(before);
     }
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one', attempts: 2 }));
@@ -220,8 +221,9 @@ describe('hostile options', () => {
     const add = (name: unknown, data: unknown): Promise<unknown> =>
       withTenant('acme', () => queue.add(name as string, data));
     for (const name of ['\ud800', 5, null, undefined, {}, Symbol('n')])
-      await expect(add(name, {})).rejects.toThrow();
-    for (const data of [() => 1, Symbol('d'), cyclic, 1n]) await expect(add('n', data)).rejects.toThrow();
+      await expect(add(name, {})).rejects.toBeInstanceOf(Error);
+    for (const data of [() => 1, Symbol('d'), cyclic, 1n])
+      await expect(add('n', data)).rejects.toBeInstanceOf(Error);
     expect(await on.redis.llen('bull:mail:wait')).toBe(0);
     // Text with a lone surrogate inside of data is escaped by JSON, and comes back as it was.
     const job = (await add('n', { text: '\ud800' })) as Job;
@@ -266,11 +268,11 @@ describe('hostile ids', () => {
     const queue = on.queue('mail');
     const raw = on.raw('raw');
     for (const jobId of ['0', '0:1', '42', 'a:b']) {
-      await expect(raw.add('n', {}, { jobId })).rejects.toThrow();
-      await expect(withTenant('acme', () => queue.add('n', {}, { jobId }))).rejects.toThrow();
+      await expect(raw.add('n', {}, { jobId })).rejects.toBeInstanceOf(Error);
+      await expect(withTenant('acme', () => queue.add('n', {}, { jobId }))).rejects.toBeInstanceOf(Error);
       await expect(
         withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts: { jobId } }])),
-      ).rejects.toThrow();
+      ).rejects.toBeInstanceOf(Error);
     }
     expect(await on.redis.llen('bull:mail:wait')).toBe(0);
   });
@@ -329,8 +331,8 @@ describe('the table at work', () => {
   const methods = Object.entries(queueRules).filter(
     ([name, rule]) => rule.kind !== 'pass' && !['close', 'disconnect', 'jobScheduler'].includes(name),
   );
-  const ALWAYS = ['upsertJobScheduler'];
-  const SIGNS = ['add', 'addBulk'];
+  const ALWAYS = new Set(['upsertJobScheduler']);
+  const SIGNS = new Set(['add', 'addBulk']);
 
   it.each(methods)('%s', async (name, rule) => {
     const sending = new CountingRedis(on.url, { maxRetriesPerRequest: null });
@@ -344,9 +346,7 @@ describe('the table at work', () => {
       const before = sending.sent;
 
       // Without a tenant: refused, unsent.
-      await expect(call()).rejects.toThrow(
-        ALWAYS.includes(name) ? OperationRefusedError : MissingTenantError,
-      );
+      await expect(call()).rejects.toThrow(ALWAYS.has(name) ? OperationRefusedError : MissingTenantError);
       // Inside one: what the row says.
       using refusals = audited('refused');
       if (rule.kind === 'refuse') {
@@ -365,7 +365,7 @@ describe('the table at work', () => {
         () => 'done',
         (caught: unknown) => caught,
       );
-      const refusedAcross = ALWAYS.includes(name) || SIGNS.includes(name);
+      const refusedAcross = ALWAYS.has(name) || SIGNS.has(name);
       expect(isTenantkitError(across)).toBe(refusedAcross);
       // The queue still works.
       expect((await withTenant('acme', () => queue.add('n', {}, { jobId: 'two' }))).id).toBe('two');
@@ -388,7 +388,7 @@ describe('the table at work', () => {
       await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
     await acrossTenants(OPERATOR, async () => {
       const jobs = await queue.getWaiting();
-      expect(jobs.map(({ id }) => id).toSorted()).toEqual(
+      expect(jobs.map(({ id }) => String(id)).toSorted()).toEqual(
         TENANTS.map((tenant) => `${tenant}~one`).toSorted(),
       );
       expect(await queue.getJobCounts('waiting')).toEqual({ waiting: TENANTS.length });
@@ -565,6 +565,41 @@ describe('ways around', () => {
   });
 });
 
+describe('errors', () => {
+  it('of the server name neither the tenant nor what was sent', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    await on.redis.set('bull:mail:acme~one:logs', 'not a list');
+    const shown = (error: unknown): string => inspect(error, { depth: 10, showHidden: true });
+    const error: unknown = await withTenant('acme', () => queue.addJobLog('one', 'a private row')).catch(
+      (caught: unknown) => caught,
+    );
+    expect(shown(error)).toContain('WRONGTYPE');
+    expect(shown(error)).not.toMatch(/acme|private/);
+    // Raw, it names both.
+    const raw: unknown = await on
+      .raw('mail')
+      .addJobLog('acme~one', 'a private row')
+      .catch((caught: unknown) => caught);
+    expect(shown(raw)).toMatch(/acme~one[^]*private/);
+  });
+
+  it('that a reply outside of the tenant is withheld', async () => {
+    const queue = on.queue('mail');
+    using breaches = audited('breach');
+    // A Redis that answers with another id than the one it was given; everything else is real.
+    const lying = new LyingRedis(on.url, { maxRetriesPerRequest: null });
+    const other = on.queue('mail', { connection: lying });
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    await expect(withTenant('acme', () => other.add('n', {}, { jobId: 'two' }))).rejects.toThrow(
+      IsolationBreachError,
+    );
+    expect(breaches.events).toHaveLength(1);
+    await other.close();
+    lying.disconnect();
+  });
+});
+
 describe('events of a queue', () => {
   it('are heard by the tenant that caused them, and by those who listen outside of any', async () => {
     const queue = on.queue('mail');
@@ -689,12 +724,20 @@ describe('construction', () => {
       tenant: { signingKeys: [KEY] },
     });
     const failed = new Promise((resolve) => queue.on('error', resolve));
-    await expect(withTenant('acme', () => queue.add('n', {}))).rejects.toThrow();
+    await expect(withTenant('acme', () => queue.add('n', {}))).rejects.toBeInstanceOf(Error);
     expect(inspect(await failed)).toContain('ECONNREFUSED');
     await queue.disconnect().catch(() => undefined);
     await queue.close();
   });
 });
+
+/** What a hostile proxy between us and Redis could do to the reply of an add. */
+class LyingRedis extends Redis {
+  override async sendCommand(...args: Parameters<Redis['sendCommand']>): Promise<unknown> {
+    const reply: unknown = await super.sendCommand(...args);
+    return reply === 'acme~two' ? 'acme2~two' : reply;
+  }
+}
 
 class CountingRedis extends Redis {
   sent = 0;

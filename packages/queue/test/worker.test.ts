@@ -184,11 +184,9 @@ describe('the processor', () => {
     const worker = on.worker('mail', async (job) => {
       if (job.name === 'other') return;
       await attempt(() => withTenant('acme2', () => job.log('x')));
-      await attempt(() =>
-        worker.backend.getJobData('acme2~two').then((found) => {
-          if (found === undefined) throw new RangeError('nothing');
-        }),
-      );
+      await attempt(async () => {
+        if ((await worker.backend.getJobData('acme2~two')) === undefined) throw new RangeError('nothing');
+      });
       await attempt(() => worker.backend.moveToActive('token', 'name'));
       await attempt(() => worker.getNextJob('token'));
       await attempt(() => worker.processJob(job, 'token'));
@@ -555,7 +553,7 @@ describe('construction and the table', () => {
         operation: name,
         why: rule.kind === 'refuse' ? rule.why : '',
       });
-      await expect(call()).rejects.toThrow();
+      await expect(call()).rejects.toBeInstanceOf(Error);
     },
   );
 

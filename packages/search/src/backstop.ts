@@ -1,5 +1,6 @@
 import { assertId, parseOptions } from '@tenantkit/core';
 import { z } from 'zod';
+import { fieldName, indexName } from './options.ts';
 
 /** Options of {@link searchBackstop}. */
 export interface SearchBackstopOptions {
@@ -40,8 +41,8 @@ export interface SearchBackstop {
 }
 
 const schema: z.ZodType<SearchBackstopOptions> = z.strictObject({
-  indices: z.array(z.string().min(1)).min(1),
-  field: z.string().min(1).optional(),
+  indices: z.array(indexName).min(1),
+  field: fieldName.optional(),
 });
 
 /**

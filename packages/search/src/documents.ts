@@ -1,6 +1,6 @@
 import { Serializer, errors } from '@opensearch-project/opensearch';
 import type { TenantContext } from '@tenantkit/core';
-import { isObject, readJson, tooDeep } from './json.ts';
+import { isObject, normalizeJson, tooDeep } from './json.ts';
 import type { SearchSettings } from './options.ts';
 import type { Refuse } from './refusing.ts';
 
@@ -61,11 +61,11 @@ export function asText(body: unknown, refuse: Refuse): string | undefined {
 }
 
 function stampText(text: string, { context, settings, refuse, ...rest }: Stamping): string {
-  const document = readJson(text, refuse);
+  // Without line breaks, which would end the line of a bulk body.
+  const [document, canonical] = normalizeJson(text, refuse);
   if (!isObject(document)) throw noObject(refuse);
   checkKeys(Object.keys(document), { context, settings, refuse, ...rest });
-  // Written anew, without spaces and line breaks, which would end the line of a bulk body.
-  const canonical = checkText(JSON.stringify(document), refuse);
+  checkText(canonical, refuse);
   const subjects =
     context.subject === undefined
       ? ''

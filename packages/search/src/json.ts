@@ -38,6 +38,14 @@ export function readJson(text: string, refuse: Refuse): Json {
   return readCanonical(text) ?? readStrictly(text, refuse);
 }
 
+/** Like {@link readJson}, and the text again, as JSON.stringify writes it: without spaces and line breaks. */
+export function normalizeJson(text: string, refuse: Refuse): readonly [value: Json, text: string] {
+  const canonical = readCanonical(text);
+  if (canonical !== undefined) return [canonical, text];
+  const value = readStrictly(text, refuse);
+  return [value, JSON.stringify(value)];
+}
+
 // What JSON.stringify would have written holds no double key, no odd number and no space: it is read natively,
 // which is many times faster. Everything else, and everything doubtful, is read strictly.
 function readCanonical(text: string): Json | undefined {

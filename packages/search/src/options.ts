@@ -41,20 +41,28 @@ const DEFAULT_NAMES = '{tenant}~';
 // (system and hidden indices). `null` is what the client makes of an empty index.
 const INDEX_NAME = /^(?!null$)[a-z0-9][a-z0-9_.-]{0,254}$/;
 
+/** Schema of an index that a tenant may be given. */
+export const indexName: z.ZodType<string> = z
+  .string()
+  .regex(INDEX_NAME, 'must be the exact, lower-case name of an index');
+
 // No dot: `a.b` is reachable as an object, as a dotted key and as a mix of both. No leading underscore: those
 // are metadata fields.
 const FIELD_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,62}$/;
+
+/** Schema of a field of ours. */
+export const fieldName: z.ZodType<string> = z
+  .string()
+  .regex(FIELD_NAME, 'must be the name of a top-level field');
 
 // The longest prefix a tenant may cost of the 512 bytes of an `_id`.
 const NAMES_MAX = 128;
 
 const schema: z.ZodType<SearchTenantOptions> = z
   .strictObject({
-    indices: z
-      .array(z.string().regex(INDEX_NAME, 'must be the exact, lower-case name of an index'))
-      .min(1, 'must name at least one index'),
-    field: z.string().regex(FIELD_NAME, 'must be the name of a top-level field').optional(),
-    subjectsField: z.string().regex(FIELD_NAME, 'must be the name of a top-level field').optional(),
+    indices: z.array(indexName).min(1, 'must name at least one index'),
+    field: fieldName.optional(),
+    subjectsField: fieldName.optional(),
     names: optionSchemas.names.refine(
       (names) => names === undefined || Buffer.byteLength(names) <= NAMES_MAX,
       `must have at most ${NAMES_MAX} bytes`,

@@ -123,12 +123,12 @@ export function readList(value: unknown, walk: Walk): readonly unknown[] {
 /** An object of one key. Counts as a clause: all nesting goes through here. */
 export function readSingle(value: unknown, walk: Walk, where: string, depth: number): [string, unknown] {
   enterClause(walk, depth);
-  const entries = Object.entries(readObject(value, walk, where));
-  const [entry] = entries;
-  if (entry === undefined || entries.length !== 1) {
+  const given = readObject(value, walk, where);
+  const [key, another] = Object.keys(given);
+  if (key === undefined || another !== undefined) {
     throw walk.refuse(`${where} has not exactly one key`, 'Give one object per clause.');
   }
-  return entry;
+  return [key, given[key]];
 }
 
 /** Counts a clause. @throws {@link OperationRefusedError} when there are too many, or nested too deep */
@@ -144,7 +144,8 @@ export function enterClause(walk: Walk, depth: number): void {
 
 /** An object with one own property, whatever the key is called. */
 export function own(key: string, value: Json): JsonObject {
-  return Object.fromEntries([[key, value]]);
+  // `{ [key]: value }` makes an own property also of `__proto__`.
+  return { [key]: value };
 }
 
 /** The error of a row that refuses. */

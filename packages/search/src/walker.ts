@@ -45,14 +45,15 @@ type Reader = (value: unknown, walk: Walk, depth: number) => Json;
  * @throws {@link OperationRefusedError} that names the key and says what to use instead
  */
 export function readKeys(value: unknown, keys: Keys, walk: Walk, where: string, depth: number): JsonObject {
-  return Object.fromEntries(
-    Object.entries(readObject(value, walk, where)).map(([key, inner]) => {
-      const row = Object.hasOwn(keys, key) ? keys[key] : undefined;
-      if (row === undefined) throw unknown(walk, `the key ${shown(key)} in ${where}`);
-      if (typeof row === 'object') throw refused(walk, `the key ${key} in ${where}`, row);
-      return [key, READERS[row](inner, walk, depth)];
-    }),
-  );
+  const given = readObject(value, walk, where);
+  const result: Record<string, Json> = {};
+  for (const key of Object.keys(given)) {
+    const row = Object.hasOwn(keys, key) ? keys[key] : undefined;
+    if (row === undefined) throw unknown(walk, `the key ${shown(key)} in ${where}`);
+    if (typeof row === 'object') throw refused(walk, `the key ${key} in ${where}`, row);
+    result[key] = READERS[row](given[key], walk, depth);
+  }
+  return result;
 }
 
 /** Reads one query. */

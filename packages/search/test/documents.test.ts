@@ -281,7 +281,7 @@ describe('documents', () => {
     const { Readable } = await import('node:stream');
     const stream = (): NodeJS.ReadableStream => Readable.from(['{"tenant_id":"acme2"}']);
     const calls: readonly (() => unknown)[] = [
-      () => client.index({ index, id: 's', body: stream() as never }),
+      () => client.index({ index, id: 's', body: stream() }),
       () => client.bulk({ body: stream() as never }),
       () => client.search({ index, body: stream() as never }),
       () => client.get({ index, id: 'same' }, { asStream: true }),

@@ -133,8 +133,8 @@ describe('an index', () => {
   let at = 0;
   let index = '';
   let client: Client;
-  beforeAll(async () => {
-    own = await freshIndex(inject('servers').opensearch);
+  beforeAll(() => {
+    own = freshIndex(inject('servers').opensearch);
     raw = new Raw({ node: own.url });
   });
   beforeEach(() => {

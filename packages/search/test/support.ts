@@ -39,7 +39,7 @@ export async function openSearch({
   readonly only?: boolean;
   readonly options?: Partial<ClientOptions>;
 } = {}): Promise<Opened> {
-  const own = await freshIndex(inject('servers').opensearch);
+  const own = freshIndex(inject('servers').opensearch);
   const { url, index } = own;
   const second = `${index}-second`;
   const foreign = `${index}-foreign`;

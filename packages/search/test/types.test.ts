@@ -27,6 +27,8 @@ describe('types', () => {
     QUERIES satisfies Readonly<Record<keyof QueryContainer | 'frobnicate', QueryRow>>;
     // @ts-expect-error -- one more key
     SEARCH_BODY satisfies Readonly<Record<keyof API.Search_RequestBody | 'frobnicate', unknown>>;
+    expectTypeOf<keyof typeof QUERIES>().toEqualTypeOf<keyof QueryContainer>();
+    expectTypeOf<keyof typeof SEARCH_BODY>().toEqualTypeOf<keyof API.Search_RequestBody>();
   });
 
   it('the client takes the place of the raw one', () => {
@@ -37,18 +39,19 @@ describe('types', () => {
   });
 
   it('options that do not exist do not compile', () => {
-    // @ts-expect-error -- tenant is missing
-    (): Client => new Client({ node: 'http://localhost:9200' });
-    // @ts-expect-error -- no such option today
-    void ({ indices: ['i'], place: () => undefined } satisfies SearchTenantOptions);
-    (): Client => new Client({ node: 'http://localhost:9200', tenant: { indices: ['i'] } });
+    expectTypeOf<{ node: string }>().not.toExtend<ClientOptions>();
+    expectTypeOf<{ node: string; tenant: { indices: string[] } }>().toExtend<ClientOptions>();
+    expectTypeOf<keyof SearchTenantOptions>().toEqualTypeOf<
+      'indices' | 'field' | 'subjectsField' | 'names' | 'fence'
+    >();
   });
 
   it('listeners get the types of the raw client', () => {
-    (client: Client): Client =>
+    const listen = (client: Client): Client =>
       client
         .on('response', (error, result) => [error.message, result.statusCode])
         .once('resurrect', (_error, { isAlive }) => isAlive)
         .off('response', () => undefined);
+    expectTypeOf(listen).returns.toEqualTypeOf<Client>();
   });
 });

@@ -12,7 +12,7 @@ import {
   type Scope,
   type TenantRegistry,
 } from '@tenantkit/core';
-import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
+import { assertRequest, endpointOf, snapshot, type Endpoint, type OutgoingRequest, type Target } from './guard.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { rewriteError, rewriteOutput } from './reply.ts';
@@ -35,7 +35,7 @@ export class Engine {
   readonly maxExpiresIn: number;
   readonly #fence: TenantRegistry | undefined;
   readonly #config: S3ClientResolvedConfig;
-  readonly #endpoints = new Map<string, Promise<URL>>();
+  readonly #endpoints = new Map<string, Promise<Endpoint>>();
 
   /**
    * @param config - a copy of the resolved configuration as it is at construction: whoever changes the client's
@@ -139,12 +139,12 @@ export class Engine {
     return { names: this.names, buckets: this.buckets, endpoint: await endpoint };
   }
 
-  async #resolve(bucket: string): Promise<URL> {
+  async #resolve(bucket: string): Promise<Endpoint> {
     const { url } = await runInScope(undefined, () =>
       // Any command on an object would do: the rules of S3 look at the bucket alone.
       getEndpointFromInstructions({ Bucket: bucket, Key: 'x' }, PutObjectCommand, { ...this.#config }),
     );
-    return new URL(url);
+    return endpointOf(new URL(url));
   }
 }
 

@@ -129,7 +129,11 @@ function hiddenDotSegment(key: string): number {
   return -1;
 }
 
+// Printable ASCII without a percent sign folds to itself, and to dots only when it begins with one or with a blank.
+const UNFOLDABLE = /^[!-$&-\-/-~][ -$&-~]*$/;
+
 function foldsToDots(segment: string): boolean {
+  if (UNFOLDABLE.test(segment)) return false;
   let folded = segment;
   for (let round = 0; round < MAX_FOLDS; round += 1) {
     const next = percentDecode(folded.normalize('NFKC').replace(IGNORABLE, '').replace(SEPARATORS, '/'));

@@ -19,10 +19,29 @@ export interface OutgoingRequest {
 }
 
 /** Where the requests of a bucket go, as the client was configured when it was made. */
+export interface Endpoint {
+  /** With its colon: `https:`. */
+  readonly protocol: string;
+  readonly hostname: string;
+  /** Empty for the protocol's own. */
+  readonly port: string;
+  /** Host name and port, as a host header has it. */
+  readonly host: string;
+  /** The path that every key is appended to: empty, or the bucket in path style. */
+  readonly base: string;
+}
+
+/** What a request is compared with. */
 export interface Target {
   readonly names: StorageNames;
   readonly buckets: readonly string[];
-  readonly endpoint: URL;
+  readonly endpoint: Endpoint;
+}
+
+/** Takes an endpoint's URL apart once: a URL is parsed again each time that it is asked. */
+export function endpointOf(url: URL): Endpoint {
+  const { protocol, hostname, port, host, pathname } = url;
+  return { protocol, hostname, port, host, base: pathname.replace(/\/$/, '') };
 }
 
 /** What makes a signed URL longer-lived than allowed. */
@@ -86,30 +105,26 @@ export function assertRequest(
   if (limit !== undefined) assertLife(query, call, limit);
 }
 
-function assertHost(request: OutgoingRequest, call: Call, endpoint: URL): void {
-  const port = request.port === undefined ? '' : `:${request.port}`;
-  const given = `${request.protocol}//${request.hostname}${port}`;
-  const same = URL.canParse(given) && new URL(given).origin === endpoint.origin;
-  if (
-    !same ||
-    !SAFE_HOST.test(request.hostname) ||
-    request.username ||
-    request.password ||
-    request.fragment
-  ) {
+function assertHost(request: OutgoingRequest, call: Call, endpoint: Endpoint): void {
+  const { protocol, hostname, port } = request;
+  const given = port === undefined || port === DEFAULT_PORTS[protocol] ? '' : String(port);
+  const same = protocol === endpoint.protocol && hostname === endpoint.hostname && given === endpoint.port;
+  if (!same || request.username || request.password || request.fragment) {
     throw astray(call, 'it would go to another host than the configured endpoint');
   }
 }
 
-const SAFE_HOST = /^(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])$/;
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
 
 function assertPath(path: string, call: Call, { names, endpoint }: Target): void {
-  const base = endpoint.pathname.replace(/\/$/, '');
+  const { base } = endpoint;
   if (call.plan.target === 'bucket') {
     if (path === `${base}/` || path === base) return;
     throw astray(call, 'its path names something else than the bucket');
   }
   const start = `${base}/`;
+  // As it was made, for nearly every request.
+  if (call.key !== undefined && path === `${start}${encodePath(call.key)}`) return;
   const key = path.startsWith(start) ? decoded(path.slice(start.length)) : undefined;
   // Only the SDK's own spelling: any other could be decoded differently by whoever receives it.
   if (key === undefined || `${start}${encodePath(key)}` !== path || !names.accepts(call.tenant, key)) {
@@ -184,8 +199,9 @@ function lowerCased(call: Call, headers: Readonly<Record<string, string>>): Map<
   const lower = new Map<string, string>();
   for (const [name, value] of Object.entries(headers)) {
     // Two spellings of one header: which of them counts is the server's guess.
-    if (lower.has(name.toLowerCase())) throw undecided(call, 'repeated header', name);
-    lower.set(name.toLowerCase(), value);
+    const key = name.toLowerCase();
+    if (lower.has(key)) throw undecided(call, 'repeated header', name);
+    lower.set(key, value);
   }
   return lower;
 }

@@ -92,7 +92,10 @@ const READERS: Readonly<Record<Extract<OutputField, string>, Reader>> = {
 // first and in one pass, so that a logical key which looks like a physical one is not cut a second time.
 function speaker(realm: Realm, call: Call): (text: string) => string {
   const prefix = realm.names.prefix(call.tenant);
-  const spellings = new Map([[prefix, ''], [encodePath(prefix), ''], ...call.spellings]);
+  const spellings = new Map<string, string>();
+  for (const [physical, logical] of [[prefix, ''] as const, ...call.spellings]) {
+    spellings.set(physical, logical).set(encodePath(physical), encodePath(logical));
+  }
   const names = [...spellings.keys()].sort((a, b) => b.length - a.length);
   const pattern = new RegExp(
     names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'),

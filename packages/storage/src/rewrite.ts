@@ -1,5 +1,5 @@
 import { SignatureError, publish, refusal, refuse, ruleFor, type RefuseRule } from '@tenantkit/core';
-import { VERSION_ID, encodePath, formatCopySource, parseCopySource } from './copy-source.ts';
+import { VERSION_ID, formatCopySource, parseCopySource } from './copy-source.ts';
 import type { InputField, InputRole } from './fields.ts';
 import { shown, type KeyRole } from './grammar.ts';
 import type { StorageNames } from './names.ts';
@@ -21,6 +21,8 @@ export interface Call {
   readonly bucket: string;
   /** The copy of the input that leaves, with physical names. */
   readonly input: Readonly<Record<string, unknown>>;
+  /** The physical key, apart from `input`, which middleware can change. */
+  readonly key: string | undefined;
   /** The continuation token as the caller gave it. */
   readonly token: string | undefined;
   /** What a continuation token of this call is sealed to. */
@@ -52,7 +54,6 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
   const encode = (field: string, value: unknown, role: KeyRole): string => {
     const physical = realm.names.encode(tenant, value, { operation, field }, role);
     spellings.set(physical, value as string);
-    spellings.set(encodePath(physical), encodePath(value as string));
     return physical;
   };
   const prefix = plan.target === 'bucket' ? encode('Prefix', fields.get('Prefix') ?? '', 'partial') : '';
@@ -86,6 +87,7 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
     plan,
     bucket,
     input,
+    key: typeof input['Key'] === 'string' ? input['Key'] : undefined,
     token: typeof token === 'string' ? token : undefined,
     place,
     spellings,

@@ -25,23 +25,67 @@ type Loose = {
  * replace or overtake it. Its clones keep it: `getSignedUrl` works on a clone.
  */
 export function guardStack(inner: Stack, around: Around): Stack {
-  const stack = inner as unknown as Loose;
-  const guarded = {
-    add: inner.add.bind(inner),
-    addRelativeTo: inner.addRelativeTo.bind(inner),
-    use: (plugin: { applyToStack: (target: unknown) => void }) => plugin.applyToStack(guarded),
-    clone: () => guardStack(inner.clone(), around),
-    remove: inner.remove.bind(inner),
-    removeByTag: inner.removeByTag.bind(inner),
-    concat: (from: Stack) => guardStack(inner.concat(from), around),
-    applyToStack: inner.applyToStack.bind(inner),
-    identify: inner.identify.bind(inner),
-    identifyOnResolve: inner.identifyOnResolve.bind(inner),
-    resolve: (last, context) => {
-      // Read here, before any middleware has seen the context.
-      const commandName = context.commandName ?? 'an unnamed command';
-      return around((end) => stack.resolve(end, context), last, commandName);
-    },
-  } satisfies Loose;
-  return Object.freeze(guarded) as unknown as Stack;
+  return Object.freeze(new GuardedStack(inner, around)) as unknown as Stack;
+}
+
+// A class rather than an object of closures: every command makes one more of them.
+class GuardedStack implements Loose {
+  readonly #inner: Stack;
+  readonly #around: Around;
+
+  static {
+    Object.freeze(this.prototype);
+  }
+
+  constructor(inner: Stack, around: Around) {
+    this.#inner = inner;
+    this.#around = around;
+  }
+
+  add(...args: Parameters<Stack['add']>): void {
+    this.#inner.add(...args);
+  }
+
+  addRelativeTo(...args: Parameters<Stack['addRelativeTo']>): void {
+    this.#inner.addRelativeTo(...args);
+  }
+
+  use(plugin: { applyToStack: (target: unknown) => void }): void {
+    plugin.applyToStack(this);
+  }
+
+  clone(): Stack {
+    return guardStack(this.#inner.clone(), this.#around);
+  }
+
+  remove(...args: Parameters<Stack['remove']>): boolean {
+    return this.#inner.remove(...args);
+  }
+
+  removeByTag(...args: Parameters<Stack['removeByTag']>): boolean {
+    return this.#inner.removeByTag(...args);
+  }
+
+  concat(from: Stack): Stack {
+    return guardStack(this.#inner.concat(from), this.#around);
+  }
+
+  applyToStack(...args: Parameters<Stack['applyToStack']>): void {
+    this.#inner.applyToStack(...args);
+  }
+
+  identify(): string[] {
+    return this.#inner.identify();
+  }
+
+  identifyOnResolve(...args: Parameters<Stack['identifyOnResolve']>): boolean {
+    return this.#inner.identifyOnResolve(...args);
+  }
+
+  resolve(last: Step, context: { readonly commandName?: string }): Step {
+    const inner = this.#inner as unknown as Loose;
+    // Read here, before any middleware has seen the context.
+    const commandName = context.commandName ?? 'an unnamed command';
+    return this.#around((end) => inner.resolve(end, context), last, commandName);
+  }
 }

@@ -313,6 +313,15 @@ describe('a middleware that changes the input', () => {
     }
   });
 
+  it('in place is stopped as well: what is checked against is out of its reach', async () => {
+    const attack: Middleware = (next) => (args) => {
+      Object.assign(args.input, { Key: 'tenants/acme2/one', Prefix: 'tenants/acme2/' });
+      return next(args);
+    };
+    install(s3, attack, { step: 'initialize' });
+    for (const name of ALL) expect(await fails(() => send(name), 'CROSS_TENANT')).toBe('stopped');
+  });
+
   it('to another bucket is stopped, also one that is accepted', async () => {
     const both = new S3Client({ ...own.options, tenant: { buckets: [own.bucket, second.bucket] } });
     sent = countRequests(both);

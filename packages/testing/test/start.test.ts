@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -190,6 +190,26 @@ describe('servers of this machine', () => {
     await expect(
       startServersOn(ownPrograms(), { redis: true, signal: AbortSignal.abort(reason) }),
     ).rejects.toBe(reason);
+  });
+
+  it('does not wait for a step that takes long, be it a signal or another server that ends the start', async () => {
+    const before = folders();
+    const endless = join(temp, 'endless');
+    writeFileSync(endless, '#!/bin/sh\nexec sleep 600\n', { mode: 0o755 });
+    const host = (programs: Readonly<Record<string, string>>): Host =>
+      ownPrograms({ findProgram: (name, more) => programs[name] ?? ownPrograms().findProgram(name, more) });
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const starting = startServersOn(host({ monmaptool: endless }), {
+      s3: true,
+      signal: controller.signal,
+      onProgress: ({ message }) => message === 'monmaptool' && controller.abort(reason),
+    });
+    await expect(starting).rejects.toBe(reason);
+
+    const programs = host({ monmaptool: endless, 'redis-server': '/bin/false' });
+    expect(await failure(programs, { redis: true, s3: true })).toMatchObject({ server: 'redis' });
+    expect(folders()).toEqual(before);
   });
 
   it('one server that fails takes the others with it, at once', async () => {

@@ -1,6 +1,7 @@
 export { ServerFailedError, ServerUnavailableError } from './errors.ts';
 export { startServers } from './start.ts';
-export type { Servers, ServersRequest, Started } from './start.ts';
+export type { ServersRequest } from './request.ts';
+export type { Servers, Started } from './start.ts';
 export type {
   Connections,
   OpenSearchConnection,

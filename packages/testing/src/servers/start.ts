@@ -1,7 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError, isTenantkitError, StoreUnreachableError, withoutCredentials } from '@tenantkit/core';
-import { z } from 'zod';
+import { isTenantkitError, StoreUnreachableError, withoutCredentials } from '@tenantkit/core';
 import { choose, type Choice } from './choose.ts';
 import { startContainer } from './container.ts';
 import type { Connections, ProviderName, ServerDefinition, ServerName } from './definition.ts';
@@ -11,24 +10,11 @@ import { thisHost, type Host } from './host.ts';
 import { installPackages } from './install.ts';
 import { opensearch } from './opensearch.ts';
 import { postgres } from './postgres.ts';
-import { progressView, type ProgressView, type ServerProgress } from './progress.ts';
+import type { ServerProgress } from './progress.ts';
 import { redis } from './redis.ts';
+import { parseRequest, viewFor, type NoOthers, type ServersRequest } from './request.ts';
 import { s3 } from './s3.ts';
 import { startSupervisor, type Supervisor } from './supervisor.ts';
-
-/** What {@link startServers} takes. */
-export interface ServersRequest {
-  readonly redis?: boolean;
-  readonly s3?: boolean;
-  readonly opensearch?: boolean;
-  readonly postgres?: boolean;
-  /** Gives up the start, stops what was started, and rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** Told about every step, in place of the lines on stderr. */
-  readonly onProgress?: (progress: ServerProgress) => void;
-  /** No lines on stderr. */
-  readonly quiet?: boolean;
-}
 
 /** A server that is up, and where it came from. */
 export type Started<Connection> = Connection & { readonly provider: ProviderName };
@@ -56,16 +42,6 @@ const DEFINITIONS = { redis, s3, opensearch, postgres } as const satisfies {
   [Name in ServerName]: ServerDefinition<Connections[Name]>;
 };
 const NAMES = Object.keys(DEFINITIONS) as ServerName[];
-
-const request = z.strictObject({
-  redis: z.boolean().optional(),
-  s3: z.boolean().optional(),
-  opensearch: z.boolean().optional(),
-  postgres: z.boolean().optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  onProgress: z.custom<(progress: ServerProgress) => void>((value) => typeof value === 'function').optional(),
-  quiet: z.boolean().optional(),
-});
 
 /**
  * Starts real servers for tests and demos, all at once, on free loopback ports, with their data in one temporary
@@ -95,15 +71,12 @@ export async function startServers<const Request extends ServersRequest>(
   return startServersOn<Request>(thisHost(), options);
 }
 
-/** A type parameter takes any further property; this does not. */
-type NoOthers<Request> = { readonly [Name in Exclude<keyof Request, keyof ServersRequest>]: never };
-
 /** {@link startServers} on a given machine. */
 export async function startServersOn<const Request extends ServersRequest>(
   host: Host,
   options: Request,
 ): Promise<Servers<Request>> {
-  const { signal, onProgress, quiet, ...wanted } = parse(options);
+  const { signal, onProgress, quiet, ...wanted } = parseRequest(options);
   const names = NAMES.filter((name) => wanted[name] === true);
   const startedAt = performance.now();
   const view = viewFor(host, { onProgress, quiet });
@@ -120,7 +93,11 @@ export async function startServersOn<const Request extends ServersRequest>(
     const choices = await chooseAll(names, host);
     const own = names.some((name) => choices.get(name)?.provider !== 'env');
     supervisor = own ? await startSupervisor((message) => view.warn(message)) : undefined;
+    // A download or a set-up that is under way ends with the supervisor; what stop() has to say comes below.
+    either.addEventListener('abort', () => void supervisor?.stop().catch(() => undefined), { once: true });
     const installed = installMissing(choices, supervisor, report);
+    // Whoever waits for it reports its failure; nobody may, when another failure came first.
+    installed.catch(() => undefined);
     const starts = names.map(async (name) => {
       const choice = choices.get(name) as Choice<Connections[ServerName]>;
       const say = report(name, choice.provider);
@@ -143,7 +120,12 @@ export async function startServersOn<const Request extends ServersRequest>(
         throw shown;
       }
     });
-    const started = Object.fromEntries(await settled(starts));
+    // Every start has come to its end before the first error is thrown: none may go on behind our back.
+    const results = await Promise.allSettled(starts);
+    either.throwIfAborted();
+    const started = Object.fromEntries(
+      results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])),
+    );
     supervisor?.letGo();
     view.close();
     return handle(started, supervisor) as Servers<Request>;
@@ -218,13 +200,6 @@ async function chooseAll(
   return new Map(chosen.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])));
 }
 
-/** Every start has come to its end before the first error is thrown: none may go on behind our back. */
-async function settled<T>(starts: readonly Promise<T>[]): Promise<T[]> {
-  const all = Promise.all(starts);
-  await Promise.allSettled(starts);
-  return all;
-}
-
 function explain<Connection>(
   { name, title, env }: ServerDefinition<Connection>,
   choice: Choice<Connection>,
@@ -267,26 +242,4 @@ function handle(
     stop,
     [Symbol.asyncDispose]: stop,
   });
-}
-
-function parse(options: ServersRequest): z.infer<typeof request> {
-  const parsed = request.safeParse(options);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const unknown = issue?.code === 'unrecognized_keys' ? `unknown option ${issue.keys.join(', ')}` : undefined;
-  throw new ConfigError({
-    surface: 'testing',
-    operation: 'startServers',
-    problem: unknown ?? `${issue?.path.join('.') ?? 'options'}: ${issue?.message ?? 'not accepted'}`,
-    hint: `Ask for ${NAMES.join(', ')} with true; the other options are signal, onProgress and quiet.`,
-  });
-}
-
-function viewFor(
-  { env }: Host,
-  { onProgress, quiet }: Pick<z.infer<typeof request>, 'onProgress' | 'quiet'>,
-): ProgressView {
-  if (onProgress !== undefined) return { show: onProgress, warn: () => undefined, close: () => undefined };
-  if (quiet === true) return { show: () => undefined, warn: () => undefined, close: () => undefined };
-  return progressView(process.stderr, env);
 }

@@ -1,0 +1,20 @@
+import { S3Client } from './src/index.ts';
+import { engineOf } from './src/client.ts';
+import { assertRequest, snapshot } from './src/guard.ts';
+import { rewriteOutput } from './src/reply.ts';
+import { withTenant } from '@tenantkit/core';
+import { AsyncLocalStorage } from 'node:async_hooks';
+const ours=new S3Client({region:'us-east-1',endpoint:'http://127.0.0.1:9',forcePathStyle:true,credentials:{accessKeyId:'a',secretAccessKey:'b'},tenant:{buckets:['uploads']}});
+const e=engineOf(ours,'x');
+const req={method:'HEAD',protocol:'http:',hostname:'127.0.0.1',port:9,path:'/uploads/tenants/acme/some/file.txt',query:{},username:undefined,password:undefined,fragment:undefined,body:undefined,headers:{"x-amz-user-agent":"aws-sdk-js/3.1168.0","user-agent":"aws-sdk-js/3.1168.0 ua/2.1 os/linux#6.18.44-fc-v669 lang/js md/nodejs#24.21.0 api/s3#3.1168.0 m/N,E,e","host":"127.0.0.1:9","amz-sdk-invocation-id":"c5ab16e3-f90b-437d-a304-ecb8d3c0b89c","amz-sdk-request":"attempt=1; max=3","x-amz-date":"20261121T032905Z","x-amz-content-sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","authorization":"AWS4-HMAC-SHA256 Credential=AK/20261121"}};
+await withTenant('acme',async()=>{
+ const input={Bucket:'uploads',Key:'some/file.txt'};
+ const call=e.begin('HeadObjectCommand',input)!; const target={names:e.names,buckets:e.buckets,endpoint:new URL('http://127.0.0.1:9/uploads')};
+ const als=new AsyncLocalStorage();
+ const b=(n:string,f:()=>void)=>{for(let i=0;i<20000;i++)f();const t=process.cpuUsage();for(let i=0;i<50000;i++)f();const u=process.cpuUsage(t);console.log(n,((u.user+u.system)/50000).toFixed(2))};
+ b('begin',()=>{e.begin('HeadObjectCommand',input)});
+ b('snapshot',()=>{snapshot(req)});
+ b('assert',()=>{assertRequest(req as never,call,target)});
+ b('output',()=>{rewriteOutput(e,call,{$metadata:{},ETag:'x',ContentLength:1,LastModified:new Date(),Metadata:{}})});
+ b('als',()=>{als.run(1,()=>1)});
+});
