@@ -1,13 +1,14 @@
 import type { Command } from 'ioredis';
 import type { Socket } from 'node:net';
+import { sendOrReject } from './command.ts';
 import { asPlumbing } from './plumbing.ts';
 
 /** What a client brings along for {@link Batch}. */
 export interface BatchClient {
   /** Sends one admitted command, as without autopipelining. */
-  send(command: Command): unknown;
+  readonly send: (command: Command) => unknown;
   /** The sockets that commands may go to. */
-  sockets(): readonly (Socket | null | undefined)[];
+  readonly sockets: () => readonly (Socket | null | undefined)[];
 }
 
 // ioredis does not put these into its own autopipelines either.
@@ -67,19 +68,10 @@ export class Batch {
       const sockets = this.#client.sockets();
       for (const socket of sockets) socket?.cork();
       try {
-        for (const command of commands) this.#send(command);
+        for (const command of commands) sendOrReject(command, this.#client.send);
       } finally {
         for (const socket of sockets) socket?.uncork();
       }
     });
-  }
-
-  #send(command: Command): void {
-    try {
-      this.#client.send(command);
-    } catch (error) {
-      // The rest belongs to other callers.
-      command.reject(error as Error);
-    }
   }
 }

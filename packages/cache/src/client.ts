@@ -23,6 +23,7 @@ import {
   guardNodes,
   hangExports,
   isUnpiped,
+  takeBack,
   refuseScript,
   type Chain,
   type ClusterOptions,
@@ -82,9 +83,13 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   /** The choke point: every command, in whatever form it was called, comes through here. */
   override sendCommand(command: Command, stream?: WriteableStream): unknown {
-    return stream === undefined
-      ? this.#wiring.send(command)
-      : super.sendCommand(this.#wiring.guard.queued(command), stream);
+    if (stream === undefined) return this.#wiring.send(command);
+    try {
+      return super.sendCommand(this.#wiring.guard.queued(command), stream);
+    } catch (error) {
+      takeBack(this.commandQueue, stream, error as Error);
+      throw error;
+    }
   }
 
   override connect(callback?: Callback<void>): Promise<void> {

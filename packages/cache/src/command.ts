@@ -53,6 +53,15 @@ export class Refusal extends Command {
   }
 }
 
+/** Sends a command, and rejects it when ioredis throws while it writes it. */
+export function sendOrReject(command: Command, send: (command: Command) => unknown): unknown {
+  try {
+    return send(command);
+  } catch (error) {
+    return rejectCommand(command, error as Error);
+  }
+}
+
 /** Rejects a command that is not sent at all. Never throws: ioredis may be in the middle of other callers' work. */
 export function rejectCommand(command: Partial<Command> | undefined, error: Error): Promise<unknown> {
   command?.reject?.(error);

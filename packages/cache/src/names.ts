@@ -1,7 +1,6 @@
 import { ConfigError, breach, nameTemplate, type NameCodec } from '@tenantkit/core';
 
-/** The template of physical keys when the options name none. */
-export const DEFAULT_NAMES = 'tk:{tenant}:';
+const DEFAULT_NAMES = 'tk:{tenant}:';
 
 /** What names of tenantkit's own begin with; no tenant can produce one. */
 export const RESERVED = 'tk!';

@@ -87,7 +87,11 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope): voi
         : undefined);
     if (error !== undefined) return answer(Promise.reject(error), callback);
     // Handed on as an argument, even `undefined` would become one of EXEC.
-    return callback === undefined ? exec() : exec(callback);
+    try {
+      return callback === undefined ? exec() : exec(callback);
+    } catch (thrown) {
+      return answer(Promise.reject(thrown as Error), callback);
+    }
   };
 
   raw.fillResult = function (value, position) {

@@ -6,10 +6,9 @@ import type {
   ClusterOptions as RawClusterOptions,
   RedisOptions as RawRedisOptions,
 } from 'ioredis';
-import type { ReplyMappingMode } from 'ioredis/built/types.js';
-import type { Socket } from 'node:net';
-import { Batch } from './batch.ts';
-import { MARK, OWN, rejectCommand, type MarkedCommand } from './command.ts';
+import type { ReplyMappingMode, WriteableStream } from 'ioredis/built/types.js';
+import { Batch, type BatchClient } from './batch.ts';
+import { MARK, OWN, rejectCommand, sendOrReject, type MarkedCommand } from './command.ts';
 import { Guard } from './guard.ts';
 import { lockOptions, readOptions, refusedOption, type CacheOptions } from './options.ts';
 import { addCommands, guardPipeline } from './pipeline.ts';
@@ -39,12 +38,6 @@ export type MappedClusterOptions<M extends ReplyMappingMode> = ClusterOptions & 
 /** The pipeline of a client with this form of replies. */
 export type Chain<M extends ReplyMappingMode> = ChainableCommander<M extends 'resp3' ? 'resp3' : 'resp2'>;
 
-/** What {@link Wiring} takes from the client that it is made for: its methods of ioredis, and its sockets. */
-export interface Raw {
-  readonly send: (command: Command) => unknown;
-  readonly sockets: () => readonly (Socket | null | undefined)[];
-}
-
 interface Client {
   readonly options: RedisOptions | ClusterOptions;
   disconnect(): void;
@@ -68,10 +61,10 @@ export class Wiring {
   readonly guard: Guard;
   readonly batch: Batch;
   readonly #options: RedisOptions | ClusterOptions;
-  readonly #raw: Raw;
+  readonly #raw: BatchClient;
 
   /** @throws {@link ConfigError} */
-  constructor(client: Client, raw: Raw) {
+  constructor(client: Client, raw: BatchClient) {
     this.#raw = raw;
     this.#options = client.options;
     try {
@@ -99,7 +92,7 @@ export class Wiring {
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
     const mayWait = isNew && enableAutoPipelining === true && command[MARK] !== OWN;
     if (mayWait && this.batch.takes(command, autoPipeliningIgnoredCommands)) return this.batch.add(command);
-    return send(command);
+    return sendOrReject(command, send);
   }
 
   /** Makes a pipeline of ioredis the caller's tenant's. @throws MissingTenantError */
@@ -133,6 +126,15 @@ export function refuseScript(client: object): never {
 export function assertKnown(name: string): void {
   if (typeof name !== 'string' || ruleOf(name) === undefined)
     throw refusal('cache', 'addBuiltinCommand', NEW_COMMAND);
+}
+
+/**
+ * Takes the commands of a pipeline out of the queue of those that wait for a reply. A pipeline is written as a
+ * whole at its end: when ioredis throws over one command, those before it were never sent, and would get the
+ * replies of whoever comes next.
+ */
+export function takeBack(queue: RawRedis['commandQueue'], stream: WriteableStream, error: Error): void {
+  while (queue.peekBack()?.stream === stream) queue.pop()?.command.reject(error);
 }
 
 /** Whether `multi` was asked to open a transaction on the connection itself. */

@@ -59,6 +59,7 @@ describe('autopipelining', () => {
       acme(() => redis.sendCommand(null as unknown as Command)),
       acme(() => redis.multi({ pipeline: false })),
       acme(() => redis.sendCommand(unwritable())),
+      acme(() => redis.sendCommand(new Unwritable('get', ['key']))),
       acme(() => redis.lpush('key', 'x')),
       acme2(() => lateClient['getBuffer']?.('key')),
       acme(() => redis.call('get', 'key')),
@@ -78,6 +79,7 @@ describe('autopipelining', () => {
       refused,
       refused,
       refused,
+      new RangeError('too long'),
       expect.objectContaining({ message: expect.stringMatching(/^WRONGTYPE/) }),
       'of acme2',
       'of acme',
@@ -131,6 +133,12 @@ describe('autopipelining', () => {
     expect([piped, multi, single]).toEqual([[[null, 'of acme']], [[null, 'of acme']], 'of acme']);
   });
 });
+
+class Unwritable extends Command {
+  override toWritable(): never {
+    throw new RangeError('too long');
+  }
+}
 
 // ioredis makes arguments text once, when it makes the command.
 function unwritable(): Command {

@@ -116,6 +116,29 @@ describe('a pipeline', () => {
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
   });
 
+  it('that ioredis cannot write is rejected, and shifts no reply', async () => {
+    class Unwritable extends Command {
+      override toWritable(): never {
+        throw new RangeError('too long');
+      }
+    }
+    await acme(async () => {
+      const pipeline = redis.pipeline().get('key').get('key') as unknown as Pipeline & ChainableCommander;
+      const told: unknown[] = [];
+      pipeline.get('key', (error) => told.push(error));
+      pipeline.sendCommand(new Unwritable('get', ['key']));
+      const before = redis.get('key');
+      expect(await failure(() => pipeline.get('key').exec())).toEqual(new RangeError('too long'));
+      expect(await before).toBe('of acme');
+      expect(told).toEqual([new RangeError('too long')]);
+      expect(await failure(() => redis.sendCommand(new Unwritable('get', ['key'])))).toEqual(
+        new RangeError('too long'),
+      );
+    });
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+    expect(await acme2(() => redis.pipeline().get('key').exec())).toEqual([[null, 'of acme2']]);
+  });
+
   it('belongs to the tenant it was made in', async () => {
     const made = acme(() => redis.pipeline().get('key'));
     for (const run of [acme2, operator]) {
