@@ -12,7 +12,7 @@ import { readKeys } from './walker.ts';
  * The filter goes around the caller's query, never into it: beside a `should` it would turn an "any of" into an
  * "all of", and a `must_not` or a second `filter` key could undo it.
  */
-export function injectFilter(
+function injectFilter(
   query: Json | undefined,
   context: TenantContext,
   { field }: SearchSettings,

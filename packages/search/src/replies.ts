@@ -45,7 +45,7 @@ export const WRITTEN: Shape = {
 };
 
 /** The reply to `get`. */
-export const GOT: Shape = {
+const GOT: Shape = {
   _index: index,
   _id: id,
   _version: keep,

@@ -116,7 +116,7 @@ export function prepareRequest(raw: RawRequest, merged: unknown, session: Sessio
   const method = givenMethod.toUpperCase();
   const mark = givenPath.indexOf('?');
   const path = mark === -1 ? givenPath : givenPath.slice(0, mark);
-  if (false) {
+  if (!PATH.test(path)) {
     throw unresolved(
       'its path holds what a server could read in two ways',
       'Begin it with a slash and encode each segment with encodeURIComponent.',

@@ -16,13 +16,13 @@ export interface Walk {
 }
 
 /** The deepest nesting of queries and aggregations that is read. */
-export const MAX_CLAUSE_DEPTH = 50;
+const MAX_CLAUSE_DEPTH = 50;
 
 /** The most queries, aggregations and sorts in one body. */
-export const MAX_CLAUSES = 10_000;
+const MAX_CLAUSES = 10_000;
 
 /** The longest list of values. The server's own limit for terms. */
-export const MAX_VALUES = 65_536;
+const MAX_VALUES = 65_536;
 
 /** A value that a field is compared with. */
 export function readScalar(value: unknown, walk: Walk): Json {

@@ -57,7 +57,7 @@ export function readKeys(value: unknown, keys: Keys, walk: Walk, where: string, 
 }
 
 /** Reads one query. */
-export function readQuery(value: unknown, walk: Walk, depth: number): JsonObject {
+function readQuery(value: unknown, walk: Walk, depth: number): JsonObject {
   const [type, body] = readSingle(value, walk, 'a query', depth);
   const row: QueryRow | undefined = Object.hasOwn(QUERIES, type)
     ? QUERIES[type as keyof typeof QUERIES]
@@ -142,7 +142,7 @@ function readAggregation(value: unknown, walk: Walk, depth: number): JsonObject 
  * Reads a sort, as a list of one field each; notes where `_id` stands, since its values come back in the hits
  * and go into `search_after`.
  */
-export function readSort(value: unknown, walk: Walk): readonly JsonObject[] {
+function readSort(value: unknown, walk: Walk): readonly JsonObject[] {
   const sorts = readList(value, walk).flatMap((entry): (readonly [string, unknown])[] =>
     typeof entry === 'string' ? [[entry, {}]] : Object.entries(readObject(entry, walk, 'a sort')),
   );

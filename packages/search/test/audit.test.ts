@@ -6,7 +6,7 @@ import { acme, createIndex, everythingIn, failure, openSearch, operator, type Op
 
 let opened: Opened;
 beforeEach(async () => {
-  opened = await openSearch();
+  opened = await openSearch({ only: true });
 });
 afterEach(() => opened[Symbol.asyncDispose]());
 
@@ -63,7 +63,8 @@ describe('the auditor', () => {
   });
 
   it('finds mappings that have drifted, and indices that are gone', async () => {
-    const { client, raw, index, second } = opened;
+    await using both = await openSearch();
+    const { client, raw, index, second } = both;
     await raw.indices.delete({ index });
     await createIndex(raw, index, {});
     await raw.index({ index, id: 'acme~1', body: { tenant_id: 'acme' }, refresh: true });
@@ -102,7 +103,8 @@ describe('the auditor', () => {
 
 describe('the backstop', () => {
   it('is a filtered alias per tenant and index, through which the server shows the tenant only', async () => {
-    const { client, raw, index, second } = opened;
+    await using both = await openSearch();
+    const { client, raw, index, second } = both;
     for (const tenant of TENANTS) {
       await withTenant(tenant, () =>
         client.index({ index, id: '1', body: { title: tenant }, refresh: true }),

@@ -202,6 +202,11 @@ describe('queries', () => {
     expect(await ids({ term: { color: 'red' } })).toEqual(['1', '4']);
   });
 
+  it('says of a terms lookup that it reaches another document', async () => {
+    const lookup = { terms: { color: { index: 'other', id: '1', path: 'color' } } };
+    expect((await failure(() => search({ query: lookup }))).message).toContain('from another document');
+  });
+
   it('refuses what is too deep or too wide, and stands', async () => {
     let deep: object = { match_all: {} };
     for (let level = 0; level < 20; level += 1) deep = { bool: { must: deep } };
@@ -312,6 +317,8 @@ describe('the filter', () => {
     }
     const twice: readonly (() => unknown)[] = [
       () => client.transport.request({ method: 'POST', path: `/${index}/_search?size=1&size=2` }),
+      () =>
+        client.transport.request({ method: 'POST', path: `/${index}/_search`, querystring: 'size=1&size=2' }),
       () =>
         client.transport.request({
           method: 'POST',
