@@ -163,8 +163,8 @@ export class KeyLoader {
       const record = await this.#claim(tenant, held);
       if (record === undefined) continue;
       const keys = await this.#unlock(record, readAt);
-      // Shredded, rotated or swept while the store was asked.
-      if (progress.tooOld || this.#closed || keys?.dropped === true) continue;
+      // Shredded, rotated or closed while the store was asked.
+      if (progress.tooOld || this.#closed) continue;
       if (keys === undefined) {
         this.forget(tenant);
         return 'keyLocked';

@@ -228,7 +228,8 @@ describe('the auditor', () => {
     const [epoch] = record.epochs;
     if (epoch === undefined) throw new Error('no key');
     await store.write({ ...record, revision: 2, epochs: [{ ...epoch, master: 'f'.repeat(16) }] });
-    expect((await found(keyring)).map(({ name }) => name).toSorted()).toEqual(['acme', 'moved']);
+    const names = (await found(keyring)).map(({ name }) => name);
+    expect(new Set(names)).toEqual(new Set(['acme', 'moved']));
   });
 
   it('finds erased tenants that still have secrets, and they are gone after the next shred', async () => {

@@ -9,6 +9,7 @@ import {
   TenantSwitchError,
   auditChannels,
   createTenantRegistry,
+  currentTenant,
   memoryTenantStore,
   withTenant,
   type AuditEvent,
@@ -372,6 +373,104 @@ describe('what holds a shred together', () => {
   });
 });
 
+describe('reads and writes that cross', () => {
+  /** A store whose next read answers with what was there before it was let through. */
+  function held(memory: KeyStore): {
+    store: KeyStore;
+    next: () => ReturnType<typeof gate> & { reached: Promise<void> };
+  } {
+    let waiting: { reached: () => void; go: Promise<void> } | undefined;
+    const store = around(memory, {
+      async read(tenant) {
+        const record = await memory.read(tenant);
+        const mine = waiting;
+        waiting = undefined;
+        mine?.reached();
+        await mine?.go;
+        return record;
+      },
+    });
+    return {
+      store,
+      next() {
+        const reached = gate();
+        const go = gate();
+        waiting = { reached: reached.open, go: go.passed };
+        return { ...go, reached: reached.passed };
+      },
+    };
+  }
+
+  it('two rotations at once make one secret', async () => {
+    const memory = memoryKeyStore();
+    const master = randomBytes(32);
+    const { store, next } = held(memory);
+    const slow = await opened({ store, master });
+    const quick = await opened({ store: memory, master });
+    await quick.keyring.create('acme');
+    const read = next();
+    const rotation = slow.keyring.rotate('acme');
+    await read.reached;
+    expect((await quick.keyring.rotate('acme')).epoch).toBe(2);
+    read.open();
+    expect((await rotation).epoch).toBe(2);
+    expect((await quick.keyring.status('acme')).epochs).toHaveLength(2);
+  });
+
+  it('a rotation is taken up although an older read is under way', async () => {
+    const memory = memoryKeyStore();
+    const master = randomBytes(32);
+    const { store, next } = held(memory);
+    const { keyring, cipher } = await opened({ store, master });
+    await keyring.create('acme');
+    insideOf(keyring).loader.forget('acme');
+    const read = next();
+    const loading = withTenant('acme', () => keyring.load());
+    await read.reached;
+    const rotation = keyring.rotate('acme');
+    // The rotation is in the store; what is left of it waits for the read.
+    await expect.poll(async () => (await memory.read('acme'))?.revision).toBe(2);
+    read.open();
+    await Promise.all([loading, rotation]);
+    const sealed = withTenant('acme', () => cipher.encryptBytes(Buffer.of(1), FIELD));
+    expect(sealed.readUInt32BE(2)).toBe(2);
+  });
+
+  it('a read that ends after close leaves no key behind', async () => {
+    const memory = memoryKeyStore();
+    const master = randomBytes(32);
+    const { store, next } = held(memory);
+    const { keyring } = await opened({ store, master });
+    await keyring.create('acme');
+    insideOf(keyring).loader.forget('acme');
+    const read = next();
+    const loading = withTenant('acme', () => refusalOf(() => keyring.load()));
+    await read.reached;
+    keyring.close();
+    read.open();
+    expect(await loading).toBeInstanceOf(ConfigError);
+    expect(insideOf(keyring).loader.peek('acme')).toBe('keyNotLoaded');
+  });
+
+  it('the store is asked outside of any tenant: the answer is for everybody who waits for it', async () => {
+    const memory = memoryKeyStore();
+    const seen: unknown[] = [];
+    const store = around(memory, {
+      read(tenant) {
+        seen.push(currentTenant());
+        return memory.read(tenant);
+      },
+      write(record) {
+        seen.push(currentTenant());
+        return memory.write(record);
+      },
+    });
+    const { cipher } = await opened({ store });
+    await withTenant('acme', () => cipher.encryptAsync('x', FIELD));
+    expect(seen).toEqual([undefined, undefined]);
+  });
+});
+
 describe('a missing key', () => {
   it('is never made again in a process that had one', async () => {
     const memory = memoryKeyStore();
@@ -708,6 +807,30 @@ describe('the fence', () => {
       expect(await refusalOf(() => withTenant('acme', call))).toBeInstanceOf(TenantFencedError);
     }
     expect(await inside(keyring, 'acme2', () => cipher.encrypt('x', FIELD))).toMatch(/^tk1\./);
+  });
+});
+
+describe('a damaged record', () => {
+  it('keeps nobody else out, but a store in which nothing can be read is not opened', async () => {
+    const memory = memoryKeyStore();
+    const master = randomBytes(32);
+    const first = await opened({ store: memory, master });
+    await first.keyring.create('acme');
+    const listing = (tenants: readonly string[]): KeyStore =>
+      around(memory, {
+        async *tenants() {
+          yield* tenants;
+        },
+        read: (tenant) =>
+          tenant.startsWith('damaged') ? Promise.reject(new Error('damaged')) : memory.read(tenant),
+      });
+    const { cipher } = await opened({ store: listing(['damaged', 'acme']), master });
+    expect(await withTenant('acme', () => cipher.encryptAsync('x', FIELD))).toMatch(/^tk1\./);
+    // It is no way past the comparison of the master key either.
+    const wrong = Keyring.open({ store: listing(['damaged', 'acme']), master: randomBytes(32) });
+    await expect(wrong).rejects.toThrow(/another master key/);
+    const nothing = Keyring.open({ store: listing(['damaged', 'damaged2']), master });
+    await expect(nothing).rejects.toThrow('damaged');
   });
 });
 
