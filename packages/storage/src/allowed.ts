@@ -36,6 +36,12 @@ const TRAVEL: ReadonlySet<string> = new Set([
   'x-datadog-parent-id',
   'x-datadog-sampling-priority',
   'x-datadog-trace-id',
+  'x-b3-flags',
+  'x-b3-parentspanid',
+  'x-b3-sampled',
+  'x-b3-spanid',
+  'x-b3-traceid',
+  'x-cloud-trace-context',
 ]);
 
 // The parameters of SigV4's query form, in the one spelling that the signer gives them.

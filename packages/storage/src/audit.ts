@@ -1,14 +1,14 @@
 import { acrossTenants, currentScope, runInScope, type Auditor, type Finding } from '@tenantkit/core';
 import { z } from 'zod';
 import type { S3Client } from './client.ts';
-import { acceptedBucket } from './erase.ts';
+import type { Engine } from './engine.ts';
 import { keyProblem, shown } from './grammar.ts';
 import { pagesOf } from './listing.ts';
-
 import { parseArgument } from './options.ts';
+import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
 
 /** What is audited, and under which name. */
-export interface StorageAuditorOptions {
+export interface StorageAuditorOptions extends RemoteOptions {
   /** One of the client's accepted buckets. */
   readonly bucket: string;
   /** The name in findings, default `storage:<bucket>`. */
@@ -18,7 +18,36 @@ export interface StorageAuditorOptions {
 const optionsSchema: z.ZodType<StorageAuditorOptions> = z.strictObject({
   bucket: z.string(),
   store: z.string().min(1).optional(),
+  timeout: z.int().positive().optional(),
 });
+
+const FINDINGS = {
+  outside_every_tenant: {
+    severity: 'high',
+    message: 'An object belongs to no tenant: no tenant can reach it, and no erasure finds it.',
+    hint: "Find out who writes past @tenantkit/storage; move it under its tenant's prefix, or to another bucket.",
+  },
+  unknown_reserved_name: {
+    severity: 'medium',
+    message: 'A key begins with tk!, which is reserved, and is none that this version writes.',
+    hint: 'Remove it, unless a newer version of tenantkit shares this bucket.',
+  },
+  erased_tenant: {
+    severity: 'critical',
+    message: 'An object belongs to a tenant that was erased.',
+    hint: 'Find out who still writes for that tenant, then run its erasure again.',
+  },
+  refused_name: {
+    severity: 'high',
+    message: 'An object has a key that no tenant can address.',
+    hint: 'Copy it to a key of the accepted form with the raw client, then delete it: a server that resolves such keys may hand it to another tenant.',
+  },
+  control_left: {
+    severity: 'low',
+    message: 'An object was planted by a verification that did not end.',
+    hint: 'Delete it with the raw client.',
+  },
+} as const satisfies Record<string, Pick<Finding, 'severity' | 'message' | 'hint'>>;
 
 /** What all names of tenantkit's own begin with; no tenant's prefix can. */
 const RESERVED = 'tk!';
@@ -27,8 +56,9 @@ const RESERVED = 'tk!';
 const CONTROL = /^tk-control-[0-9a-f]{32}$/;
 
 /**
- * Looks through a bucket for objects that lie outside of every tenant's prefix and for keys inside one that no
- * tenant can address. Reads only. Today it looks at current objects: not at earlier versions, ACLs or policies.
+ * Looks through a bucket for objects that lie outside of every tenant's prefix, for keys inside one that no tenant
+ * can address and, when the client has a fence, for objects of erased tenants. Reads only. Today it looks at current
+ * objects: not at earlier versions, ACLs or policies.
  *
  * @param client - an S3Client of this package; its credentials need to list the bucket
  * @throws ConfigError when the bucket is not an accepted one of the client
@@ -43,64 +73,37 @@ const CONTROL = /^tk-control-[0-9a-f]{32}$/;
  * ```
  */
 export function storageAuditor(client: S3Client, options: StorageAuditorOptions): Auditor {
-  const { bucket, store = `storage:${options.bucket}` } = parseArgument(
-    'storageAuditor',
-    optionsSchema,
-    options,
-  );
-  const { names } = acceptedBucket(client, bucket, 'storageAuditor');
-
-  const examine = (key: string): Finding | undefined => {
-    const name = shown(key);
-    const tenant = names.tenantOf(key);
-    if (tenant === undefined) {
-      return key.startsWith(RESERVED) ? undefined : { store, name, ...OUTSIDE };
-    }
-    if (CONTROL.test(tenant)) return { store, name, ...CONTROL_LEFT };
-    const prefix = names.prefix(tenant);
-    const problem = keyProblem(key.slice(prefix.length), { prefix });
-    return problem === undefined
-      ? undefined
-      : { store, name, ...UNADDRESSABLE, message: `No tenant can address this object: ${problem.why}.` };
-  };
-
+  const parsed = parseArgument('storageAuditor', optionsSchema, options);
+  const { bucket, store = `storage:${bucket}`, timeout } = parsed;
+  const engine = acceptedBucket(client, bucket, 'storageAuditor');
   return {
     store,
     async *audit(signal) {
       signal.throwIfAborted();
-      const bypass = { reason: `audit of ${store}`, actor: 'tenantkit auditor' };
       // A generator runs in the context of whoever asks for the next finding: the bypass is entered (and
       // published) once and then put around each page.
+      const bypass = { reason: `audit of ${store}`, actor: 'tenantkit/storageAuditor' };
       const scope = acrossTenants(bypass, currentScope);
-      const pages = pagesOf(client, { bucket, prefix: '', versioned: false }, signal);
+      const remote = new Remote(client, bucket, { operation: 'audit', timeout, signal });
+      const pages = pagesOf(remote, { prefix: '', versioned: false });
       for (;;) {
         const page = await runInScope(scope, () => pages.next());
         if (page.done === true) return;
         for (const { key } of page.value) {
-          const finding = examine(key);
-          if (finding !== undefined) yield finding;
+          const code = codeOf(key, engine);
+          if (code !== undefined) yield { store, code, name: shown(key), ...FINDINGS[code] };
         }
       }
     },
   };
 }
 
-const OUTSIDE = {
-  severity: 'medium',
-  code: 'outside_tenants',
-  message: 'This object belongs to no tenant: no tenant can reach it, and no erasure will find it.',
-  hint: "Move it under its tenant's prefix, or to a bucket that no tenant works in.",
-} as const;
-
-const UNADDRESSABLE = {
-  severity: 'high',
-  code: 'refused_name',
-  hint: 'Copy it to a key of the accepted form with the raw client, then delete it; a server that resolves such keys may hand it to another tenant.',
-} as const;
-
-const CONTROL_LEFT = {
-  severity: 'low',
-  code: 'control_left',
-  message: 'This object was planted by a verification that did not end.',
-  hint: 'Delete it with the raw client.',
-} as const;
+function codeOf(key: string, { names, fence }: Engine): keyof typeof FINDINGS | undefined {
+  if (key.startsWith(RESERVED)) return 'unknown_reserved_name';
+  const tenant = names.tenantOf(key);
+  if (tenant === undefined) return 'outside_every_tenant';
+  if (CONTROL.test(tenant)) return 'control_left';
+  if (fence?.state(tenant) === 'erased') return 'erased_tenant';
+  const prefix = names.prefix(tenant);
+  return keyProblem(key.slice(prefix.length), { prefix }) === undefined ? undefined : 'refused_name';
+}

@@ -12,7 +12,14 @@ import {
   type Scope,
   type TenantRegistry,
 } from '@tenantkit/core';
-import { assertRequest, endpointOf, snapshot, type Endpoint, type OutgoingRequest, type Target } from './guard.ts';
+import {
+  assertRequest,
+  endpointOf,
+  snapshot,
+  type Endpoint,
+  type OutgoingRequest,
+  type Target,
+} from './guard.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { rewriteError, rewriteOutput } from './reply.ts';
@@ -33,7 +40,7 @@ export class Engine {
   readonly sealer: Sealer;
   readonly buckets: readonly string[];
   readonly maxExpiresIn: number;
-  readonly #fence: TenantRegistry | undefined;
+  readonly fence: TenantRegistry | undefined;
   readonly #config: S3ClientResolvedConfig;
   readonly #endpoints = new Map<string, Promise<Endpoint>>();
 
@@ -46,7 +53,7 @@ export class Engine {
     this.sealer = createSealer(options.sealingKeys);
     this.buckets = [...options.buckets];
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
-    this.#fence = options.fence;
+    this.fence = options.fence;
     this.#config = config;
   }
 
@@ -60,7 +67,7 @@ export class Engine {
     const scope: Scope = requireScope({ surface: 'storage', operation });
     if (scope.tenant === undefined) return undefined;
     const { tenant } = scope.tenant;
-    this.#fence?.check(tenant, { surface: 'storage', operation });
+    this.fence?.check(tenant, { surface: 'storage', operation });
     const rule: Rule<CommandPlan> | undefined = ruleFor(rules, operation);
     if (rule?.kind !== 'rewrite')
       throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
@@ -99,6 +106,12 @@ export class Engine {
     };
     // The marks of a provider that the SDK takes as it is: it must not keep the answer in front of the gate.
     return Object.assign(gated, { memoized: true, configBound: true, attributed: true });
+  }
+
+  /** Where the requests of a bucket go, for errors. */
+  async urlOf(bucket: string): Promise<string> {
+    const { endpoint } = await this.#target(bucket);
+    return `${endpoint.protocol}//${endpoint.host}${endpoint.base}`;
   }
 
   #checked(call: Call, last: Step): Step {

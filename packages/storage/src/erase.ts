@@ -1,10 +1,10 @@
-import { CreateMultipartUploadCommand, DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import { CreateMultipartUploadCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import {
-  ConfigError,
   OperationRefusedError,
   acrossTenants,
   controlTenant,
   publish,
+  type EraseRun,
   type Eraser,
   type ErasureScope,
   type InventoryItem,
@@ -12,14 +12,15 @@ import {
   type PositiveControl,
 } from '@tenantkit/core';
 import { z } from 'zod';
-import { engineOf, type S3Client } from './client.ts';
+import type { S3Client } from './client.ts';
 import { holdOf, pagesOf, traitsOf, uploadsOf, type BucketTraits } from './listing.ts';
 import { parseArgument } from './options.ts';
-import { abort, each, purge, type Place } from './purge.ts';
+import { each, purge } from './purge.ts';
+import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
 import { Tally, kindsOf } from './tally.ts';
 
 /** What is erased, and under which name. */
-export interface StorageEraserOptions {
+export interface StorageEraserOptions extends RemoteOptions {
   /** One of the client's accepted buckets. */
   readonly bucket: string;
   /** The name in plans and certificates, default `storage:<bucket>`. */
@@ -32,6 +33,7 @@ const UNSUPPORTED =
 const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
   bucket: z.string(),
   store: z.string().min(1).optional(),
+  timeout: z.int().positive().optional(),
 });
 
 /**
@@ -50,13 +52,9 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
  * ```
  */
 export function storageEraser(client: S3Client, options: StorageEraserOptions): Eraser {
-  const { bucket, store = `storage:${options.bucket}` } = parseArgument(
-    'storageEraser',
-    optionsSchema,
-    options,
-  );
+  const parsed = parseArgument('storageEraser', optionsSchema, options);
+  const { bucket, store = `storage:${bucket}`, timeout } = parsed;
   const { names } = acceptedBucket(client, bucket, 'storageEraser');
-  const place = { client, bucket };
 
   const prefixOf = ({ tenant, subject }: ErasureScope, operation: string): string => {
     if (subject === undefined) return names.prefix(tenant);
@@ -67,72 +65,67 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       instead: 'Erase the tenant, or delete the objects of the person by their keys.',
     });
   };
-  const across = <T>(operation: string, fn: () => Promise<T>): Promise<T> =>
-    acrossTenants({ reason: `${operation} of an erasure in ${store}`, actor: 'tenantkit eraser' }, fn);
+  const across = <T>(
+    operation: string,
+    fn: (remote: Remote) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> => {
+    const remote = new Remote(client, bucket, {
+      operation,
+      timeout,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const bypass = { reason: `${operation} of an erasure in ${store}`, actor: 'tenantkit/storageEraser' };
+    return acrossTenants(bypass, () => fn(remote));
+  };
 
   return {
     store,
     subjects: { unsupported: UNSUPPORTED },
     async plan(scope) {
       const prefix = prefixOf(scope, 'plan');
-      const { items, kept } = await across('plan', async () =>
-        count(place, prefix, await traitsOf(client, bucket)),
+      const { items, kept } = await across('plan', async (remote) =>
+        count(remote, prefix, await traitsOf(remote)),
       );
       return { store, items, kept };
     },
     async erase(scope, run) {
       const prefix = prefixOf(scope, 'erase');
-      const tally = await across('erase', () => purge(place, prefix, run));
+      const tally = await across('erase', (remote) => purge(remote, prefix, run), run.signal);
       const [erased, kept] = [tally.items(), tally.kept()];
       publish('erasure', {
         surface: 'storage',
         operation: 'erase',
         message: `erased a tenant from ${store}`,
         tenant: scope.tenant,
+        actor: 'tenantkit/storageEraser',
         extra: { store, erased, kept },
       });
       return { store, erased, kept };
     },
     async verify(scope) {
       const prefix = prefixOf(scope, 'verify');
-      return across('verify', async () => {
-        const traits = await traitsOf(client, bucket);
-        const { items, kept } = await count(place, prefix, traits);
-        const control = await plantAndFind(place, names.prefix(controlTenant()), traits);
+      return across('verify', async (remote) => {
+        const traits = await traitsOf(remote);
+        const { items, kept } = await count(remote, prefix, traits);
+        const control = await plantAndFind(remote, names.prefix(controlTenant()), traits);
         return { store, remaining: items, kept, control };
       });
     },
   };
 }
 
-/** The engine of a client, after the bucket was found among its accepted ones. */
-export function acceptedBucket(
-  client: S3Client,
-  bucket: string,
-  operation: string,
-): ReturnType<typeof engineOf> {
-  const engine = engineOf(client, operation);
-  if (engine.buckets.includes(bucket)) return engine;
-  throw new ConfigError({
-    surface: 'storage',
-    operation,
-    problem: 'the bucket is not an accepted one of the client',
-    hint: 'Name a bucket of the client option tenant.buckets, or add it there.',
-  });
-}
-
 async function count(
-  { client, bucket }: Place,
+  remote: Remote,
   prefix: string,
-  traits: BucketTraits,
+  { versioned, locked }: BucketTraits,
 ): Promise<{ items: InventoryItem[]; kept: Kept[] }> {
-  const tally = new Tally(kindsOf(traits));
-  for await (const page of uploadsOf(client, { bucket, prefix })) for (const entry of page) tally.add(entry);
-  for await (const page of pagesOf(client, { bucket, prefix, versioned: traits.versioned })) {
+  const tally = new Tally(kindsOf({ versioned }));
+  for await (const page of uploadsOf(remote, prefix)) for (const entry of page) tally.add(entry);
+  for await (const page of pagesOf(remote, { prefix, versioned })) {
     await each(page, async (entry) => {
       // Only where locks exist: it costs a request per version.
-      const hold =
-        traits.locked && entry.kind === 'versions' ? await holdOf(client, bucket, entry) : undefined;
+      const hold = locked && entry.kind === 'versions' ? await holdOf(remote, entry) : undefined;
       if (hold === undefined) tally.add(entry);
       else tally.keep(entry, hold);
     });
@@ -140,36 +133,30 @@ async function count(
   return { items: tally.items(), kept: tally.kept() };
 }
 
-/** Plants an upload, and an object unless the bucket would retain it, and counts them like everything else. */
-async function plantAndFind(place: Place, prefix: string, traits: BucketTraits): Promise<PositiveControl> {
-  const { client, bucket } = place;
-  const target = { Bucket: bucket, Key: `${prefix}control` };
-  const { UploadId } = await client.send(new CreateMultipartUploadCommand(target));
+/**
+ * Plants an upload, and an object unless the bucket would retain it, counts them like everything else, and removes
+ * them like everything else.
+ */
+async function plantAndFind(remote: Remote, prefix: string, traits: BucketTraits): Promise<PositiveControl> {
+  const target = { Bucket: remote.bucket, Key: `${prefix}control` };
+  const planted = traits.retainsAll ? 1 : 2;
   try {
-    const version = traits.retainsAll
-      ? undefined
-      : await client
-          .send(new PutObjectCommand({ ...target, Body: 'control' }))
-          .then(({ VersionId }) => ({ VersionId }));
-    try {
-      const { items } = await count(place, prefix, traits);
-      return {
-        planted: version === undefined ? 1 : 2,
-        found: items.reduce((sum, item) => sum + item.count, 0),
-        method:
-          version === undefined
-            ? 'an unfinished upload of a throw-away tenant, listed like the erased one and aborted (the bucket retains every object)'
-            : 'an object and an unfinished upload of a throw-away tenant, listed like the erased one and removed',
-      };
-    } finally {
-      if (version !== undefined) {
-        const { VersionId } = version;
-        await client.send(
-          new DeleteObjectCommand({ ...target, ...(VersionId === undefined ? {} : { VersionId }) }),
-        );
-      }
-    }
+    await remote.send(new CreateMultipartUploadCommand(target));
+    if (planted === 2) await remote.send(new PutObjectCommand({ ...target, Body: 'control' }));
+    const { items } = await count(remote, prefix, traits);
+    return { planted, found: items.reduce((sum, item) => sum + item.count, 0), method: METHODS[planted] };
   } finally {
-    await abort(place, { kind: 'uploads', key: target.Key, uploadId: UploadId ?? '', bytes: 0 });
+    await purge(remote, prefix, QUIET);
   }
 }
+
+const METHODS = {
+  1: 'an unfinished upload of a throw-away tenant, listed like the erased one and aborted; the bucket would have retained an object',
+  2: 'an object and an unfinished upload of a throw-away tenant, listed like the erased one and removed',
+} as const;
+
+const QUIET: EraseRun = {
+  signal: new AbortController().signal,
+  checkpoint: { load: () => Promise.resolve(undefined), save: () => Promise.resolve() },
+  progress: () => undefined,
+};

@@ -1,7 +1,7 @@
 import { refuse, type RefuseRule } from '@tenantkit/core';
 
 /** S3's limit of a key, in bytes of UTF-8; the tenant's prefix counts. */
-export const MAX_KEY_BYTES = 1024;
+const MAX_KEY_BYTES = 1024;
 
 /** What a text is: a whole key, or the beginning of keys (`Prefix`, `StartAfter`). */
 export type KeyRole = 'key' | 'partial';
@@ -27,8 +27,10 @@ export function keyProblem(
       ? undefined
       : refuse(`${field} is empty`, 'Give a key of at least one character.');
   }
-  for (const { what, instead, find } of GRAMMAR) {
-    const index = find(key);
+  // Most keys are printable ASCII: half of the rules cannot apply to them.
+  const printable = PRINTABLE.test(key);
+  for (const { what, instead, find, beyondAscii } of GRAMMAR) {
+    const index = printable && beyondAscii === true ? -1 : find(key);
     if (index >= 0) return refuse(`${field} has ${what} at index ${index}`, instead);
   }
   const bytes = Buffer.byteLength(prefix, 'utf8') + Buffer.byteLength(key, 'utf8');
@@ -46,6 +48,7 @@ export function shown(text: string): string {
   return text.replace(UNSHOWABLE, (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
+const PRINTABLE = /^[ -~]*$/;
 const BIDI = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
 const UNSHOWABLE =
   /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}\u061C\u200B-\u200F\u2028-\u202E\u2060-\u2069\uFEFF]/gu;
@@ -56,26 +59,32 @@ const GRAMMAR: readonly {
   readonly what: string;
   readonly instead: string;
   readonly find: (key: string) => number;
+  /** Whether it can only be broken by a character other than printable ASCII. */
+  readonly beyondAscii?: true;
 }[] = [
   {
     what: 'a lone surrogate',
     instead: 'Give well-formed Unicode; text.isWellFormed() tells.',
     find: (key) => key.search(/\p{Cs}/u),
+    beyondAscii: true,
   },
   {
     what: 'a control character',
     instead: 'Remove it: control characters do not survive the XML of a listing.',
     find: (key) => key.search(/\p{Cc}/u),
+    beyondAscii: true,
   },
   {
     what: 'a bidirectional control character',
     instead: 'Remove it: it makes a name look like another one.',
     find: (key) => key.search(BIDI),
+    beyondAscii: true,
   },
   {
     what: 'a noncharacter',
     instead: 'Remove it: such code points are not text and break the XML of a listing.',
     find: (key) => key.search(/\p{Noncharacter_Code_Point}/u),
+    beyondAscii: true,
   },
   {
     what: 'a backslash',
@@ -101,6 +110,7 @@ const GRAMMAR: readonly {
     what: 'a character that is not in Unicode normal form C',
     instead: "Normalise it first: key.normalize('NFC'); the two forms would be two objects.",
     find: (key) => firstDifference(key, key.normalize('NFC')),
+    beyondAscii: true,
   },
   {
     what: 'a segment that decodes or folds to "." or ".."',

@@ -12,7 +12,7 @@ export interface OutgoingRequest {
   readonly port?: number | undefined;
   readonly path: string;
   readonly query: Readonly<Record<string, unknown>>;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | number | undefined>>;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly fragment?: string | undefined;
@@ -195,13 +195,15 @@ function timestamp(value: unknown): number {
   return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
 }
 
-function lowerCased(call: Call, headers: Readonly<Record<string, string>>): Map<string, string> {
+function lowerCased(call: Call, headers: OutgoingRequest['headers']): Map<string, string> {
   const lower = new Map<string, string>();
   for (const [name, value] of Object.entries(headers)) {
-    // Two spellings of one header: which of them counts is the server's guess.
+    // The SDK itself leaves some undefined, which the handler skips, and one or the other a number.
+    if (value === undefined) continue;
     const key = name.toLowerCase();
+    // Two spellings of one header: which of them counts is the server's guess.
     if (lower.has(key)) throw undecided(call, 'repeated header', name);
-    lower.set(key, value);
+    lower.set(key, typeof value === 'number' ? String(value) : value);
   }
   return lower;
 }

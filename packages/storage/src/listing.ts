@@ -8,7 +8,7 @@ import {
   type ListMultipartUploadsCommandOutput,
   type ListObjectVersionsCommandOutput,
 } from '@aws-sdk/client-s3';
-import type { S3Client } from './client.ts';
+import type { Remote } from './remote.ts';
 
 /** One thing in a bucket, under its physical key. */
 export interface Entry {
@@ -39,15 +39,10 @@ export interface Hold {
 }
 
 /** Reads how a bucket keeps what is deleted. Runs across tenants. */
-export async function traitsOf(
-  client: S3Client,
-  bucket: string,
-  signal?: AbortSignal,
-): Promise<BucketTraits> {
-  const send = signal === undefined ? {} : { abortSignal: signal };
-  const { Status } = await client.send(new GetBucketVersioningCommand({ Bucket: bucket }), send);
-  const lock = await client
-    .send(new GetObjectLockConfigurationCommand({ Bucket: bucket }), send)
+export async function traitsOf(remote: Remote): Promise<BucketTraits> {
+  const { Status } = await remote.send(new GetBucketVersioningCommand({ Bucket: remote.bucket }));
+  const lock = await remote
+    .send(new GetObjectLockConfigurationCommand({ Bucket: remote.bucket }))
     .then(({ ObjectLockConfiguration }) => ObjectLockConfiguration)
     .catch((error: unknown) => {
       if (error instanceof Error && NO_LOCK.has(error.name)) return undefined;
@@ -62,17 +57,15 @@ export async function traitsOf(
 
 /** Pages of everything whose physical key begins with `prefix`: objects, or versions and delete markers together. */
 export async function* pagesOf(
-  client: S3Client,
-  { bucket, prefix, versioned }: { bucket: string; prefix: string; versioned: boolean },
-  signal?: AbortSignal,
+  remote: Remote,
+  { prefix, versioned }: { prefix: string; versioned: boolean },
 ): AsyncGenerator<Entry[], void, undefined> {
-  const send = signal === undefined ? {} : { abortSignal: signal };
-  const common = { Bucket: bucket, Prefix: prefix, EncodingType: 'url' } as const;
+  const common = { Bucket: remote.bucket, Prefix: prefix, EncodingType: 'url' } as const;
   if (!versioned) {
     let token: string | undefined;
     do {
       const input = { ...common, ...(token === undefined ? {} : { ContinuationToken: token }) };
-      const page = await client.send(new ListObjectsV2Command(input), send);
+      const page = await remote.send(new ListObjectsV2Command(input));
       const read = reader(page.EncodingType);
       yield (page.Contents ?? []).map(({ Key, Size }) => ({
         kind: 'objects',
@@ -85,9 +78,8 @@ export async function* pagesOf(
   }
   let marker: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {};
   while (marker !== undefined) {
-    const page: ListObjectVersionsCommandOutput = await client.send(
+    const page: ListObjectVersionsCommandOutput = await remote.send(
       new ListObjectVersionsCommand({ ...common, ...marker }),
-      send,
     );
     const read = reader(page.EncodingType);
     const versions = (page.Versions ?? []).map(({ Key, VersionId = 'null', Size }): Entry => ({
@@ -114,20 +106,12 @@ export async function* pagesOf(
 }
 
 /** Pages of all unfinished multipart uploads whose physical key begins with `prefix`. */
-export async function* uploadsOf(
-  client: S3Client,
-  { bucket, prefix }: { bucket: string; prefix: string },
-  signal?: AbortSignal,
-): AsyncGenerator<Entry[], void, undefined> {
-  const send = signal === undefined ? {} : { abortSignal: signal };
+export async function* uploadsOf(remote: Remote, prefix: string): AsyncGenerator<Entry[], void, undefined> {
   let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
   while (marker !== undefined) {
     // Without EncodingType: Ceph encodes the keys and does not say so.
-    const input = { Bucket: bucket, Prefix: prefix, ...marker };
-    const page: ListMultipartUploadsCommandOutput = await client.send(
-      new ListMultipartUploadsCommand(input),
-      send,
-    );
+    const input = { Bucket: remote.bucket, Prefix: prefix, ...marker };
+    const page: ListMultipartUploadsCommandOutput = await remote.send(new ListMultipartUploadsCommand(input));
     yield (page.Uploads ?? []).map(({ Key = '', UploadId = '' }): Entry => ({
       kind: 'uploads',
       key: Key,
@@ -145,15 +129,9 @@ export async function* uploadsOf(
 }
 
 /** Why a version cannot be deleted now; `undefined` when nothing holds it. */
-export async function holdOf(
-  client: S3Client,
-  bucket: string,
-  { key, versionId }: Entry,
-  signal?: AbortSignal,
-): Promise<Hold | undefined> {
-  const send = signal === undefined ? {} : { abortSignal: signal };
+export async function holdOf(remote: Remote, { key, versionId }: Entry): Promise<Hold | undefined> {
   const version = versionId === undefined ? {} : { VersionId: versionId };
-  const head = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key, ...version }), send);
+  const head = await remote.send(new HeadObjectCommand({ Bucket: remote.bucket, Key: key, ...version }));
   if (head.ObjectLockLegalHoldStatus === 'ON') return { why: 'legal hold' };
   const until = head.ObjectLockRetainUntilDate;
   if (until === undefined || until.getTime() <= Date.now()) return undefined;

@@ -36,7 +36,7 @@ export class Tally {
 }
 
 /** The kinds that a bucket can hold, so that a count of zero is stated and not left out. */
-export function kindsOf({ versioned }: BucketTraits): Entry['kind'][] {
+export function kindsOf({ versioned }: Pick<BucketTraits, 'versioned'>): Entry['kind'][] {
   return versioned ? ['uploads', 'versions', 'delete markers'] : ['uploads', 'objects'];
 }
 

@@ -1,5 +1,13 @@
 import { PutObjectCommand as RawPutObjectCommand } from '@aws-sdk/client-s3';
-import { ConfigError, auditChannels, controlTenant, withTenant, type Finding } from '@tenantkit/core';
+import {
+  ConfigError,
+  auditChannels,
+  controlTenant,
+  createTenantRegistry,
+  memoryTenantStore,
+  withTenant,
+  type Finding,
+} from '@tenantkit/core';
 import { PutObjectCommand, storageAuditor } from '@tenantkit/storage';
 import { describe, expect, it } from 'vitest';
 import { open, type Opened } from './open.ts';
@@ -23,10 +31,10 @@ describe('the auditor', () => {
     expect(await findings(own)).toEqual([]);
 
     const planted: readonly (readonly [key: string, code: string])[] = [
-      ['loose.txt', 'outside_tenants'],
-      ['tenants/loose.txt', 'outside_tenants'],
-      ['tenants/ac me/x', 'outside_tenants'],
-      ['other/acme/x', 'outside_tenants'],
+      ['loose.txt', 'outside_every_tenant'],
+      ['tenants/loose.txt', 'outside_every_tenant'],
+      ['tenants/ac me/x', 'outside_every_tenant'],
+      ['other/acme/x', 'outside_every_tenant'],
       ['tenants/acme/../acme2/x', 'refused_name'],
       ['tenants/acme//x', 'refused_name'],
       ['tenants/acme/a\u0001b', 'refused_name'],
@@ -34,8 +42,9 @@ describe('the auditor', () => {
       ['tenants/acme/', 'refused_name'],
       ['tenants/acme/%2e%2e/x', 'refused_name'],
       [`tenants/${controlTenant()}/control`, 'control_left'],
+      ['tk!/marker', 'unknown_reserved_name'],
     ];
-    for (const [Key] of [...planted, ['tk!/marker']]) {
+    for (const [Key] of planted) {
       await own.raw.send(new RawPutObjectCommand({ Bucket: own.bucket, Key, Body: 'x' }));
     }
     const found = await findings(own);
@@ -70,6 +79,16 @@ describe('the auditor', () => {
     auditChannels.bypass.unsubscribe(listen);
     expect(count).toBe(1_001);
     expect(bypasses).toHaveLength(1);
+  });
+
+  it('finds what was written for an erased tenant, when the client has a fence', async () => {
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    await using own = await open({ tenant: { fence } });
+    await withTenant('acme', () => own.s3.send(new PutObjectCommand({ Key: 'one', Body: 'x' })));
+    expect(await findings(own)).toEqual([]);
+    await fence.markErased('acme');
+    expect(await findings(own)).toMatchObject([{ code: 'erased_tenant', severity: 'critical' }]);
+    fence.close();
   });
 
   it('stops when it is told to', async () => {

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import {
   CreateMultipartUploadCommand as RawCreateMultipartUploadCommand,
   DeleteObjectCommand as RawDeleteObjectCommand,
@@ -7,6 +9,7 @@ import {
   PutBucketVersioningCommand as RawPutBucketVersioningCommand,
   PutObjectCommand as RawPutObjectCommand,
   PutObjectLegalHoldCommand as RawPutObjectLegalHoldCommand,
+  PutObjectLockConfigurationCommand as RawPutObjectLockConfigurationCommand,
   UploadPartCommand as RawUploadPartCommand,
   type ListObjectVersionsCommandOutput,
 } from '@aws-sdk/client-s3';
@@ -14,6 +17,7 @@ import {
   ConfigError,
   IsolationBreachError,
   OperationRefusedError,
+  StoreUnreachableError,
   auditChannels,
   isVerified,
   withTenant,
@@ -117,6 +121,8 @@ describe('erasing a tenant', () => {
     const eraser = eraserOf(own);
     const { erased } = await eraser.erase({ tenant: 'acme' }, run());
     expect(erased).toContainEqual({ kind: 'versions', count: 2, bytes: 22 });
+    // Neither does the positive control leave a version or a delete marker.
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
     expect(await everything(own)).toEqual([]);
   });
 
@@ -185,6 +191,47 @@ describe('erasing a tenant', () => {
       expect(await everything(own)).toHaveLength(1);
     },
   );
+
+  it('lists again until nothing is left, also what came while it was at work', async () => {
+    await using own = await open();
+    await put(own, 'tenants/acme/b');
+    let late = false;
+    const save = async (): Promise<void> => {
+      // Before everything that was listed, so that this pass does not meet it any more.
+      if (!late) await put(own, 'tenants/acme/a');
+      late = true;
+    };
+    const checkpoint = { load: () => Promise.resolve(undefined), save };
+    const { erased } = await eraserOf(own).erase({ tenant: 'acme' }, run({ checkpoint }));
+    expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
+    expect(await everything(own)).toEqual([]);
+  });
+
+  it('tries again what a busy server has put off', async () => {
+    await using own = await open();
+    for (const key of ['a', 'b']) await put(own, `tenants/acme/${key}`);
+    const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+    let busy = true;
+    s3.middlewareStack.add(
+      (next) => async (args) => {
+        const { Delete } = args.input as { Delete?: { Objects: { Key: string }[] } };
+        if (Delete === undefined || !busy) return next(args);
+        busy = false;
+        const [first, ...others] = Delete.Objects;
+        const result = await next({
+          ...args,
+          input: { ...args.input, Delete: { ...Delete, Objects: others } },
+        });
+        Object.assign(result.output, { Errors: [{ Key: first?.Key, Code: 'SlowDown' }] });
+        return result;
+      },
+      { step: 'initialize' },
+    );
+    const { erased } = await storageEraser(s3, { bucket: own.bucket }).erase({ tenant: 'acme' }, run());
+    expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
+    expect(await everything(own)).toEqual([]);
+    s3.destroy();
+  });
 
   it('starts over when the checkpoint cannot be read', async () => {
     await using own = await open();
@@ -258,6 +305,29 @@ describe('what a lock holds', () => {
   });
 });
 
+describe('a bucket that retains every object', () => {
+  it('is verified with a control that it does not retain', async () => {
+    await using own = await open({ traits: { objectLock: true } });
+    const ObjectLockConfiguration = {
+      ObjectLockEnabled: 'Enabled',
+      Rule: { DefaultRetention: { Mode: 'GOVERNANCE', Days: 1 } },
+    } as const;
+    await own.raw.send(
+      new RawPutObjectLockConfigurationCommand({ Bucket: own.bucket, ObjectLockConfiguration }),
+    );
+    await put(own, 'tenants/acme/a');
+    const before = await everything(own);
+    const eraser = eraserOf(own);
+    const outcome = await eraser.erase({ tenant: 'acme' }, run());
+    expect(outcome.kept).toMatchObject([{ count: 1, why: 'retention (GOVERNANCE mode)' }]);
+    const verified = await eraser.verify({ tenant: 'acme' });
+    expect(verified.control).toMatchObject({ planted: 1, found: 1 });
+    expect(isVerified(verified)).toBe(true);
+    expect(verified.kept).toEqual(outcome.kept);
+    expect(await everything(own)).toEqual(before);
+  });
+});
+
 describe('the eraser', () => {
   it('refuses a person, whose objects it cannot tell, and erases nothing', async () => {
     await using own = await open();
@@ -299,6 +369,32 @@ describe('the eraser', () => {
     const erasing = storageEraser(s3, { bucket: own.bucket }).erase({ tenant: 'acme' }, run());
     await expect(erasing).rejects.toThrow('did not delete 1 objects (AccessDenied)');
     s3.destroy();
+  });
+
+  it('says which server cannot be reached, without credentials, and does not wait for ever', async () => {
+    const down = {
+      region: 'us-east-1',
+      forcePathStyle: true,
+      credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
+    };
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => void silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    // Port 9 answers nobody; the other server takes the connection and never says anything.
+    for (const [endpoint, timeout] of [
+      ['http://user:secret@127.0.0.1:9', 10_000],
+      [`http://127.0.0.1:${port}`, 100],
+    ] as const) {
+      const s3 = new S3Client({ ...down, endpoint, tenant: { buckets: ['uploads'] } });
+      const planning = storageEraser(s3, { bucket: 'uploads', timeout }).plan({ tenant: 'acme' });
+      await expect(planning).rejects.toThrow(StoreUnreachableError);
+      await expect(planning).rejects.toThrow(
+        /storage\.plan: http:\/\/127\.0\.0\.1:\d+\/uploads cannot be reached/,
+      );
+      s3.destroy();
+    }
+    silent.closeAllConnections();
+    silent.close();
   });
 
   it('deletes nothing that a listing names by mistake', async () => {

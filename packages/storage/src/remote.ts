@@ -1,0 +1,107 @@
+import type {
+  $Command,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3';
+import { ConfigError, StoreUnreachableError } from '@tenantkit/core';
+import { engineOf, type S3Client } from './client.ts';
+import type { Engine } from './engine.ts';
+
+/** What eraser and auditor need of a bucket. */
+export interface RemoteOptions {
+  /** How long one request may take, in milliseconds, default 60 000; afterwards the server counts as unreachable. */
+  readonly timeout?: number | undefined;
+}
+
+/** The default of {@link RemoteOptions.timeout}: deleting 1,000 versions takes a busy server seconds. */
+const TIMEOUT = 60_000;
+
+/** A command of the raw client. */
+type Command<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = $Command<
+  Input,
+  Output,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes
+>;
+
+/** One bucket with raw names, for work that was stated with `acrossTenants`; it never waits for ever. */
+export class Remote {
+  readonly bucket: string;
+  readonly #client: S3Client;
+  readonly #engine: Engine;
+  readonly #operation: string;
+  readonly #timeout: number;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(
+    client: S3Client,
+    bucket: string,
+    { operation, timeout = TIMEOUT, signal }: RemoteOptions & { operation: string; signal?: AbortSignal },
+  ) {
+    this.bucket = bucket;
+    this.#client = client;
+    this.#engine = acceptedBucket(client, bucket, operation);
+    this.#operation = operation;
+    this.#timeout = timeout;
+    this.#signal = signal;
+  }
+
+  /**
+   * Sends one command.
+   *
+   * @throws StoreUnreachableError when the server cannot be reached or does not answer in time
+   * @throws the signal's reason when it fired, and the server's own errors as the SDK makes them
+   */
+  async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    command: Command<Input, Output>,
+  ): Promise<Output> {
+    this.#signal?.throwIfAborted();
+    const expiry = AbortSignal.timeout(this.#timeout);
+    const abortSignal = this.#signal === undefined ? expiry : AbortSignal.any([this.#signal, expiry]);
+    try {
+      return await this.#client.send(command, { abortSignal });
+    } catch (error) {
+      // The SDK rejects with an error of its own when a signal fires.
+      this.#signal?.throwIfAborted();
+      if (!expiry.aborted && isAnswered(error)) throw error;
+      throw new StoreUnreachableError({
+        surface: 'storage',
+        operation: this.#operation,
+        target: await this.#engine.urlOf(this.bucket),
+        cause: error,
+      });
+    }
+  }
+}
+
+/** The engine of a client, after the bucket was found among its accepted ones. */
+export function acceptedBucket(client: S3Client, bucket: string, operation: string): Engine {
+  const engine = engineOf(client, operation);
+  if (engine.buckets.includes(bucket)) return engine;
+  throw new ConfigError({
+    surface: 'storage',
+    operation,
+    problem: 'the bucket is not an accepted one of the client',
+    hint: 'Name a bucket of the client option tenant.buckets, or add it there.',
+  });
+}
+
+// An error of the network has no status; everything else is an answer, or a fault of the caller, and stays as it is.
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPIPE',
+  'ETIMEDOUT',
+]);
+
+function isAnswered(error: unknown): boolean {
+  if (!(error instanceof Error)) return true;
+  const code = 'code' in error ? error.code : undefined;
+  return !(error.name === 'TimeoutError' || (typeof code === 'string' && UNREACHABLE.has(code)));
+}
