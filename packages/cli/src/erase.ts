@@ -1,6 +1,6 @@
 import { hostname, userInfo } from 'node:os';
 import { ConfigError, assertId, type ErasureScope, type Inventory } from '@tenantkit/core';
-import { STATES, isTerminal, sqliteLedger, type Erasure, type ErasureStatus } from '@tenantkit/erasure';
+import { STATES, sqliteLedger, type Erasure, type ErasureStatus } from '@tenantkit/erasure';
 import { writeCertificate } from './certificate.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 import { progressView } from './progress.ts';
@@ -143,10 +143,9 @@ async function findOpen(
   erasure: Erasure,
   { tenant, subject }: ErasureScope,
 ): Promise<ErasureStatus | undefined> {
-  for (const { id, person } of await erasure.list({ tenant, open: true })) {
-    if (person !== (subject !== undefined)) continue;
+  for (const { id } of await erasure.list({ tenant, open: true })) {
     const status = await erasure.status(id);
-    if (status.subject === subject && !isTerminal(status.state)) return status;
+    if (status.subject === subject) return status;
   }
   return undefined;
 }

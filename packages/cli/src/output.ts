@@ -73,7 +73,7 @@ export function clean(text: string): string {
 }
 
 /** `text` without user names and passwords of URLs. */
-export function withoutSecrets(text: string): string {
+function withoutSecrets(text: string): string {
   return text.replaceAll(/([a-z][a-z\d+.-]*:\/\/)[^\s/?#"'`]*@/giu, '$1…@');
 }
 

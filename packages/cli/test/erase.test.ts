@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { verifyCertificate } from '@tenantkit/erasure';
+import { sqliteLedger, verifyCertificate } from '@tenantkit/erasure';
 import { describe, expect, it } from 'vitest';
 import { fill, snapshot } from '../../erasure/test/directory.ts';
 import { DIRECTORY_CONFIG, IMPORTS, project, signingKey, start, tenantkit } from './project.ts';
@@ -132,8 +132,10 @@ describe('tenantkit erase', () => {
     expect(refused.json()).toMatchObject({ error: { code: 'CONFIG_INVALID', exitCode: 2 } });
     expect(await left(folder, 'acme')).toHaveLength(6);
     await tenantkit(folder, ['erase', 'acme/p1']);
-    // A plan for one person is none for the tenant.
-    expect((await tenantkit(folder, ['erase', 'acme', '--approve'])).code).toBe(2);
+    // A plan for one person is none for the tenant, and none for another person.
+    for (const other of ['acme', 'acme/p2', 'acme2/p1']) {
+      expect((await tenantkit(folder, ['erase', other, '--approve'])).code).toBe(2);
+    }
     expect((await tenantkit(folder, ['erase', 'acme/p1', '--approve'])).code).toBe(0);
   });
 
@@ -232,6 +234,12 @@ export default defineConfig({
     await running.says('once more to stop at once');
     running.child.kill('SIGINT');
     expect((await running.ended).code).toBe(130);
+    // At once: after the first signal alone it would have written down that it was interrupted.
+    const ledger = sqliteLedger(join(folder, 'ledger.db'));
+    const [only] = await ledger.list();
+    const types = (await ledger.read(only?.id ?? ''))?.events.map(({ body }) => body.type);
+    await ledger.close();
+    expect(types?.at(-1)).toBe('counted');
   });
 });
 

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
+import { Redis as TenantRedis } from '@tenantkit/cache';
+import { withTenant } from '@tenantkit/core';
 import { freshRedis, type FreshRedis } from '@tenantkit/testing';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
@@ -21,21 +23,27 @@ const TENANTS = ['acme', 'acme2', 'a', 'a-b', 'ac'] as const;
 
 let server: FreshRedis;
 let raw: Redis;
+let redis: TenantRedis;
 
 beforeAll(async () => {
   server = await freshRedis(inject('servers').redis);
   raw = new Redis(server.url);
+  redis = new TenantRedis(server.url);
 });
 
 afterAll(async () => {
   raw.disconnect();
+  redis.disconnect();
   await server.cleanup();
 });
 
 async function fill(): Promise<void> {
   await raw.flushdb();
-  for (const tenant of TENANTS)
-    for (let n = 0; n < 50; n += 1) await raw.set(`tk:${tenant}:user:${n}`, tenant);
+  for (const tenant of TENANTS) {
+    await withTenant(tenant, async () => {
+      for (let n = 0; n < 50; n += 1) await redis.set(`user:${n}`, tenant);
+    });
+  }
 }
 
 async function dump(pattern: string): Promise<Record<string, string | null>> {

@@ -1,6 +1,3 @@
-// String.prototype.isWellFormed: in every Node that is supported, not in the lib of es2023.
-/// <reference lib="es2024.string" />
-
 /** Which field of which row a value belongs to. Bound into the ciphertext: it decrypts nowhere else. */
 export interface Field {
   readonly table: string;

@@ -21,10 +21,10 @@ import {
   placeSchemas,
   scanKeys,
   stateIds,
-  type CheckedPlaces,
   type QueueKeyspace,
   type QueuePlaces,
 } from './places.ts';
+import { RawRedis } from './raw-redis.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
 /** Options of {@link queueAuditor}. */
@@ -62,9 +62,10 @@ export function queueAuditor(source: Redis | RawQueue, options: QueueAuditorOpti
   return {
     store: places.store,
     async *audit(signal) {
+      const raw = new RawRedis(places.redis, 'queueAuditor.audit', places.timeout);
       for (const queue of places.queues) {
         const ring = queueKeyRing(signingKeys, queue.prefix, queue.queue);
-        yield* auditQueue(places, queue, { ...queue, ring, names: places.names }, fence, signal);
+        yield* auditQueue(raw, places.store, queue, { ...queue, ring, names: places.names }, fence, signal);
       }
     },
   };
@@ -123,7 +124,8 @@ const BY_REASON: Readonly<Partial<Record<SignatureReason, Code>>> = {
 };
 
 async function* auditQueue(
-  { redis, store }: CheckedPlaces,
+  raw: RawRedis,
+  store: string,
   { base }: QueueKeyspace,
   verifier: Verifier,
   fence: TenantRegistry | undefined,
@@ -132,17 +134,17 @@ async function* auditQueue(
   const finding = (code: Code, name: string): Finding => ({ store, code, name, ...FOUND[code] });
   const seen = new Set<string>();
   for (const state of [...LISTS, ...SORTED_SETS]) {
-    for await (const ids of stateIds(redis, base, state, signal)) {
+    for await (const ids of stateIds(raw, base, state, signal)) {
       for (const id of ids) seen.add(id);
     }
   }
-  for await (const ids of stateIds(redis, base, 'repeat', signal)) {
+  for await (const ids of stateIds(raw, base, 'repeat', signal)) {
     for (const id of ids) yield finding('unsigned_scheduler', `${base}repeat:${id}`);
   }
   const stored = new Set<string>();
-  for await (const keys of scanKeys(redis, base, signal)) {
+  for await (const keys of scanKeys(raw, base, signal)) {
     const jobs = keys.filter((key) => jobIdOf(base, key) === key.slice(base.length));
-    const hashes = await readHashes(redis, jobs);
+    const hashes = await readHashes(raw, jobs);
     for (const [key, hash] of hashes) {
       const id = key.slice(base.length);
       // SCAN may give a key twice.
@@ -151,12 +153,13 @@ async function* auditQueue(
       const code = judge(verifier, hash, id, fence);
       if (code !== undefined) yield finding(code, key);
       // Jobs move while the audit runs: only what is in no state now is a finding.
-      if (!seen.has(id) && !(await isInAnyState(redis, base, id))) yield finding('orphaned_job', key);
+      if (!seen.has(id) && !(await isInAnyState(raw, base, id))) yield finding('orphaned_job', key);
     }
   }
   for (const id of seen) {
     // Jobs finish while the audit runs: only what is still missing is a finding.
-    if (!stored.has(id) && (await redis.exists(base + id)) === 0) yield finding('missing_job', base + id);
+    if (!stored.has(id) && (await raw.run((redis) => redis.exists(base + id))) === 0)
+      yield finding('missing_job', base + id);
   }
 }
 
@@ -176,23 +179,27 @@ function judge(
   }
 }
 
-async function isInAnyState(redis: Redis, base: string, id: string): Promise<boolean> {
-  const pipeline = redis.pipeline();
-  for (const list of LISTS) pipeline.lpos(base + list, id);
-  for (const state of SORTED_SETS) pipeline.zscore(base + state, id);
-  const replies = (await pipeline.exec()) ?? [];
-  return replies.some(([, place]) => place !== null && place !== undefined);
+async function isInAnyState(raw: RawRedis, base: string, id: string): Promise<boolean> {
+  const replies = await raw.run((redis) => {
+    const pipeline = redis.pipeline();
+    for (const list of LISTS) pipeline.lpos(base + list, id);
+    for (const state of SORTED_SETS) pipeline.zscore(base + state, id);
+    return pipeline.exec();
+  });
+  return (replies ?? []).some(([, place]) => place !== null && place !== undefined);
 }
 
 async function readHashes(
-  redis: Redis,
+  raw: RawRedis,
   keys: readonly string[],
 ): Promise<readonly (readonly [string, JobHash])[]> {
-  const pipeline = redis.pipeline();
-  for (const key of keys) pipeline.hgetall(key);
-  const replies = (await pipeline.exec()) ?? [];
+  const replies = await raw.run((redis) => {
+    const pipeline = redis.pipeline();
+    for (const key of keys) pipeline.hgetall(key);
+    return pipeline.exec();
+  });
   return keys.flatMap((key, at) => {
-    const [error, hash] = replies[at] ?? [null, {}];
+    const [error, hash] = replies?.[at] ?? [null, {}];
     // A key that is no hash is no job, whatever it is called.
     if (error !== null || typeof hash !== 'object' || hash === null) return [];
     return Object.keys(hash).length === 0 ? [] : [[key, hash as JobHash] as const];

@@ -43,6 +43,8 @@ interface Guard {
   readonly context: StoreContext;
   /** Whose loops may pass. */
   readonly owner: object;
+  /** Set when BullMQ's constructor has done what it does with its backend. */
+  sealed: boolean;
 }
 
 const guards = new WeakMap<object, Guard>();
@@ -60,6 +62,10 @@ const NO_TENANT_TO_SIGN = refuse(
 const LINKED = refuse(
   'the job names a parent, a scheduler or a deduplication that nobody has checked',
   'Use queue.add or queue.addBulk with the options that the README lists.',
+);
+const LISTENS = refuse(
+  'the errors of the connection show what other tenants have sent',
+  'Listen to the events of the Queue or the Worker.',
 );
 const BAD_NAME = refuse('the name of a job must be well-formed text', 'Use a string that UTF-8 can store.');
 const BAD_DATA = refuse(
@@ -111,15 +117,22 @@ class TenantBackend {
  */
 export function guardBackend(store: JobStore, context: StoreContext, owner: object): RedisQueueBackend {
   const backend = new TenantBackend();
-  guards.set(backend, { store, context, owner });
+  guards.set(backend, { store, context, owner, sealed: false });
   return backend as unknown as RedisQueueBackend;
 }
 
-// BullMQ listens on its backend for errors of the connection.
+/** Ends the time in which BullMQ's constructor may listen on its backend. */
+export function sealBackend(backend: object): void {
+  guardOf(backend).sealed = true;
+}
+
+// In its constructor BullMQ listens for errors of the connection, which show commands of all tenants.
 for (const member of ['on', 'once', 'removeListener'] as const) {
   Object.defineProperty(TenantBackend.prototype, member, {
     value(this: object, ...args: unknown[]): unknown {
-      call(guardOf(this), member, args);
+      const guard = guardOf(this);
+      if (guard.sealed) invoke(guard, member, LISTENS, args);
+      else call(guard, member, args);
       return this;
     },
   });

@@ -1,3 +1,5 @@
+/// <reference lib="es2024.string" />
+
 /**
  * The fields one after the other, each as its UTF-8 bytes behind their number (32 bits, big-endian): no two
  * lists of fields give the same bytes, whatever the fields hold.
@@ -13,14 +15,12 @@ export function lengthPrefixed(fields: readonly string[]): Buffer {
   return bytes;
 }
 
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
 /**
  * Whether the text survives UTF-8. A lone surrogate does not: it would be stored as another character than
  * the one that was signed, and the job could never be verified.
  */
 export function isWellFormed(text: string): boolean {
-  return !LONE_SURROGATE.test(text);
+  return text.isWellFormed();
 }
 
 /**

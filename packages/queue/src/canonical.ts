@@ -34,12 +34,15 @@ export function canonicalJson(value: unknown): string {
   throw new TypeError(`${value === null ? 'null' : typeof value} has no place here`);
 }
 
+// One text grown in place: this runs twice for every job.
 function canonicalObject(value: object): string {
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined && member !== null)
-    .toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-    .map(([key, member]) => `${canonicalJson(key)}:${canonicalJson(member)}`);
-  return `{${members.join(',')}}`;
+  let text = '';
+  for (const key of Object.keys(value).sort()) {
+    const member: unknown = Reflect.get(value, key);
+    if (member === undefined || member === null) continue;
+    text += `${text === '' ? '' : ','}${canonicalJson(key)}:${canonicalJson(member)}`;
+  }
+  return `{${text}}`;
 }
 
 function canonicalNumber(value: number): string {

@@ -8,7 +8,7 @@ import {
   type PassRule,
   type RefuseRule,
 } from '@tenantkit/core';
-import { guardBackend } from './backend.ts';
+import { guardBackend, sealBackend } from './backend.ts';
 import { isEngineOf, runEngine } from './engine.ts';
 import { queueKeyRing } from './keys.ts';
 import { memberOf } from './members.ts';
@@ -52,18 +52,30 @@ export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PR
     context,
     owner,
     factory(_name, options, connections = {}) {
+      // BullMQ keeps the factory on its object: a second store would take the verdicts of the first.
+      if (store !== undefined) throw unsupported('the backend was asked for a second time');
       store = JobStore.open(context, options, connections);
       return guardBackend(store, context, owner);
     },
     store() {
-      if (store !== undefined) return store;
-      throw new ConfigError({
-        surface: 'queue',
-        problem: 'BullMQ did not ask for its backend',
-        hint: 'This version of BullMQ is not supported: see the peer dependencies of @tenantkit/queue.',
-      });
+      if (store === undefined) throw unsupported('BullMQ did not ask for its backend');
+      return store;
     },
   };
+}
+
+/** What a Queue of ours was made with, for an eraser or an auditor that is given the Queue. */
+const contexts = new WeakMap<object, StoreContext>();
+
+/** Ends the construction of a client: from now on its backend belongs to the guards. */
+export function finish(client: { readonly backend: object }, { context }: Wiring): void {
+  contexts.set(client, context);
+  sealBackend(client.backend);
+}
+
+/** What one of our clients was made with; `undefined` for any other object. */
+export function contextOf(client: object): StoreContext | undefined {
+  return contexts.get(client);
 }
 
 /** A row of a table over the members of a class. */
@@ -120,9 +132,18 @@ export function guardMembers(target: object, raw: object, guard: ClientGuard): v
 }
 
 /** Needs a tenant, or the stated bypass; the backend does the rest. */
-export function scoped({ operation, proceed }: ClientCall): unknown {
+function scoped({ operation, proceed }: ClientCall): unknown {
   requireScope({ surface: 'queue', operation });
   return proceed();
+}
+
+function unsupported(problem: string): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'backend',
+    problem,
+    hint: 'Make a new Queue or Worker; if you did not ask for it, this version of BullMQ is not supported.',
+  });
 }
 
 type RawFunction = (...args: unknown[]) => unknown;

@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { BATCH, SORTED_SETS, SUB_KEYS } from './places.ts';
+import type { RawRedis } from './raw-redis.ts';
 
 /** What one pass has removed, and what it had to leave to a worker. */
 export interface Erased {
@@ -61,7 +61,7 @@ const listCounts = z.tuple([z.number(), z.number(), z.array(z.string()), z.numbe
 
 /** Removes jobs by their ids, at most {@link BATCH} per script. */
 export async function eraseJobs(
-  redis: Redis,
+  raw: RawRedis,
   base: string,
   ids: readonly string[],
   total: Erased,
@@ -69,7 +69,7 @@ export async function eraseJobs(
   for (let at = 0; at < ids.length; at += BATCH) {
     const batch = ids.slice(at, at + BATCH);
     const [jobs, keys, active] = counts.parse(
-      await redis.eval(REMOVE_BATCH, 1, `${base}stalled`, base, ...batch),
+      await raw.run((redis) => redis.eval(REMOVE_BATCH, 1, `${base}stalled`, base, ...batch)),
     );
     add(total, jobs, keys, active);
   }
@@ -77,7 +77,7 @@ export async function eraseJobs(
 
 /** Removes a tenant's jobs from a list, and all else that is stored about them. */
 export async function eraseList(
-  redis: Redis,
+  raw: RawRedis,
   base: string,
   own: string,
   list: string,
@@ -86,15 +86,8 @@ export async function eraseList(
 ): Promise<void> {
   for (let start = 0; ;) {
     signal?.throwIfAborted();
-    const reply = await redis.eval(
-      REMOVE_FROM_LIST,
-      1,
-      base + list,
-      base,
-      own,
-      `repeat:${own}`,
-      start,
-      BATCH,
+    const reply = await raw.run((redis) =>
+      redis.eval(REMOVE_FROM_LIST, 1, base + list, base, own, `repeat:${own}`, start, BATCH),
     );
     const [jobs, keys, active, seen, removed] = listCounts.parse(reply);
     // An entry without a hash is counted too: the list named the tenant's job.
@@ -105,28 +98,30 @@ export async function eraseList(
 }
 
 /** Removes keys that are no jobs: deduplication keys and schedulers. */
-export async function eraseKeys(redis: Redis, keys: readonly string[], total: Erased): Promise<void> {
+export async function eraseKeys(raw: RawRedis, keys: readonly string[], total: Erased): Promise<void> {
   for (let at = 0; at < keys.length; at += BATCH) {
-    total.keys += await redis.unlink(...keys.slice(at, at + BATCH));
+    const batch = keys.slice(at, at + BATCH);
+    total.keys += await raw.run((redis) => redis.unlink(...batch));
   }
 }
 
 /** Removes the entries of the events stream that name a tenant's job: they hold results, progress and errors. */
 export async function eraseEvents(
-  redis: Redis,
+  raw: RawRedis,
   base: string,
   own: string,
   total: Erased,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for await (const entries of ownEvents(redis, base, own, signal)) {
-    if (entries.length > 0) total.events += await redis.xdel(`${base}events`, ...entries);
+  for await (const entries of ownEvents(raw, base, own, signal)) {
+    if (entries.length === 0) continue;
+    total.events += await raw.run((redis) => redis.xdel(`${base}events`, ...entries));
   }
 }
 
 /** The ids of the entries of the events stream that name a tenant's job, in batches. */
 export async function* ownEvents(
-  redis: Redis,
+  raw: RawRedis,
   base: string,
   own: string,
   signal?: AbortSignal,
@@ -134,7 +129,8 @@ export async function* ownEvents(
   let from = '-';
   for (;;) {
     signal?.throwIfAborted();
-    const entries = await redis.xrange(`${base}events`, from, '+', 'COUNT', BATCH);
+    const since = from;
+    const entries = await raw.run((redis) => redis.xrange(`${base}events`, since, '+', 'COUNT', BATCH));
     const last = entries.at(-1);
     if (last === undefined) return;
     from = `(${last[0]}`;

@@ -16,19 +16,19 @@ import {
 } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { eraseEvents, eraseJobs, eraseKeys, eraseList, ownEvents, type Erased } from './erase-scripts.ts';
+import { countOwn, ownMembers, sortKeys, type Totals } from './erase-count.ts';
+import { eraseEvents, eraseJobs, eraseKeys, eraseList, type Erased } from './erase-scripts.ts';
 import {
   LISTS,
   SORTED_SETS,
   checkPlaces,
-  jobIdOf,
   placeSchemas,
   scanKeys,
-  stateIds,
   type CheckedPlaces,
   type QueueKeyspace,
   type QueuePlaces,
 } from './places.ts';
+import { RawRedis } from './raw-redis.ts';
 
 /** Options of {@link queueEraser}. */
 export interface QueueEraserOptions extends QueuePlaces {
@@ -71,38 +71,43 @@ export function queueEraser(source: Redis | RawQueue, options: QueueEraserOption
   return {
     store: places.store,
     subjects: { unsupported: NO_SUBJECTS },
-    plan: async (scope) => plan(places, tenantOf(scope, 'plan')),
-    erase: async (scope, run) => erase(places, tenantOf(scope, 'erase'), run, activeTimeout),
-    verify: async (scope) => verify(places, tenantOf(scope, 'verify')),
+    plan: async (scope) => plan(start(places, scope, 'plan')),
+    erase: async (scope, run) => erase(start(places, scope, 'erase'), run, activeTimeout),
+    verify: async (scope) => verify(start(places, scope, 'verify')),
   };
 }
 
-/** What was removed so far, as it is kept in the checkpoint. */
-interface Totals {
-  jobs: number;
-  keys: number;
-  events: number;
+/** One call of the eraser. */
+interface Work extends CheckedPlaces {
+  readonly raw: RawRedis;
+  readonly tenant: string;
 }
 
 const totalsSchema = z.strictObject({ jobs: z.number(), keys: z.number(), events: z.number() });
 
-async function plan(places: CheckedPlaces, tenant: string): Promise<Inventory> {
-  return { store: places.store, items: toItems(await count(places, tenant)), kept: [] };
+function start(places: CheckedPlaces, { tenant, subject }: ErasureScope, operation: string): Work {
+  if (subject !== undefined) {
+    throw refusal(
+      'queue',
+      operation,
+      refuse('jobs are not indexed by person yet', 'Erase the whole tenant, or let the jobs finish.'),
+    );
+  }
+  return { ...places, tenant, raw: new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout) };
 }
 
-async function erase(
-  places: CheckedPlaces,
-  tenant: string,
-  run: EraseRun,
-  activeTimeout: number,
-): Promise<Outcome> {
+async function plan({ store, raw, queues, names, tenant }: Work): Promise<Inventory> {
+  return { store, items: toItems(await countOwn(raw, queues, names, tenant)), kept: [] };
+}
+
+async function erase(work: Work, run: EraseRun, activeTimeout: number): Promise<Outcome> {
   run.signal.throwIfAborted();
   const totals = await loadTotals(run);
   const kept: Kept[] = [];
-  for (const queue of places.queues) {
+  for (const queue of work.queues) {
     const deadline = performance.now() + activeTimeout;
     for (;;) {
-      const { jobs, keys, events, active } = await eraseOnce(places, queue, tenant, run.signal);
+      const { jobs, keys, events, active } = await eraseOnce(work, queue, run.signal);
       totals.jobs += jobs;
       totals.keys += keys;
       totals.events += events;
@@ -122,161 +127,78 @@ async function erase(
       await wait(POLL, undefined, { signal: run.signal });
     }
   }
-  return { store: places.store, erased: toItems(totals), kept };
+  return { store: work.store, erased: toItems(totals), kept };
 }
 
-async function verify(places: CheckedPlaces, tenant: string): Promise<Verification> {
-  const remaining = toItems(await count(places, tenant));
-  return { store: places.store, remaining, kept: [], control: await controlCount(places) };
+async function verify(work: Work): Promise<Verification> {
+  const { store, raw, queues, names, tenant } = work;
+  const remaining = toItems(await countOwn(raw, queues, names, tenant));
+  return { store, remaining, kept: [], control: await controlCount(work) };
 }
 
 /** One pass over everything of a queue. */
 async function eraseOnce(
-  { redis, names }: CheckedPlaces,
+  { raw, names, tenant }: Work,
   { base }: QueueKeyspace,
-  tenant: string,
   signal?: AbortSignal,
 ): Promise<Erased> {
   const own = names.prefix(tenant);
   const total: Erased = { jobs: 0, keys: 0, events: 0, active: new Set() };
   // Schedulers first: one that is left would go on making jobs.
-  for (const ids of await ownMembers(redis, base, 'repeat', own, signal)) {
-    await redis.zrem(`${base}repeat`, ...ids);
-    await eraseKeys(
-      redis,
-      ids.map((id) => `${base}repeat:${id}`),
-      total,
-    );
+  for (const ids of await ownMembers(raw, base, 'repeat', own, signal)) {
+    await raw.run((redis) => redis.zrem(`${base}repeat`, ...ids));
+    const keys = ids.map((id) => `${base}repeat:${id}`);
+    await eraseKeys(raw, keys, total);
   }
-  for (const list of LISTS) await eraseList(redis, base, own, list, total, signal);
+  for (const list of LISTS) await eraseList(raw, base, own, list, total, signal);
   for (const state of SORTED_SETS) {
-    for (const ids of await ownMembers(redis, base, state, own, signal))
-      await eraseJobs(redis, base, ids, total);
+    const batches = await ownMembers(raw, base, state, own, signal);
+    for (const ids of batches) await eraseJobs(raw, base, ids, total);
   }
-  for await (const keys of scanKeys(redis, base, signal)) {
-    const { jobs, others } = sort(base, own, keys);
-    await eraseJobs(redis, base, jobs, total);
-    await eraseKeys(redis, others, total);
+  for await (const keys of scanKeys(raw, base, signal)) {
+    const { jobs, others } = sortKeys(base, own, keys);
+    await eraseJobs(raw, base, jobs, total);
+    await eraseKeys(raw, others, total);
   }
-  await eraseEvents(redis, base, own, total, signal);
+  await eraseEvents(raw, base, own, total, signal);
   return total;
-}
-
-/** Counts what {@link eraseOnce} would remove, and changes nothing. */
-async function count({ redis, names, queues }: CheckedPlaces, tenant: string): Promise<Totals> {
-  const own = names.prefix(tenant);
-  const totals: Totals = { jobs: 0, keys: 0, events: 0 };
-  for (const { base } of queues) {
-    const jobs = new Set<string>();
-    const keys = new Set<string>();
-    for (const state of [...LISTS, ...SORTED_SETS]) {
-      for (const ids of await ownMembers(redis, base, state, own)) for (const id of ids) jobs.add(id);
-    }
-    for await (const batch of scanKeys(redis, base)) {
-      const found = sort(base, own, batch);
-      for (const id of found.jobs) jobs.add(id);
-      for (const key of batch) {
-        if (found.others.includes(key) || isSubKey(base, own, key)) keys.add(key);
-      }
-    }
-    for await (const entries of ownEvents(redis, base, own)) totals.events += entries.length;
-    totals.jobs += jobs.size;
-    totals.keys += keys.size;
-  }
-  return totals;
 }
 
 /**
  * Plants one job per queue, as BullMQ itself stores it, under a tenant that does not exist, counts it with the
  * code that has just counted zero, and removes it with the code that erases.
  */
-async function controlCount(places: CheckedPlaces): Promise<Verification['control']> {
-  const tenant = controlTenant();
+async function controlCount(work: Work): Promise<Verification['control']> {
+  const control: Work = { ...work, tenant: controlTenant() };
+  const { raw, names, tenant } = control;
   let found = 0;
-  for (const queue of places.queues) {
-    const here = { ...places, queues: [queue] };
+  for (const queue of work.queues) {
     try {
-      await plant(places, queue, tenant);
-      const { jobs, keys, events } = await count(here, tenant);
+      await raw.run((redis) => plant(redis, queue, names.encode(tenant, 'control')));
+      const { jobs, keys, events } = await countOwn(raw, [queue], names, tenant);
       if (jobs === 1 && keys === 1 && events > 0) found += 1;
     } finally {
       for (let left = Infinity; left > 0;) {
-        const { jobs, keys, events } = await eraseOnce(places, queue, tenant);
+        const { jobs, keys, events } = await eraseOnce(control, queue);
         left = jobs + keys + events;
       }
     }
   }
   return {
-    planted: places.queues.length,
+    planted: work.queues.length,
     found,
     method: 'one delayed job with one log row per queue, stored by BullMQ under a tenant that does not exist',
   };
 }
 
-async function plant(
-  { redis, names }: CheckedPlaces,
-  { queue, prefix }: QueueKeyspace,
-  tenant: string,
-): Promise<void> {
-  const id = names.encode(tenant, 'control');
-  const raw = new RawQueue(queue, { connection: redis, prefix, skipMetasUpdate: true });
+async function plant(connection: Redis, { queue, prefix }: QueueKeyspace, id: string): Promise<void> {
+  const bullmq = new RawQueue(queue, { connection, prefix, skipMetasUpdate: true });
   try {
-    await raw.add('tk-control', {}, { jobId: id, delay: CONTROL_DELAY });
-    await raw.addJobLog(id, 'control');
+    await bullmq.add('tk-control', {}, { jobId: id, delay: CONTROL_DELAY });
+    await bullmq.addJobLog(id, 'control');
   } finally {
-    await raw.close();
+    await bullmq.close();
   }
-}
-
-/** Cuts a batch of keys into the tenant's jobs, and its keys that are no job's. */
-function sort(
-  base: string,
-  own: string,
-  keys: readonly string[],
-): { readonly jobs: string[]; readonly others: string[] } {
-  const jobs = new Set<string>();
-  const others: string[] = [];
-  for (const key of keys) {
-    const id = jobIdOf(base, key);
-    if (id?.startsWith(own) === true) jobs.add(id);
-    if (id === undefined && OTHERS.some((kind) => key.startsWith(base + kind + own))) others.push(key);
-  }
-  return { jobs: [...jobs], others };
-}
-
-/**
- * What stands before a tenant's name in keys that are no job's: deduplication, its next job, schedulers; and
- * nothing, for a key beside a job that a newer BullMQ may write.
- */
-const OTHERS = ['de:', 'dn:', 'repeat:', ''] as const;
-
-function isSubKey(base: string, own: string, key: string): boolean {
-  return key.startsWith(base + own) && key.includes(':', base.length);
-}
-
-// Read to the end before anything is removed: removing shifts the ranks by which the batches are read.
-async function ownMembers(
-  redis: Redis,
-  base: string,
-  state: string,
-  own: string,
-  signal?: AbortSignal,
-): Promise<string[][]> {
-  const batches: string[][] = [];
-  for await (const ids of stateIds(redis, base, state, signal)) {
-    const mine = ids.filter((id) => id.startsWith(own) || id.startsWith(`repeat:${own}`));
-    if (mine.length > 0) batches.push(mine);
-  }
-  return batches;
-}
-
-function tenantOf({ tenant, subject }: ErasureScope, operation: string): string {
-  if (subject === undefined) return tenant;
-  throw refusal(
-    'queue',
-    operation,
-    refuse('jobs are not indexed by person yet', 'Erase the whole tenant, or let the jobs finish.'),
-  );
 }
 
 async function loadTotals({ checkpoint }: EraseRun): Promise<Totals> {

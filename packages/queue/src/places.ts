@@ -2,8 +2,9 @@ import { isRedisInstance, Queue as RawQueue } from 'bullmq';
 import { ConfigError, optionSchemas, parseOptions, type NameCodec } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { DEFAULT_PREFIX } from './client.ts';
+import { DEFAULT_PREFIX, contextOf } from './client.ts';
 import { jobNames } from './names.ts';
+import type { RawRedis } from './raw-redis.ts';
 
 /** Where the queues are that an eraser or an auditor looks at. */
 export interface QueuePlaces {
@@ -11,10 +12,12 @@ export interface QueuePlaces {
   readonly queues?: readonly string[];
   /** BullMQ's key prefix, default `bull`, or that of the Queue. */
   readonly prefix?: string;
-  /** The template of job ids, as in the option `tenant.names` of the queues. */
+  /** The template of job ids, as in the option `tenant.names` of the queues; that of the Queue when one was given. */
   readonly names?: string;
   /** The name in plans, certificates and findings, default `queue`. */
   readonly store?: string;
+  /** How long one command may take, connecting included, in milliseconds, default 10 000. */
+  readonly timeout?: number;
 }
 
 /** The checked places. */
@@ -23,6 +26,7 @@ export interface CheckedPlaces {
   readonly queues: readonly QueueKeyspace[];
   readonly names: NameCodec;
   readonly store: string;
+  readonly timeout: number | undefined;
 }
 
 /** The keys of one queue. */
@@ -48,11 +52,13 @@ export const placeSchemas: {
   readonly prefix: z.ZodOptional<z.ZodString>;
   readonly names: z.ZodOptional<z.ZodString>;
   readonly store: z.ZodOptional<z.ZodString>;
+  readonly timeout: z.ZodOptional<z.ZodNumber>;
 } = {
   queues: z.array(z.string().min(1)).min(1).optional(),
   prefix: z.string().min(1).optional(),
   names: optionSchemas.names,
   store: z.string().min(1).optional(),
+  timeout: z.number().int().positive().optional(),
 };
 
 const places = z.object(placeSchemas);
@@ -69,20 +75,24 @@ export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): Che
   const queues = given.queues ?? (queue === undefined ? undefined : [queue.name]);
   if (queues === undefined) throw invalid('no queue is named');
   const prefix = given.prefix ?? queue?.opts.prefix ?? DEFAULT_PREFIX;
+  const names = queue === undefined ? undefined : contextOf(queue)?.names;
   return {
     redis: redis as Redis,
     queues: queues.map((name) => ({ queue: name, prefix, base: `${prefix}:${name}:` })),
-    names: jobNames(given.names),
+    names: given.names === undefined && names !== undefined ? names : jobNames(given.names),
     store: given.store ?? 'queue',
+    timeout: given.timeout,
   };
 }
 
 /** Every key of the queue, in batches. Costs a walk over the whole database, as every SCAN does. */
-export async function* scanKeys(redis: Redis, base: string, signal?: AbortSignal): AsyncGenerator<string[]> {
+export async function* scanKeys(raw: RawRedis, base: string, signal?: AbortSignal): AsyncGenerator<string[]> {
   let cursor = '0';
   do {
     signal?.throwIfAborted();
-    const [next, found] = await redis.scan(cursor, 'MATCH', `${escapeGlob(base)}*`, 'COUNT', 1_000);
+    const [next, found] = await raw.run((redis) =>
+      redis.scan(cursor, 'MATCH', `${escapeGlob(base)}*`, 'COUNT', 1_000),
+    );
     cursor = next;
     // SCAN may give a key twice; whoever counts has to count names.
     for (let at = 0; at < found.length; at += BATCH) yield found.slice(at, at + BATCH);
@@ -91,7 +101,7 @@ export async function* scanKeys(redis: Redis, base: string, signal?: AbortSignal
 
 /** The members of one state, in batches. */
 export async function* stateIds(
-  redis: Redis,
+  raw: RawRedis,
   base: string,
   state: string,
   signal?: AbortSignal,
@@ -100,9 +110,9 @@ export async function* stateIds(
   for (let at = 0; ; at += BATCH) {
     signal?.throwIfAborted();
     const key = base + state;
-    const found = isList
-      ? await redis.lrange(key, at, at + BATCH - 1)
-      : await redis.zrange(key, at, String(at + BATCH - 1));
+    const found = await raw.run((redis) =>
+      isList ? redis.lrange(key, at, at + BATCH - 1) : redis.zrange(key, at, String(at + BATCH - 1)),
+    );
     if (found.length === 0) return;
     yield found;
   }

@@ -1,6 +1,6 @@
 import { Queue as RawQueue, type Job as RawJob } from 'bullmq';
 import { currentTenant, ruleFor, runInScope } from '@tenantkit/core';
-import { guardMembers, wire } from './client.ts';
+import { finish, guardMembers, wire } from './client.ts';
 import { checkQueueOptions, type QueueOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
@@ -47,13 +47,14 @@ export class Queue<
    */
   constructor(name: string, options: QueueOptions) {
     const { raw, tenant } = checkQueueOptions(options);
-    const { factory, owner, store } = wire(name, tenant, raw.prefix);
+    const wiring = wire(name, tenant, raw.prefix);
     // BullMQ would write the queue's settings in the context of whoever constructs it: done below, outside.
-    super(name, { ...raw, skipMetasUpdate: true }, factory);
-    owners.set(this, owner);
+    super(name, { ...raw, skipMetasUpdate: true }, wiring.factory);
+    owners.set(this, wiring.owner);
+    finish(this, wiring);
     this.opts.skipMetasUpdate = raw.skipMetasUpdate ?? false;
     if (this.opts.skipMetasUpdate) return;
-    const written = runInScope(undefined, () => writeMeta(store(), this));
+    const written = runInScope(undefined, () => writeMeta(wiring.store(), this));
     // `getVersion`, an operator's, waits for it.
     Reflect.set(this, 'queueMetaInitialized', written);
   }

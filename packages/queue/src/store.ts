@@ -1,22 +1,6 @@
-import {
-  QueueKeys,
-  RedisConnection,
-  RedisQueueBackend,
-  createIORedisClient,
-  isRedisInstance,
-  raw2NextJobData,
-  type ConnectionOptions,
-  type JobJson,
-  type QueueBaseOptions,
-} from 'bullmq';
-import {
-  ConfigError,
-  SignatureError,
-  currentTenant,
-  publish,
-  runInScope,
-  type TenantRegistry,
-} from '@tenantkit/core';
+import { QueueKeys, RedisQueueBackend, raw2NextJobData, type JobJson } from 'bullmq';
+import { SignatureError, currentTenant, publish, runInScope, type TenantRegistry } from '@tenantkit/core';
+import { connect, connectBlocking, type StoreOptions } from './connections.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
@@ -31,8 +15,6 @@ export type Verdict =
 export interface StoreContext extends Verifier {
   readonly fence: TenantRegistry | undefined;
 }
-
-type StoreOptions = QueueBaseOptions & { readonly prefix?: string; readonly name?: string };
 
 /** The scripts of BullMQ that answer with a job for the worker to run. A test compares them with the scripts. */
 export const PICK_UPS: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed']);
@@ -209,50 +191,6 @@ export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Veri
     opts: jobId === undefined ? options : { ...options, jobId: id },
     timestamp: options.timestamp ?? claims.issuedAt,
   };
-}
-
-function connect({
-  connection,
-  skipVersionCheck = false,
-  skipWaitingForReady = false,
-}: StoreOptions): RedisConnection {
-  checkConnection(connection);
-  return new RedisConnection(connection, {
-    shared: isRedisInstance(connection),
-    blocking: false,
-    skipVersionCheck,
-    skipWaitingForReady,
-  });
-}
-
-// As in BullMQ's own factory: a worker blocks on a connection of its own, under a name that getWorkers finds.
-function connectBlocking(
-  { connection, name, skipVersionCheck = false }: StoreOptions,
-  prefix: string,
-  queue: string,
-): RedisConnection {
-  const connectionName = `${prefix}:${Buffer.from(queue).toString('base64')}${name === undefined ? '' : `:w:${name}`}`;
-  return new RedisConnection(
-    isRedisInstance(connection)
-      ? createIORedisClient(connection).duplicate({ connectionName })
-      : { ...connection, connectionName },
-    { shared: false, blocking: true, skipVersionCheck },
-  );
-}
-
-function checkConnection(connection: ConnectionOptions): void {
-  const problem = isRedisInstance(connection)
-    ? typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
-      'the connection is not an ioredis client'
-    : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
-      'the connection has a keyPrefix, which BullMQ’s scripts do not know';
-  if (problem === false) return;
-  throw new ConfigError({
-    surface: 'queue',
-    operation: 'connection',
-    problem,
-    hint: 'Give a raw ioredis client or its options; separate queues with the option prefix.',
-  });
 }
 
 function fieldsOf(hash: JobHash): string[] {

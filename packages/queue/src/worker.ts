@@ -10,7 +10,7 @@ import {
   type WorkerOptions as RawWorkerOptions,
 } from 'bullmq';
 import { currentTenant, refusal, refuse, requireScope, ruleFor } from '@tenantkit/core';
-import { guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
+import { finish, guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
 import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
 import { signatureError } from './header.ts';
 import { Job, type Loose } from './job.ts';
@@ -90,8 +90,9 @@ export class Worker<
     const wiring = wire(name, tenant, raw.prefix);
     const picked = new WeakMap<object, PickedJob>();
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
-    super(name, processor, { ...raw, ...backoffInTenant(raw, picked) }, wiring.factory);
+    super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw, picked) }, wiring.factory);
     engines.set(this, { ...wiring, picked });
+    finish(this, wiring);
     this.opts.autorun = raw.autorun ?? true;
     if (this.opts.autorun) this.run().catch((error: Error) => this.emit('error', error));
   }

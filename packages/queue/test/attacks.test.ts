@@ -435,17 +435,23 @@ describe('a hostile writer', () => {
 
   it('what is not signed does not stop a signed job: hostile progress is left out', async () => {
     const queue = on.queue('mail');
-    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    const added = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     await on.redis.hset('bull:mail:acme~one', {
+      timestamp: '1',
       progress: '{not JSON',
       stacktrace: '{',
       returnvalue: '{',
       id: 'acme2~x',
       more: 'x',
     });
-    const worker = on.worker('mail', async (job) => [currentTenant()?.tenant, job.id, job.progress]);
+    const worker = on.worker('mail', async (job) => [
+      currentTenant()?.tenant,
+      job.id,
+      job.progress,
+      job.timestamp,
+    ]);
     expect(await finished(worker, 1)).toMatchObject([
-      { event: 'completed', id: 'one', result: ['acme', 'one', 0] },
+      { event: 'completed', id: 'one', result: ['acme', 'one', 0, added.timestamp] },
     ]);
   });
 

@@ -1,8 +1,16 @@
-import { createTenantRegistry, memoryTenantStore, withTenant, type Finding } from '@tenantkit/core';
+import { inspect } from 'node:util';
+import { Redis } from 'ioredis';
+import {
+  StoreUnreachableError,
+  createTenantRegistry,
+  memoryTenantStore,
+  withTenant,
+  type Finding,
+} from '@tenantkit/core';
 import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { queueAuditor, type QueueAuditorOptions } from '@tenantkit/queue';
-import { KEY, OTHER_KEY, bench, finished, type Bench } from './support.ts';
+import { KEY, OTHER_KEY, audited, bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
 beforeAll(async () => {
@@ -115,6 +123,40 @@ describe('the auditor', () => {
     await withTenant('acme', () => on.queue('mail').add('n', {}));
     const reason = new Error('stop');
     await expect(audit({}, AbortSignal.abort(reason))).rejects.toBe(reason);
+  });
+
+  it('keeps its own copy of the keys', async () => {
+    await withTenant('acme', () => on.queue('mail').add('n', {}));
+    const secret = Buffer.from(String(KEY.secret));
+    const auditor = queueAuditor(on.redis, { queues: ['mail'], signingKeys: [{ kid: KEY.kid, secret }] });
+    secret.fill(0);
+    for await (const finding of auditor.audit(new AbortController().signal)) expect(finding).toBeUndefined();
+  });
+
+  it('states that it looks at all tenants, once per audit', async () => {
+    for (const tenant of TENANTS) await withTenant(tenant, () => on.queue('mail').add('n', {}));
+    using bypasses = audited('bypass');
+    await audit();
+    expect(bypasses.events.map(({ data }) => data.actor.user.name)).toEqual(['tenantkit/queueAuditor.audit']);
+  });
+
+  it('says when the server cannot be reached', async () => {
+    const away = new Redis({
+      host: '127.0.0.1',
+      port: 1,
+      username: 'someone',
+      password: 'a password',
+      maxRetriesPerRequest: null,
+      retryStrategy: () => 10,
+    });
+    away.on('error', () => undefined);
+    const auditor = queueAuditor(away, { queues: ['mail'], signingKeys: [KEY], timeout: 100 });
+    const findings = auditor.audit(new AbortController().signal)[Symbol.asyncIterator]();
+    const error: unknown = await findings.next().catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(StoreUnreachableError);
+    expect(error).toMatchObject({ target: 'redis://127.0.0.1:1' });
+    expect(inspect(error)).not.toMatch(/someone|a password/);
+    away.disconnect();
   });
 
   it('needs keys', () => {

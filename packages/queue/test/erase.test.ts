@@ -1,8 +1,16 @@
-import { ConfigError, OperationRefusedError, isVerified, withTenant, type EraseRun } from '@tenantkit/core';
+import { Redis } from 'ioredis';
+import {
+  ConfigError,
+  OperationRefusedError,
+  StoreUnreachableError,
+  isVerified,
+  withTenant,
+  type EraseRun,
+} from '@tenantkit/core';
 import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { queueEraser } from '@tenantkit/queue';
-import { bench, finished, type Bench } from './support.ts';
+import { KEY, audited, bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
 beforeAll(async () => {
@@ -237,6 +245,51 @@ describe('erasing a tenant', () => {
       '{app}:q[1]*:mail:acme2~one',
       '{app}:q[1]*:reports:acme2~one',
     ]);
+  });
+
+  it('takes the names of the Queue that it is given', async () => {
+    const queue = on.queue('mail', { tenant: { signingKeys: [KEY], names: 't.{tenant}.' } });
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    expect(await on.redis.exists('bull:mail:t.acme.one')).toBe(1);
+    const eraser = queueEraser(queue);
+    expect((await eraser.erase({ tenant: 'acme' }, run())).erased[0]).toEqual({ kind: 'jobs', count: 1 });
+    expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(['t.acme2.one']);
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+    // Without the Queue the template has to be told.
+    const told = queueEraser(on.redis, { queues: ['mail'], names: 't.{tenant}.' });
+    expect((await told.plan({ tenant: 'acme2' })).items[0]).toEqual({ kind: 'jobs', count: 1 });
+  });
+
+  it('says when the server cannot be reached', async () => {
+    const away = new Redis({
+      host: '127.0.0.1',
+      port: 1,
+      maxRetriesPerRequest: null,
+      retryStrategy: () => 10,
+    });
+    away.on('error', () => undefined);
+    const eraser = queueEraser(away, { queues: ['mail'], timeout: 100 });
+    const scope = { tenant: 'acme' };
+    for (const call of [
+      () => eraser.plan(scope),
+      () => eraser.erase(scope, run()),
+      () => eraser.verify(scope),
+    ]) {
+      await expect((call as () => Promise<unknown>)()).rejects.toThrow(StoreUnreachableError);
+    }
+    away.disconnect();
+  });
+
+  it('states that it looks at all tenants, once per call', async () => {
+    using bypasses = audited('bypass');
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    await eraser.plan({ tenant: 'acme' });
+    await eraser.erase({ tenant: 'acme' }, run());
+    await eraser.verify({ tenant: 'acme' });
+    expect(bypasses.events.map(({ data }) => data.actor.user.name)).toEqual(
+      ['plan', 'erase', 'verify'].map((call) => `tenantkit/queueEraser.${call}`),
+    );
   });
 
   it('says that it cannot erase a person, and what it needs', async () => {

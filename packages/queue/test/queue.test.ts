@@ -11,6 +11,7 @@ import {
   TenantSwitchError,
   acrossTenants,
   createTenantRegistry,
+  currentScope,
   currentTenant,
   isTenantkitError,
   memoryTenantStore,
@@ -69,7 +70,9 @@ describe('adding', () => {
     expect(await on.redis.llen('bull:mail:wait')).toBe(TENANTS.length);
     for (const tenant of TENANTS) {
       await withTenant(tenant, async () => {
-        expect((await queue.getJob('one'))?.data).toEqual({ tenant });
+        const job = await queue.getJob('one');
+        expect(job?.data).toEqual({ tenant });
+        expect(job?.opts).toEqual({ attempts: 0, jobId: 'one' });
         expect(await queue.getJob('none')).toBeUndefined();
         for (const other of TENANTS) expect(await queue.getJob(`${other}~one`)).toBeUndefined();
       });
@@ -222,8 +225,9 @@ describe('hostile options', () => {
       withTenant('acme', () => queue.add(name as string, data));
     for (const name of ['\ud800', 5, null, undefined, {}, Symbol('n')])
       await expect(add(name, {})).rejects.toBeInstanceOf(Error);
-    for (const data of [() => 1, Symbol('d'), cyclic, 1n])
-      await expect(add('n', data)).rejects.toBeInstanceOf(Error);
+    for (const data of [() => 1, Symbol('d')])
+      await expect(add('n', data)).rejects.toThrow(OperationRefusedError);
+    for (const data of [cyclic, 1n]) await expect(add('n', data)).rejects.toBeInstanceOf(Error);
     expect(await on.redis.llen('bull:mail:wait')).toBe(0);
     // Text with a lone surrogate inside of data is escaped by JSON, and comes back as it was.
     const job = (await add('n', { text: '\ud800' })) as Job;
@@ -346,7 +350,9 @@ describe('the table at work', () => {
       const before = sending.sent;
 
       // Without a tenant: refused, unsent.
-      await expect(call()).rejects.toThrow(ALWAYS.has(name) ? OperationRefusedError : MissingTenantError);
+      const outside: unknown = await call().catch((caught: unknown) => caught);
+      expect(outside).toBeInstanceOf(ALWAYS.has(name) ? OperationRefusedError : MissingTenantError);
+      expect(outside).toMatchObject({ operation: name });
       // Inside one: what the row says.
       using refusals = audited('refused');
       if (rule.kind === 'refuse') {
@@ -453,6 +459,17 @@ describe('ways around', () => {
     const client = await acrossTenants(OPERATOR, () => backend.client);
     expect(await client.hgetall('bull:mail:acme2~one')).toMatchObject({ data: '{"secret":1}' });
     expect(await on.redis.exists('bull:mail:acme2~one')).toBe(1);
+  });
+
+  it('the backend is not listened to, nor made a second time', async () => {
+    const queue = on.queue('mail');
+    const listen = (): unknown => queue.backend.on('error', () => undefined);
+    expect(() => withTenant('acme', listen)).toThrow(OperationRefusedError);
+    expect(listen).toThrow(MissingTenantError);
+    expect(acrossTenants(OPERATOR, listen)).toBe(queue.backend);
+    const inside = queue as unknown as { createBackend(): void };
+    expect(() => inside.createBackend()).toThrow(ConfigError);
+    await withTenant('acme', async () => expect((await queue.add('n', {}, { jobId: 'one' })).id).toBe('one'));
   });
 
   it('a job that is handed to the backend directly is checked and signed as well', async () => {
@@ -704,6 +721,23 @@ describe('construction', () => {
     await expect.poll(() => on.redis.hget('bull:mail:meta', 'version')).toMatch(/^bullmq:/);
     await withTenant('acme', () => queue.close());
     client.disconnect();
+  });
+
+  it('makes connections that belong to no tenant, whoever makes the queue', async () => {
+    const seen: unknown[] = [];
+    const queue = withTenant(
+      'acme',
+      () =>
+        new Queue('mail', {
+          connection: { host: '127.0.0.1', port: 1, retryStrategy: () => void seen.push(currentScope()) },
+          skipMetasUpdate: true,
+          tenant: { signingKeys: [KEY] },
+        }),
+    );
+    queue.on('error', () => undefined);
+    await new Promise((resolve) => queue.on('ioredis:close', resolve as () => void));
+    expect(seen).toEqual([undefined]);
+    await queue.close();
   });
 
   it('writes the queue’s settings unless told not to', async () => {

@@ -35,7 +35,7 @@ describe('the processor', () => {
     const queue = on.queue('mail');
     const seen: unknown[] = [];
     const worker = on.worker('mail', async (job) => {
-      seen.push([currentTenant(), job.id, job.name, job.data, job.opts.attempts, job instanceof Job]);
+      seen.push([currentTenant(), job.id, job.name, job.data, job.opts, job instanceof Job]);
       return { from: currentTenant()?.tenant };
     });
     const done = finished(worker, 2);
@@ -48,8 +48,15 @@ describe('the processor', () => {
       { event: 'completed', id: 'one', result: { from: 'acme2' } },
     ]);
     expect(seen).toEqual([
-      [{ tenant: 'acme', subject: 'p1', actor: 'ada' }, 'one', 'a', { n: 1 }, 2, true],
-      [{ tenant: 'acme2' }, 'one', 'b', { n: 2 }, 0, true],
+      [
+        { tenant: 'acme', subject: 'p1', actor: 'ada' },
+        'one',
+        'a',
+        { n: 1 },
+        { attempts: 2, jobId: 'one' },
+        true,
+      ],
+      [{ tenant: 'acme2' }, 'one', 'b', { n: 2 }, { attempts: 0, jobId: 'one' }, true],
     ]);
     expect(await on.redis.hget('bull:mail:acme~one', 'returnvalue')).toBe('{"from":"acme"}');
   });
@@ -304,6 +311,37 @@ describe('what BullMQ does with a job', () => {
     expect(await on.redis.hget('bull:mail:acme~one', 'atm')).toBe('1');
   });
 
+  it('keeps the lock of a job that takes long', async () => {
+    const queue = on.queue('mail');
+    let runs = 0;
+    const renewed: unknown[] = [];
+    let enough = (): void => undefined;
+    const often = new Promise<void>((resolve) => (enough = resolve));
+    const worker = on.worker(
+      'mail',
+      async () => {
+        runs += 1;
+        await often;
+      },
+      { lockDuration: 100, stalledInterval: 50, concurrency: 2 },
+    );
+    const stalled: unknown[] = [];
+    worker.on('stalled', (id) => void stalled.push(id));
+    withTenant('acme', () =>
+      worker.on('locksRenewed', ({ jobIds }) => {
+        // Five times: longer than the lock would have lasted.
+        if (renewed.push(jobIds) === 5) enough();
+      }),
+    );
+    const done = finished(worker, 2);
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    expect((await done).map(({ event }) => event)).toEqual(['completed', 'completed']);
+    expect(runs).toBe(2);
+    expect(stalled).toEqual([]);
+    expect(renewed.slice(0, 5)).toEqual(Array.from({ length: 5 }, () => ['one']));
+  });
+
   it('removes what was to be removed, and nothing of another tenant', async () => {
     const queue = on.queue('mail');
     const worker = on.worker('mail', async (job) => {
@@ -351,6 +389,45 @@ describe('what BullMQ does with a job', () => {
     );
     await done;
     expect(asked).toEqual([['acme', 1, 'mine', 'again', 'one', { n: 1 }]]);
+  });
+
+  it('is traced: what a producer’s span left in the job is bound, and comes back to the consumer’s', async () => {
+    const began: string[] = [];
+    const received: string[] = [];
+    const span: bullmq.Span = {
+      setSpanOnContext: (context) => context,
+      setAttribute: () => undefined,
+      setAttributes: () => undefined,
+      addEvent: () => undefined,
+      recordException: () => undefined,
+      end: () => undefined,
+    };
+    const telemetry: bullmq.Telemetry = {
+      tracer: {
+        startSpan(name) {
+          began.push(name);
+          return span;
+        },
+      },
+      contextManager: {
+        with: (_context, fn) => fn(),
+        active: () => ({}),
+        getMetadata: () => 'trace-1',
+        fromMetadata(context, metadata) {
+          received.push(metadata);
+          return context;
+        },
+      },
+    };
+    const queue = on.queue('mail', { telemetry });
+    const worker = on.worker('mail', async (job) => [currentTenant()?.tenant, job.opts.telemetry], {
+      telemetry,
+    });
+    const done = finished(worker, 1);
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    expect(await done).toMatchObject([{ event: 'completed', result: ['acme', { metadata: 'trace-1' }] }]);
+    expect(began).toEqual(expect.arrayContaining(['add mail.n', 'process mail']));
+    expect(received).toContain('trace-1');
   });
 
   it('is verified with the key that signed it, after the keys were rotated', async () => {
@@ -556,6 +633,17 @@ describe('construction and the table', () => {
       await expect(call()).rejects.toBeInstanceOf(Error);
     },
   );
+
+  it('takes the options of a connection as well as a client', async () => {
+    const { hostname: host, port, pathname } = new URL(on.url);
+    const connection = { host, port: Number(port), db: Number(pathname.slice(1)) };
+    const queue = on.queue('mail', { connection });
+    const worker = on.worker('mail', async () => currentTenant()?.tenant, { connection, name: 'w' });
+    const done = finished(worker, 1);
+    await withTenant('acme', () => queue.add('n', {}));
+    expect(await done).toMatchObject([{ event: 'completed', result: 'acme' }]);
+    expect(withTenant('acme', () => worker.opts.connection)).toMatchObject(connection);
+  });
 
   it('starts by itself, outside of any tenant, and stops when closed inside one', async () => {
     const queue = on.queue('mail');

@@ -1,0 +1,60 @@
+import {
+  RedisConnection,
+  createIORedisClient,
+  isRedisInstance,
+  type ConnectionOptions,
+  type QueueBaseOptions,
+} from 'bullmq';
+import { ConfigError } from '@tenantkit/core';
+
+/** BullMQ's options, as far as they decide how its connections are made. */
+export type StoreOptions = QueueBaseOptions & { readonly prefix?: string; readonly name?: string };
+
+/**
+ * The connection of a queue, as BullMQ's own factory makes it.
+ *
+ * @throws {@link ConfigError} when it is not one of ioredis, or has a keyPrefix
+ */
+export function connect({
+  connection,
+  skipVersionCheck = false,
+  skipWaitingForReady = false,
+}: StoreOptions): RedisConnection {
+  checkConnection(connection);
+  return new RedisConnection(connection, {
+    shared: isRedisInstance(connection),
+    blocking: false,
+    skipVersionCheck,
+    skipWaitingForReady,
+  });
+}
+
+/** The second connection of a worker, on which it blocks, under a name that `getWorkers` finds. */
+export function connectBlocking(
+  { connection, name, skipVersionCheck = false }: StoreOptions,
+  prefix: string,
+  queue: string,
+): RedisConnection {
+  const connectionName = `${prefix}:${Buffer.from(queue).toString('base64')}${name === undefined ? '' : `:w:${name}`}`;
+  return new RedisConnection(
+    isRedisInstance(connection)
+      ? createIORedisClient(connection).duplicate({ connectionName })
+      : { ...connection, connectionName },
+    { shared: false, blocking: true, skipVersionCheck },
+  );
+}
+
+function checkConnection(connection: ConnectionOptions): void {
+  const problem = isRedisInstance(connection)
+    ? typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
+      'the connection is not an ioredis client'
+    : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
+      'the connection has a keyPrefix, which BullMQ’s scripts do not know';
+  if (problem === false) return;
+  throw new ConfigError({
+    surface: 'queue',
+    operation: 'connection',
+    problem,
+    hint: 'Give a raw ioredis client or its options; separate queues with the option prefix.',
+  });
+}

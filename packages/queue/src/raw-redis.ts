@@ -1,0 +1,60 @@
+import {
+  StoreUnreachableError,
+  acrossTenants,
+  currentScope,
+  isTenantkitError,
+  runInScope,
+  type Scope,
+} from '@tenantkit/core';
+import type { Redis } from 'ioredis';
+
+/** How long one command may take, connecting included, in milliseconds. */
+const TIMEOUT = 10_000;
+
+/** The server under all tenants, for an eraser and an auditor: one stated bypass, and an end to every wait. */
+export class RawRedis {
+  readonly #redis: Redis;
+  readonly #timeout: number;
+  readonly #operation: string;
+  readonly #scope: Scope | undefined;
+
+  /** @param operation - what is done, for the audit trail and for errors: `queueEraser.plan` */
+  constructor(redis: Redis, operation: string, timeout: number = TIMEOUT) {
+    this.#redis = redis;
+    this.#timeout = timeout;
+    this.#operation = operation;
+    // One audit event, not one per command.
+    this.#scope = acrossTenants(
+      { reason: 'walk over the jobs of all tenants', actor: `tenantkit/${operation}` },
+      currentScope,
+    );
+  }
+
+  /**
+   * Runs one command, or a few.
+   *
+   * @throws {@link StoreUnreachableError} when there is no answer in time: a connection that BullMQ accepts
+   * would wait for ever
+   */
+  async run<T>(call: (redis: Redis) => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${this.#timeout} ms`)), this.#timeout);
+    });
+    try {
+      return await Promise.race([runInScope(this.#scope, () => call(this.#redis)), late]);
+    } catch (cause) {
+      // What the server itself says is not about reaching it.
+      if (isTenantkitError(cause) || (cause instanceof Error && cause.name === 'ReplyError')) throw cause;
+      const { host = 'localhost', port = 6379 } = this.#redis.options;
+      throw new StoreUnreachableError({
+        surface: 'queue',
+        operation: this.#operation,
+        target: `redis://${host}:${port}`,
+        cause,
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
