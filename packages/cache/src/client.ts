@@ -20,6 +20,7 @@ import { rules } from './rules.ts';
 import {
   Wiring,
   assertKnown,
+  assertSamePlace,
   guardNodes,
   hangExports,
   isUnpiped,
@@ -102,6 +103,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
+    assertSamePlace(override);
     const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...override };
     return new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
   }
@@ -131,7 +133,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
     assertKnown(name);
-    super.addBuiltinCommand(name);
+    // Of all tenants: `multi` or `exec` put anew would be a plain command, past the guard of transactions.
+    if (!(name in this)) super.addBuiltinCommand(name);
   }
 
   override handleReconnection(error: Error, item: CommandItem): void {
@@ -208,6 +211,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     overrideStartupNodes: ClusterNode[] = [],
     override?: Override,
   ): Cluster<ReplyMappingFromClusterOptions<ReplyMapping, Override>> {
+    assertSamePlace(override, overrideStartupNodes);
+    assertSamePlace(override?.redisOptions);
     const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
     const nodes = overrideStartupNodes.length > 0 ? overrideStartupNodes : [...startupNodes];
     const redisOptions = { ...this.options.redisOptions, ...override?.redisOptions };
@@ -244,6 +249,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
     assertKnown(name);
-    super.addBuiltinCommand(name);
+    // Of all tenants: `multi` or `exec` put anew would be a plain command, past the guard of transactions.
+    if (!(name in this)) super.addBuiltinCommand(name);
   }
 }

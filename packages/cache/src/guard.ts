@@ -9,6 +9,7 @@ import {
   type TenantRegistry,
 } from '@tenantkit/core';
 import { constants } from 'node:buffer';
+import { types } from 'node:util';
 import { MARK, OWN, RAW, Refusal, TransactionMark, type MarkedCommand } from './command.ts';
 import { word, type Argument } from './keyspec.ts';
 import { CacheNames, TenantNames } from './names.ts';
@@ -65,7 +66,9 @@ export class Guard {
     if (typeof command?.resolve !== 'function' || typeof command.name !== 'string')
       return refusal('cache', nameOf(command), UNUSABLE);
 
-    if (!areWritable(command.args)) return refusal('cache', nameOf(command), UNUSABLE);
+    const args = ownArguments(command.args);
+    if (args === undefined) return refusal('cache', nameOf(command), UNUSABLE);
+    command.args = args;
 
     const row = rowOf(command);
     const scope = currentScope();
@@ -149,15 +152,39 @@ export class Guard {
   }
 }
 
-// ioredis throws over anything else when it writes a command, in the middle of a pipeline: those before it then
-// wait for replies that never come, and get those of later callers.
-function areWritable(args: readonly unknown[]): boolean {
+/**
+ * The arguments as texts and Buffers that nobody else holds. The caller's own Buffers could answer the check with
+ * one `length` or `toString` and ioredis with another, which puts a second command on the connection of all
+ * tenants; and they could be changed while they wait in a pipeline or for a connection.
+ *
+ * ioredis throws over anything that is neither text nor Buffer when it writes a command, in the middle of a
+ * pipeline: those before it then wait for replies that never come, and get those of later callers.
+ *
+ * @returns `undefined` when they cannot be written
+ */
+function ownArguments(given: readonly unknown[]): Argument[] | undefined {
+  const args: Argument[] = [];
   let length = 0;
-  for (const argument of args) {
-    if (typeof argument !== 'string' && !Buffer.isBuffer(argument)) return false;
-    length += argument.length + FRAME;
+  for (const argument of given) {
+    const own = typeof argument === 'string' ? argument : copyOf(argument);
+    if (own === undefined) return undefined;
+    length += own.length + FRAME;
+    args.push(own);
   }
-  return length < constants.MAX_STRING_LENGTH;
+  return length < constants.MAX_STRING_LENGTH ? args : undefined;
+}
+
+function copyOf(argument: unknown): Buffer | undefined {
+  // By its internal slots: neither a Proxy nor an object that only has the prototype is one.
+  if (!Buffer.isBuffer(argument) || !types.isUint8Array(argument)) return undefined;
+  try {
+    // Reads the slots of a typed array, none of its properties.
+    const { buffer } = new Uint8Array(argument);
+    return Buffer.from(buffer);
+  } catch {
+    // Its memory was given away: there is nothing to send.
+    return undefined;
+  }
 }
 
 function outside(command: MarkedCommand, row: Row): Error | undefined {

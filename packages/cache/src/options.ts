@@ -74,7 +74,7 @@ export function lockOptions(options: {
   keyPrefix?: string | undefined;
   autoPipeliningIgnoredCommands?: string[] | undefined;
 }): void {
-  const ignored = Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []);
+  const ignored = Object.freeze(Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []));
   for (const [name, value] of Object.entries({ keyPrefix: '', autoPipeliningIgnoredCommands: ignored })) {
     Object.defineProperty(options, name, { value, enumerable: true, configurable: false, writable: false });
   }
@@ -82,6 +82,10 @@ export function lockOptions(options: {
 
 // Holds the caller's list, and claims to hold every command.
 class Everything<T> extends Array<T> {
+  static {
+    Object.freeze(this.prototype);
+  }
+
   override includes(): boolean {
     return true;
   }

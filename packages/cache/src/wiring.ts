@@ -1,4 +1,4 @@
-import { refusal, refuse } from '@tenantkit/core';
+import { currentScope, refusal, refuse } from '@tenantkit/core';
 import type {
   ChainableCommander,
   Command,
@@ -135,6 +135,36 @@ export function assertKnown(name: string): void {
  */
 export function takeBack(queue: RawRedis['commandQueue'], stream: WriteableStream, error: Error): void {
   while (queue.peekBack()?.stream === stream) queue.pop()?.command.reject(error);
+}
+
+// Where a client works, and under which names.
+const PLACE = [
+  'tenant',
+  'db',
+  'host',
+  'port',
+  'path',
+  'Connector',
+  'sentinels',
+  'name',
+  'username',
+  'password',
+];
+
+const OTHER_PLACE = refuse(
+  'its options move the client to another place or to other names, where the eraser does not look',
+  'Make such a client outside of any tenant, when the service starts.',
+);
+
+/**
+ * Inside a tenant a client is duplicated as it is: with other names one tenant would write under another's.
+ *
+ * @throws {@link OperationRefusedError}
+ */
+export function assertSamePlace(override: object | undefined, nodes: readonly unknown[] = []): void {
+  if (currentScope()?.tenant === undefined) return;
+  if (nodes.length > 0 || PLACE.some((option) => override !== undefined && option in override))
+    throw refusal('cache', 'duplicate', OTHER_PLACE);
 }
 
 /** Whether `multi` was asked to open a transaction on the connection itself. */

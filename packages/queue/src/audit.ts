@@ -30,7 +30,7 @@ import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 /** Options of {@link queueAuditor}. */
 export interface QueueAuditorOptions extends QueuePlaces {
   /** As in the option `tenant.signingKeys` of the queues: without them no header can be verified. */
-  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  readonly signingKeys: readonly SigningKey[];
   /** To find jobs of tenants that were erased. */
   readonly fence?: TenantRegistry;
 }

@@ -14,9 +14,9 @@ export interface SigningKey {
 export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence'> {
   /**
    * The first signs, all verify. To rotate, put the new key first and keep the old one until every job that it
-   * has signed is finished.
+   * has signed is finished. At least one.
    */
-  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  readonly signingKeys: readonly SigningKey[];
 }
 
 const MIN_SECRET_BYTES = 32;

@@ -583,11 +583,11 @@ describe('listeners', () => {
 describe('construction and the table', () => {
   it('needs a function and known options', () => {
     const make = (processor: unknown, options: object = {}): Worker =>
-      new Worker(
-        'mail',
-        processor as never,
-        { connection: on.redis, tenant: { signingKeys: [KEY] }, ...options } as never,
-      );
+      new Worker('mail', processor as never, {
+        connection: on.redis,
+        tenant: { signingKeys: [KEY] },
+        ...options,
+      });
     for (const processor of [undefined, null, './processor.js', new URL('file:///processor.js'), {}]) {
       expect(() => make(processor)).toThrow(OperationRefusedError);
     }
