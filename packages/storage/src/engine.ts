@@ -137,7 +137,7 @@ export class Engine {
 
   #snapshot(call: Call, given: unknown): OutgoingRequest {
     const request = snapshot(given);
-    if (isRequest(request)) return request;
+    if (request !== undefined) return request;
     throw refusal('storage', call.operation, NOT_A_REQUEST);
   }
 
@@ -169,12 +169,3 @@ const NOT_A_REQUEST = refuse(
   'a middleware replaced the request by something that cannot be checked',
   'Pass the request of the SDK on.',
 );
-
-function isRequest(request: Partial<Record<keyof OutgoingRequest, unknown>>): request is OutgoingRequest {
-  const texts = [request.method, request.protocol, request.hostname, request.path];
-  const records = [request.headers, request.query];
-  return (
-    texts.every((text) => typeof text === 'string') &&
-    records.every((record) => typeof record === 'object' && record !== null)
-  );
-}

@@ -1,3 +1,4 @@
+import { HttpRequest } from '@smithy/core/protocols';
 import { CrossTenantError, publish, refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import { SIGNATURE, allowed } from './allowed.ts';
 import { encodePath, parseCopySource } from './copy-source.ts';
@@ -53,14 +54,29 @@ export interface PresignLimit {
 }
 
 /**
- * A copy of a request that nobody else holds: what was checked is what leaves, also when a middleware keeps the
- * original and changes it later, or answers a second reading differently.
+ * A request that nobody else holds, of the SDK's own class: what was checked is what leaves, also when a middleware
+ * keeps the original and changes it later. Every field is read once: a getter, on the request or on its prototype,
+ * must not answer the check one way and the connection another.
+ *
+ * @returns `undefined` when it is not a request
  */
-export function snapshot(given: unknown): Partial<Record<keyof OutgoingRequest, unknown>> {
-  if (typeof given !== 'object' || given === null) return {};
-  const copy = Object.assign(Object.create(Object.getPrototypeOf(given) as object | null) as object, given);
-  const { headers, query } = copy as Partial<Record<keyof OutgoingRequest, unknown>>;
-  return Object.assign(copy, { headers: copied(headers), query: copied(query) });
+export function snapshot(given: unknown): OutgoingRequest | undefined {
+  if (typeof given !== 'object' || given === null) return undefined;
+  const { method, protocol, hostname, port, path, query, headers, username, password, fragment, body } =
+    given as Partial<Record<keyof OutgoingRequest | 'body', unknown>>;
+  const texts = isText(method) && isText(protocol) && isText(hostname) && isText(path);
+  if (!texts || !isRecord(query) || !isRecord(headers)) return undefined;
+  if (port !== undefined && typeof port !== 'number') return undefined;
+  if (![username, password, fragment].every((part) => part === undefined || isText(part))) return undefined;
+  const copy = new HttpRequest({ method, protocol, hostname, path, body });
+  return Object.assign(copy, {
+    port,
+    username,
+    password,
+    fragment,
+    query: { ...query },
+    headers: { ...headers },
+  });
 }
 
 /**
@@ -208,8 +224,12 @@ function lowerCased(call: Call, headers: OutgoingRequest['headers']): Map<string
   return lower;
 }
 
-function copied(record: unknown): unknown {
-  return typeof record === 'object' && record !== null ? { ...record } : record;
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isRecord(value: unknown): value is Record<string, string> {
+  return typeof value === 'object' && value !== null;
 }
 
 function text(call: Call, name: string, value: unknown): string {

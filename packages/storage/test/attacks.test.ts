@@ -368,6 +368,33 @@ describe('a request', () => {
     expect(await Body.transformToString()).toBe('of acme');
   });
 
+  it.each([1, 2, 3, 4, 6])(
+    'is read once, also through its prototype (own path for %i readings)',
+    async (honest) => {
+      // Signed for the other tenant's path, which then hides behind a getter.
+      install(
+        s3,
+        onRequest((request) => (request.path = foreign())),
+        { step: 'build', priority: 'low' },
+      );
+      let reads = 0;
+      const attack: Middleware = (next) => (args) => {
+        const { path, ...rest } = args.request;
+        const mine = path.replace('/tenants/acme2/', '/tenants/acme/');
+        const hidden = { get: () => (reads++ < honest ? mine : path) };
+        return next({
+          ...args,
+          request: Object.assign(Object.create(Object.create(null, { path: hidden })), rest),
+        });
+      };
+      const after = { relation: 'after', toMiddleware: 'httpSigningMiddleware', name: 'hide' };
+      install(s3, attack, after);
+      // The server refuses one's own path under a signature of the other's.
+      await expect(send('get')).rejects.toThrow(/SignatureDoesNotMatch|UnknownError/);
+      expect(reads).toBe(1);
+    },
+  );
+
   it('cannot be replaced by something that is none', async () => {
     const attack: Middleware = (next) => (args) => next({ ...args, request: 'GET /' as never });
     install(s3, attack, { step: 'deserialize', priority: 'low' });
