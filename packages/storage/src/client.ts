@@ -52,20 +52,31 @@ export function engineOf(client: RawS3Client, operation: string): Engine {
 function rawConfiguration(configuration: S3ClientConfig | undefined): RawS3ClientConfig {
   const { tenant, ...raw } = configuration ?? ({} as S3ClientConfig);
   parseStorageOptions(tenant);
-  if (raw.bucketEndpoint === true || raw.followRegionRedirects === true) {
+  for (const [option, problem] of Object.entries(REFUSED)) {
+    if (Reflect.get(raw, option) !== true) continue;
     throw new ConfigError({
       surface: 'storage',
       operation: 'options',
-      problem: `${raw.bucketEndpoint === true ? 'bucketEndpoint' : 'followRegionRedirects'} is on`,
-      hint: 'Leave it off: it takes requests to an endpoint that cannot be checked. Give region or endpoint instead.',
+      problem: `${option} is on, and it ${problem}`,
+      hint: 'Leave it off.',
     });
   }
   return raw;
 }
 
+// Options of the SDK that would undo the guard.
+const REFUSED: Readonly<Record<string, string>> = {
+  bucketEndpoint: 'takes requests to an endpoint that cannot be checked; give region or endpoint instead',
+  followRegionRedirects:
+    'takes requests to an endpoint that cannot be checked; give region or endpoint instead',
+  cacheMiddleware: 'keeps what one tenant has added to a command in front of the commands of all others',
+};
+
 function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
   const engine = new Engine(parseStorageOptions(tenant), { ...client.config });
   engines.set(client, engine);
+  // Read by the SDK at every call.
+  Object.defineProperty(client.config, 'cacheMiddleware', { value: false, enumerable: true });
   client.config.credentials = engine.gate(client.config.credentials);
   Object.defineProperty(client, 'middlewareStack', {
     value: guardStack(client.middlewareStack, engine.around),

@@ -340,6 +340,22 @@ describe('a middleware that changes the input', () => {
   });
 });
 
+describe('the middleware of one command', () => {
+  it('is not kept for the commands of others', async () => {
+    expect(() => Object.assign(s3.config, { cacheMiddleware: true })).toThrow(TypeError);
+    const seen: string[] = [];
+    const nosy = new GetObjectCommand({ Key: 'one' });
+    install(
+      nosy,
+      onRequest(({ path }) => seen.push(path)),
+      { step: 'build' },
+    );
+    await withTenant('acme', () => s3.send(nosy));
+    await withTenant('acme2', () => s3.send(new GetObjectCommand({ Key: 'one' })));
+    expect(seen).toEqual([`/${own.bucket}/tenants/acme/one`]);
+  });
+});
+
 describe('a request', () => {
   it('is what was checked, whatever is done to it afterwards', async () => {
     const attack: Middleware = (next) => (args) => {

@@ -523,21 +523,6 @@ describe('everything else that takes the client works unchanged', () => {
     expect(await rawGet('tenants/acme/uploaded')).toBe('of acme');
   });
 
-  it('cached middleware, which resolves a stack once for all callers', async () => {
-    const cached = new S3Client({ ...own.options, cacheMiddleware: true, tenant: { buckets: [own.bucket] } });
-    const read = async (tenant: string): Promise<string | undefined> =>
-      withTenant(tenant, async () =>
-        (await cached.send(new GetObjectCommand({ Key: 'same/one.txt' }))).Body?.transformToString(),
-      );
-    expect(await Promise.all([...TENANTS, ...TENANTS].map(read))).toEqual(
-      [...TENANTS, ...TENANTS].map((tenant) => `of ${tenant}`),
-    );
-    await expect(cached.send(new GetObjectCommand({ Key: 'same/one.txt' }))).rejects.toThrow(
-      MissingTenantError,
-    );
-    cached.destroy();
-  });
-
   it('the aggregated client', async () => {
     const s3 = new S3({ ...own.options, tenant: { buckets: [own.bucket] } });
     expect(s3).toBeInstanceOf(S3Client);
@@ -608,7 +593,7 @@ describe('the construction', () => {
     expect(make({ buckets: ['ok-bucket'] })).toBeInstanceOf(RawS3Client);
   });
 
-  it.each(['bucketEndpoint', 'followRegionRedirects'])('refuses %s', (option) => {
+  it.each(['bucketEndpoint', 'followRegionRedirects', 'cacheMiddleware'])('refuses %s', (option) => {
     expect(() => make({ buckets: ['ok-bucket'] }, { [option]: true })).toThrow(option);
   });
 
