@@ -69,6 +69,12 @@ export class Guard {
     const args = ownArguments(command.args);
     if (args === undefined) return refusal('cache', nameOf(command), UNUSABLE);
     command.args = args;
+    // ioredis has decided in the constructor: bytes that came later would be written as text, longer than announced.
+    Reflect.set(
+      command,
+      'bufferMode',
+      args.some((argument) => typeof argument !== 'string'),
+    );
 
     const row = rowOf(command);
     const scope = currentScope();
@@ -93,7 +99,12 @@ export class Guard {
     command.transformReply = () => {
       throw error;
     };
-    return new Refusal(error, command);
+    const refused = new Refusal(error, command);
+    // ioredis has put them on the command already: without them a lost connection keeps the placeholder in its
+    // queue for ever, and every later reply goes to the wrong caller.
+    for (const place of ['pipelineIndex', 'inTransaction'])
+      Reflect.set(refused, place, Reflect.get(command, place));
+    return refused;
   }
 
   /**
@@ -120,6 +131,8 @@ export class Guard {
   readable<E>(error: E, command: MarkedCommand | undefined): E {
     const names = command?.[MARK];
     if (!(error instanceof Error) || command === undefined || !(names instanceof TenantNames)) return error;
+    // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
+    if (/^(?:MOVED|ASK) /.test(error.message)) return error;
     error.message = error.message.replaceAll(names.prefix, '');
     if (error.stack !== undefined) error.stack = error.stack.replaceAll(names.prefix, '');
     if ('command' in error) error.command = { name: command.name, args: logicalArguments(command, names) };

@@ -1,3 +1,4 @@
+import { Command } from '@tenantkit/cache';
 import { withTenant } from '@tenantkit/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openCache, type Opened } from './support.ts';
@@ -71,6 +72,16 @@ describe('a Buffer that answers the check one way and the connection another', (
       expect(JSON.stringify(reply)).not.toContain('of globex');
     },
   );
+
+  it('is written as bytes when it was put into a command that began with texts', async () => {
+    const { redis } = cache;
+    const value = Buffer.concat([Buffer.from([0xff, 0xff]), Buffer.from('\r\n*2\r\n$3\r\nGET\r\n')]);
+    const command = new Command('set', ['x', 'a text']);
+    command.args[1] = value;
+    await inAcme(() => redis.sendCommand(command));
+    await expect(inAcme(() => redis.getBuffer('x'))).resolves.toEqual(value);
+    await expect(inAcme(() => redis.get('other'))).resolves.toBeNull();
+  });
 
   it.each([
     ['a Proxy', new Proxy(Buffer.from('z'), {})],
