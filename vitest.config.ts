@@ -7,7 +7,7 @@ const source = {
   resolve: { conditions: ['@tenantkit/source'] },
   ssr: { resolve: { conditions: ['@tenantkit/source'], externalConditions: ['@tenantkit/source'] } },
 };
-const limits = { testTimeout: 30_000, hookTimeout: 60_000, teardownTimeout: 20_000 };
+const limits = { testTimeout: 60_000, hookTimeout: 120_000, teardownTimeout: 20_000 };
 
 export default defineConfig({
   test: {

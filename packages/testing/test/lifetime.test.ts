@@ -6,6 +6,9 @@ import { describe, expect, it, vi } from 'vitest';
 import { alive, descendants, recordsIn, startChild, type Child } from './child.ts';
 
 /** What was promised for a parent that is killed. */
+// Servers come up in every test, on whatever the machine has left.
+vi.setConfig({ testTimeout: 180_000 });
+
 const WITHIN = { timeout: 10_000, interval: 20 };
 
 const NOTHING = { recorded: [], started: [], folders: [] };

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { afterAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, describe, expect, inject, it, vi } from 'vitest';
 import { thisHost, type Host } from '../src/servers/host.ts';
 import { startServersOn } from '../src/servers/start.ts';
 import type { ServerProgress } from '../src/servers/progress.ts';
@@ -17,6 +17,9 @@ const temp = mkdtempSync(join(tmpdir(), 'tenantkit-test-'));
 chmodSync(temp, 0o711);
 process.env['TMPDIR'] = temp;
 afterAll(() => rmSync(temp, { recursive: true }));
+
+// Several servers come up in one test, on whatever the machine has left.
+vi.setConfig({ testTimeout: 180_000 });
 
 describe('servers of the environment', () => {
   it('are used as they are, and are left alone by stop()', async () => {
