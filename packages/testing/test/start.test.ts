@@ -140,18 +140,6 @@ describe('servers of this machine', () => {
     expect(folders()).toEqual(before);
   });
 
-  it('S3 takes other ports, too, be it the gateway or the monitor that finds its port taken', async () => {
-    await using taken = await listening(createServer());
-    for (const turn of [0, 1]) {
-      let asked = 0;
-      const freePort = (): Promise<number> =>
-        asked++ === turn ? Promise.resolve(taken.port) : thisHost({}).freePort();
-      await using servers = await startServersOn(ownPrograms({ freePort }), { s3: true, quiet: true });
-      expect(asked).toBe(6);
-      expect(new URL(servers.s3.endpoint).port).not.toBe(String(taken.port));
-    }
-  });
-
   it('stop() can be called twice, and is what `await using` calls', async () => {
     const before = folders();
     const servers = await startServersOn(ownPrograms(), { redis: true, quiet: true });
