@@ -14,11 +14,12 @@ import { isWellFormed } from './bytes.ts';
 import { canonicalJson } from './canonical.ts';
 import { isEngineOf } from './engine.ts';
 import { HEADER, signHeader } from './header.ts';
-import { checkJobOptions, storedOptions } from './job-options.ts';
+import { checkJobOptions, checkTurn, storedOptions } from './job-options.ts';
+import { toList } from './list.ts';
 import { memberOf } from './members.ts';
 import { checkId, checkNewId } from './names.ts';
 import { backendRules, type BackendCustom } from './rules.ts';
-import { logicalJob, type JobStore, type StoreContext } from './store.ts';
+import { isJson, logicalJob, type JobStore, type StoreContext } from './store.ts';
 
 /** A job as BullMQ hands it over to be stored. */
 interface Entry {
@@ -72,6 +73,12 @@ const BAD_DATA = refuse(
   'the data of the job cannot be written as JSON',
   'Use plain data: objects, lists, texts, numbers.',
 );
+/** An hour, in milliseconds: a job that is locked is neither recovered from a dead worker nor erased. */
+const LONGEST_LOCK = 3_600_000;
+const BAD_LOCK = refuse(
+  'a lock lasts for more than 0 and at most 3600000 milliseconds',
+  'Extend it again before it ends; a worker renews the locks of its jobs by itself.',
+);
 const BAD_TIME = refuse(
   'the timestamp of the job is no integer',
   'Leave the option timestamp out, or use milliseconds.',
@@ -79,14 +86,19 @@ const BAD_TIME = refuse(
 
 /** How a call of a tenant is carried out. Arguments and replies are logical here, physical at the store. */
 const handlers: Readonly<Record<BackendCustom, Handler>> = {
-  async add(guard, tenant, _operation, [job, jobId, parentKeyOpts]) {
+  async add(guard, tenant, operation, [job, jobId, parentKeyOpts]) {
     const entry = sign(guard, tenant, { job, jobId, parentKeyOpts } as Entry);
-    return ownId(guard, tenant, await guard.store.addJob(entry.job, entry.jobId));
+    const since = await admitted(guard, tenant, operation);
+    const id = await guard.store.addJob(entry.job, entry.jobId);
+    await stillAdmitted(guard, tenant, operation, since, [id]);
+    return ownId(guard, tenant, id);
   },
   // All are signed before the first is stored: one bad job of a hundred must not leave fifty behind.
-  async addBulk(guard, tenant, _operation, [entries]) {
-    const signed = (entries as readonly Entry[]).map((entry) => sign(guard, tenant, entry));
+  async addBulk(guard, tenant, operation, [entries]) {
+    const signed = toList(entries, operation).map((entry) => sign(guard, tenant, entry as Entry));
+    const since = await admitted(guard, tenant, operation);
     const ids = await guard.store.addJobs(signed);
+    await stillAdmitted(guard, tenant, operation, since, ids);
     return ids.map((id) => ownId(guard, tenant, id));
   },
   async read(guard, tenant, operation, [id]) {
@@ -94,8 +106,16 @@ const handlers: Readonly<Record<BackendCustom, Handler>> = {
     if (found === undefined) return undefined;
     return logicalJob(found.job, found.claims, guard.context);
   },
-  byId: (guard, tenant, operation, [id, ...rest]) =>
-    call(guard, operation, [physicalId(guard, tenant, operation, id), ...rest]),
+  async byId(guard, tenant, operation, [id, ...rest]) {
+    const physical = physicalId(guard, tenant, operation, id);
+    await admitted(guard, tenant, operation);
+    return call(guard, operation, [physical, ...rest]);
+  },
+  async extendLock(guard, tenant, operation, [id, token, duration]) {
+    if (typeof duration !== 'number' || !(duration > 0 && duration <= LONGEST_LOCK))
+      throw refusal('queue', operation, BAD_LOCK);
+    return handlers.byId(guard, tenant, operation, [id, token, duration]);
+  },
   byIdInState: (guard, tenant, operation, [state, id]) =>
     call(guard, operation, [state, physicalId(guard, tenant, operation, id)]),
 };
@@ -186,41 +206,85 @@ function call({ store }: Guard, member: string, args: readonly unknown[] | undef
   return args === undefined || typeof value !== 'function' ? value : Reflect.apply(value, store, args);
 }
 
+/**
+ * Signs a job. Every field is read once, and what is stored is built from what was read: a getter that answers
+ * differently the second time would otherwise be checked with one parent and stored with another.
+ */
 function sign({ context }: Guard, tenant: TenantContext, { job, jobId, parentKeyOpts }: Entry): SignedEntry {
-  const given = checkJobOptions('add', job.opts);
-  if (isLinked(job, parentKeyOpts)) throw refusal('queue', 'add', LINKED);
-  if (typeof job.name !== 'string' || !isWellFormed(job.name)) throw refusal('queue', 'add', BAD_NAME);
-  if (typeof job.data !== 'string') throw refusal('queue', 'add', BAD_DATA);
-  if (!Number.isSafeInteger(job.timestamp)) throw refusal('queue', 'add', BAD_TIME);
+  const { name, data, timestamp, opts, parent, parentKey, repeatJobKey, deduplicationId } = job;
+  const { jobId: _jobId, ...given } = checkJobOptions('add', opts);
+  checkTurn('add', given);
+  if (isLinked({ parent, parentKey, repeatJobKey, deduplicationId }, parentKeyOpts))
+    throw refusal('queue', 'add', LINKED);
+  if (typeof name !== 'string' || !isWellFormed(name)) throw refusal('queue', 'add', BAD_NAME);
+  if (typeof data !== 'string' || !isJson(data)) throw refusal('queue', 'add', BAD_DATA);
+  if (!Number.isSafeInteger(timestamp)) throw refusal('queue', 'add', BAD_TIME);
   const own = checkNewId('add', jobId);
   const id = context.names.encode(tenant.tenant, own ?? randomUUID());
   const options = own === undefined ? given : { ...given, jobId: id };
   const header = signHeader(
     context.ring,
-    { ...tenant, issuedAt: given['timestamp'] === undefined ? job.timestamp : Date.now() },
+    { ...tenant, issuedAt: given['timestamp'] === undefined ? timestamp : Date.now() },
     {
       prefix: context.prefix,
       queue: context.queue,
-      name: job.name,
+      name,
       id,
       scheduler: '',
       parentKey: '',
       parent: '',
       deduplication: '',
       options: canonicalJson(storedOptions(options)),
-      data: job.data,
+      data,
     },
   );
-  const opts = { ...options, [HEADER]: header } as JobJson['opts'];
-  return { job: { ...job, id, opts }, jobId: id };
+  // The fields that BullMQ stores; the others of a JobJson are counters that the server keeps.
+  const stored = { id, name, data, timestamp, opts: { ...options, [HEADER]: header } } as StoredJob;
+  return { job: stored as JobJson, jobId: id };
 }
 
+type StoredJob = Pick<JobJson, 'id' | 'name' | 'data' | 'timestamp' | 'opts'>;
+type Links = { readonly [Link in 'parent' | 'parentKey' | 'repeatJobKey' | 'deduplicationId']: unknown };
+
 function isLinked(
-  { parent, parentKey, repeatJobKey, deduplicationId }: JobJson,
+  { parent, parentKey, repeatJobKey, deduplicationId }: Links,
   { parentKey: parentToJoin, addToWaitingChildren }: ParentKeyOpts = {},
 ): boolean {
   const links = [parent, parentKey, repeatJobKey, deduplicationId, parentToJoin, addToWaitingChildren];
   return links.some((link) => link !== undefined);
+}
+
+/**
+ * Waits for the connection, and asks the fence once more, right before the command is written. A command that
+ * waited in the offline queue of a lost connection would be written whenever it comes back: after an erasure that
+ * began meanwhile has frozen the tenant, waited, counted zero and signed.
+ */
+async function admitted(
+  { store, context }: Guard,
+  { tenant }: TenantContext,
+  operation: string,
+): Promise<number> {
+  if (context.fence !== undefined) await store.connected();
+  context.fence?.check(tenant, { surface: 'queue', operation });
+  return performance.now();
+}
+
+/**
+ * What ioredis had written when the connection broke it writes again when it is back, however late. A job that may
+ * have come after an erasure is removed again.
+ */
+async function stillAdmitted(
+  { store, context: { fence } }: Guard,
+  { tenant }: TenantContext,
+  operation: string,
+  since: number,
+  ids: readonly unknown[],
+): Promise<void> {
+  if (fence === undefined || performance.now() - since <= fence.maxStaleness) return;
+  await fence.refresh();
+  if (fence.state(tenant) !== 'erased') return;
+  for (const id of ids) await store.remove(String(id), false);
+  fence.check(tenant, { surface: 'queue', operation });
 }
 
 function physicalId({ context }: Guard, { tenant }: TenantContext, operation: string, id: unknown): string {

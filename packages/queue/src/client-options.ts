@@ -46,7 +46,11 @@ const refusedForQueue = defineRules({
 });
 
 const refusedForWorker = defineRules({
-  useWorkerThreads: sandbox,
+  useWorkerThreads: rewrite<Check>((value) => {
+    // Spelled out, the default changes nothing.
+    if (value === false) return value;
+    throw refusal('queue', 'options.useWorkerThreads', sandbox);
+  }),
   workerForkOptions: sandbox,
   workerThreadsOptions: sandbox,
 });
@@ -136,9 +140,21 @@ function check(rules: OptionRules, given: object): Checked<Record<string, unknow
     if (rule === undefined) throw unknownOption(name);
     if (value === undefined) continue;
     if (rule.kind === 'refuse') throw refusal('queue', `options.${name}`, rule);
-    raw[name] = rule.kind === 'rewrite' ? rule.rewrite(value) : value;
+    raw[name] =
+      rule.kind === 'rewrite' ? frozen(rule.rewrite(value)) : OF_CALLER.has(name) ? value : frozen(value);
   }
   return { raw, tenant };
+}
+
+/** Objects that live: the rest is data, of which the queue keeps a copy that nobody can change. */
+const OF_CALLER: ReadonlySet<string> = new Set(['connection', 'blockingConnection', 'telemetry']);
+
+function frozen(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const copy = Array.isArray(value)
+    ? value.map(frozen)
+    : Object.fromEntries(Object.entries(value).map(([name, part]) => [name, frozen(part)]));
+  return Object.freeze(copy);
 }
 
 function checkKeep(option: string): Check {

@@ -3,13 +3,15 @@ import {
   ConfigError,
   currentScope,
   refusal,
+  refuse,
   requireScope,
   type CustomRule,
   type PassRule,
   type RefuseRule,
 } from '@tenantkit/core';
 import { guardBackend, sealBackend } from './backend.ts';
-import { isEngineOf, runEngine } from './engine.ts';
+import { checkCouplings } from './couplings.ts';
+import { actingTenant, isEngineOf, runEngine } from './engine.ts';
 import { queueKeyRing } from './keys.ts';
 import { memberOf } from './members.ts';
 import { jobNames } from './names.ts';
@@ -38,6 +40,7 @@ export interface Wiring {
  * @throws {@link ConfigError} when the options are not usable
  */
 export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PREFIX): Wiring {
+  checkCouplings();
   const { signingKeys, names, fence } = parseTenantOptions(tenant);
   const context: StoreContext = {
     prefix,
@@ -67,11 +70,40 @@ export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PR
 /** What a Queue of ours was made with, for an eraser or an auditor that is given the Queue. */
 const contexts = new WeakMap<object, StoreContext>();
 
-/** Ends the construction of a client: from now on its backend belongs to the guards. */
-export function finish(client: { readonly backend: object }, { context }: Wiring): void {
+/** Who may stop a client: the tenant that it was made in, if any. */
+const makers = new WeakMap<object, { readonly tenant: string | undefined }>();
+
+/**
+ * Ends the construction of a client: from now on its backend belongs to the guards, and its options, by which
+ * every tenant's jobs are kept and retried, to nobody.
+ */
+export function finish(
+  client: { readonly backend: object; readonly opts: object; readonly jobsOpts?: object },
+  { context }: Wiring,
+): void {
   contexts.set(client, context);
+  makers.set(client, { tenant: actingTenant() });
   sealBackend(client.backend);
+  Object.freeze(client.opts);
+  if (client.jobsOpts !== undefined) Object.freeze(client.jobsOpts);
+  for (const member of FIXED) {
+    if (Object.hasOwn(client, member))
+      Object.defineProperty(client, member, { writable: false, configurable: false });
+  }
 }
+
+/** Own properties by which BullMQ finds the store, and decides how everybody's jobs run. */
+const FIXED = [
+  'processFn',
+  'name',
+  'qualifiedName',
+  'keys',
+  'toKey',
+  'opts',
+  'jobsOpts',
+  'backend',
+  'backendFactory',
+] as const;
 
 /** What one of our clients was made with; `undefined` for any other object. */
 export function contextOf(client: object): StoreContext | undefined {
@@ -95,7 +127,7 @@ export interface ClientGuard {
   readonly rules: Readonly<Record<string, ClientRow>>;
   /** Whose loops pass; `undefined` while BullMQ's constructor runs. */
   readonly owner: (self: object) => object | undefined;
-  /** What differs from {@link scoped} and {@link detached}. */
+  /** What differs from {@link scoped} and {@link shared}. */
   readonly custom?: Partial<Record<ClientCustom, (call: ClientCall) => unknown>>;
   /** Members that answer at once: their refusal is thrown. */
   readonly synchronous?: ReadonlySet<string>;
@@ -122,9 +154,12 @@ export function guardMembers(target: object, raw: object, guard: ClientGuard): v
         writable: true,
       });
     } else if (descriptor.get !== undefined) {
+      // oxlint-disable-next-line typescript/unbound-method -- called on the guarded object, with Reflect.apply
+      const { get, set } = descriptor;
       Object.defineProperty(target, member, {
-        // oxlint-disable-next-line typescript/unbound-method -- called on the guarded object, with Reflect.apply
-        get: getter(member, row, descriptor.get, guard),
+        // What can be set is no secret: only the setting is guarded.
+        get: set === undefined ? getter(member, row, get, guard) : get,
+        ...(set === undefined ? {} : { set: setter(member, row, set, guard) }),
         configurable: true,
       });
     }
@@ -183,6 +218,23 @@ function getter(
   };
 }
 
+function setter(
+  member: string,
+  row: Exclude<ClientRow, PassRule>,
+  raw: (value: never) => unknown,
+  guard: ClientGuard,
+): (value: unknown) => void {
+  const judge = judgeOf(row, guard);
+  return function guarded(this: object, value) {
+    judge({
+      self: this,
+      operation: member,
+      args: [value],
+      proceed: () => Reflect.apply(raw, this, [value as never]),
+    });
+  };
+}
+
 function judgeOf(row: Exclude<ClientRow, PassRule>, guard: ClientGuard): (call: ClientCall) => unknown {
   const allowed =
     row.kind === 'refuse' ? (call: ClientCall) => refused(call, row, guard) : throughOf(row.custom, guard);
@@ -195,10 +247,19 @@ function judgeOf(row: Exclude<ClientRow, PassRule>, guard: ClientGuard): (call: 
 function throughOf(custom: ClientCustom, guard: ClientGuard): (call: ClientCall) => unknown {
   const own = guard.custom?.[custom];
   if (own !== undefined) return own;
-  return custom === 'detached' ? (call) => detached(call, guard) : scoped;
+  return custom === 'shared' ? (call) => shared(call, guard) : scoped;
 }
 
-function detached({ self, proceed }: ClientCall, guard: ClientGuard): unknown {
+const SHARED = refuse(
+  'the queue or worker serves every tenant',
+  'Stop and start it outside of any tenant; a tenant may stop what it has made itself.',
+);
+
+function shared({ self, operation, proceed }: ClientCall, guard: ClientGuard): unknown {
+  const maker = makers.get(self);
+  const tenant = actingTenant();
+  if (maker !== undefined && tenant !== undefined && maker.tenant !== tenant)
+    throw refusal('queue', operation, SHARED);
   return runEngine(guard.owner(self) ?? self, proceed);
 }
 

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { runInScope } from '@tenantkit/core';
+import { currentTenant, runInScope } from '@tenantkit/core';
 
 /**
  * Marks the code of BullMQ's own loops, which serve all tenants and speak physical names. It is not the bypass
@@ -8,9 +8,25 @@ import { runInScope } from '@tenantkit/core';
  */
 const running = new AsyncLocalStorage<object | undefined>();
 
+/**
+ * Whether a listener is running that was registered outside of any tenant. It runs inside the tenant of the job
+ * that it hears of, but it is the service's code, and may close the worker after the last job.
+ */
+const ofService = new AsyncLocalStorage<boolean>();
+
 /** Runs a loop of `owner` outside of any tenant, whoever starts it. */
 export function runEngine<T>(owner: object, fn: () => T): T {
-  return runInScope(undefined, () => running.run(owner, fn));
+  return runInScope(undefined, () => ofService.run(false, () => running.run(owner, fn)));
+}
+
+/** Runs a listener. @param outside - whether it was registered outside of any tenant */
+export function runListener<T>(outside: boolean, fn: () => T): T {
+  return ofService.run(outside, fn);
+}
+
+/** The tenant whose code is running; `undefined` for the service's own. */
+export function actingTenant(): string | undefined {
+  return ofService.getStore() === true ? undefined : currentTenant()?.tenant;
 }
 
 /** Runs code of the user that a loop calls: what it does is judged by its tenant again. */

@@ -1,6 +1,6 @@
 import type { NameCodec } from '@tenantkit/core';
 import { ownEvents } from './erase-scripts.ts';
-import { LISTS, SORTED_SETS, jobIdOf, scanKeys, stateIds, type QueueKeyspace } from './places.ts';
+import { LISTS, SORTED_SETS, STALLED, jobIdOf, scanKeys, stateIds, type QueueKeyspace } from './places.ts';
 import type { RawRedis } from './raw-redis.ts';
 
 /** How much of a tenant there is, or was removed. */
@@ -22,7 +22,7 @@ export async function countOwn(
   for (const { base } of queues) {
     const jobs = new Set<string>();
     const keys = new Set<string>();
-    for (const state of [...LISTS, ...SORTED_SETS]) {
+    for (const state of [...LISTS, ...SORTED_SETS, STALLED]) {
       for (const ids of await ownMembers(raw, base, state, own)) for (const id of ids) jobs.add(id);
     }
     for await (const batch of scanKeys(raw, base)) {

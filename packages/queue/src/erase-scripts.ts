@@ -134,13 +134,22 @@ export async function* ownEvents(
     const last = entries.at(-1);
     if (last === undefined) return;
     from = `(${last[0]}`;
-    yield entries.filter(([, fields]) => fields.some((field) => isOwn(field, own))).map(([id]) => id);
+    yield entries.filter(([, fields]) => namesOwn(fields, own)).map(([id]) => id);
   }
 }
 
-// Names of jobs and deduplications stand in several fields, of which a newer BullMQ may add one.
-function isOwn(field: string, own: string): boolean {
-  return field.startsWith(own) || field.startsWith(`repeat:${own}`);
+/** `jobId`, `deduplicationId`, `deduplicatedJobId`, …; a newer BullMQ may add one. */
+const ID_FIELD = /id$/i;
+
+// The fields that hold ids and no others: name, progress, results and errors are texts of whoever owns the job, and
+// another tenant could begin them like an id of this one, to have its own events removed without end.
+function namesOwn(fields: readonly string[], own: string): boolean {
+  return fields.some(
+    (value, at) =>
+      at % 2 === 1 &&
+      ID_FIELD.test(fields[at - 1] ?? '') &&
+      (value.startsWith(own) || value.startsWith(`repeat:${own}`)),
+  );
 }
 
 function add(total: Erased, jobs: number, keys: number, active: readonly string[]): void {

@@ -48,7 +48,7 @@ export const jobOptionRules = defineRules({
     z.union([
       milliseconds,
       z.strictObject({
-        type: text,
+        type: text.refine((type) => !(type in Object.prototype)),
         delay: milliseconds.optional(),
         jitter: z.number().min(0).max(1).transform(storable).optional(),
       }),
@@ -78,6 +78,10 @@ export const jobOptionRules = defineRules({
   prevMillis: ofSchedulers,
 } satisfies Rules<keyof JobsOptions | 'debounce' | 'repeat', Accepted>);
 
+const RETRIED_FIRST = refuse(
+  'a lifo job that is retried at once stands before every other tenant’s for as long as it fails',
+  'Give it a backoff, or leave lifo or attempts out.',
+);
 const UNKNOWN = refuse(
   'the job has an option that is not in the table of job options',
   'Remove it, or put it into the data of the job.',
@@ -106,6 +110,25 @@ export function checkJobOptions(operation: string, given: object): Readonly<Reco
     checked[name] = result.data;
   }
   return checked;
+}
+
+/**
+ * Checks that the options, taken together, leave other tenants their turn.
+ *
+ * @throws {@link OperationRefusedError} on a lifo job that is retried without a delay
+ */
+export function checkTurn(
+  operation: string,
+  { lifo, attempts, backoff }: Readonly<Record<string, unknown>>,
+): void {
+  if (lifo === true && Number(attempts ?? 1) > 1 && !hasDelay(backoff))
+    throw refused(operation, RETRIED_FIRST);
+}
+
+function hasDelay(backoff: unknown): boolean {
+  const delay: unknown =
+    typeof backoff === 'object' ? Reflect.get(Object(backoff) as object, 'delay') : backoff;
+  return typeof delay === 'number' && delay > 0;
 }
 
 /** The options under the keys that BullMQ stores them with, which is what a header binds. */

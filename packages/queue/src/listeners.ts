@@ -7,8 +7,8 @@ import {
   type Scope,
   type TenantContext,
 } from '@tenantkit/core';
-import { leaveEngine } from './engine.ts';
-import { emitterRules } from './rules.ts';
+import { leaveEngine, runListener } from './engine.ts';
+import { emitterRules, type EmitterCustom } from './rules.ts';
 
 /** One event for one audience. */
 export interface Delivery {
@@ -33,24 +33,23 @@ interface Registered extends Listener {
   listener?: Listener;
 }
 
-type Raw = Readonly<Record<string, (...args: never[]) => unknown>>;
-
 /** In which scope a listener was registered. */
 const scopes = new WeakMap<Listener, Scope | undefined>();
 
 /** What an emitter is delivering right now: emitting is synchronous, so this is a stack of one. */
 const delivering = new WeakMap<object, Delivery>();
 
-/** What EventEmitter emits about itself. */
-const META: ReadonlySet<string | symbol> = new Set([
-  'newListener',
-  'removeListener',
-  EventEmitter.errorMonitor,
-]);
 const ERRORS: ReadonlySet<string | symbol> = new Set(['error', EventEmitter.errorMonitor]);
 
 const HIDDEN_ERROR =
   'The queue met an error that does not belong to a tenant: listen outside of any tenant to see it.';
+
+/**
+ * Where the listeners of a queue or worker really are. BullMQ's own emitter holds none: what is registered there
+ * past our methods (`EventEmitter.prototype.on.call(worker, …)`) would hear every tenant's jobs, inside BullMQ's
+ * loop.
+ */
+const emitters = new WeakMap<object, EventEmitter>();
 
 /**
  * Scopes the listeners of a class. A listener that was registered inside a tenant hears the jobs of that tenant
@@ -58,55 +57,104 @@ const HIDDEN_ERROR =
  * the processor does; what belongs to no tenant it hears outside of any.
  *
  * @param target - the prototype of our class
- * @param raw - the prototype of BullMQ's
  */
-export function scopeListeners(target: object, raw: object, deliveries: Deliveries): void {
-  const members = raw as Raw;
-  const define = (member: string, value: (this: EventEmitter, ...args: never[]) => unknown): void => {
-    Object.defineProperty(target, member, { value, configurable: true, writable: true });
-  };
-  const rawCall = (self: object, member: string, args: readonly unknown[]): unknown =>
-    Reflect.apply(members[member] as Listener, self, args);
-
+export function scopeListeners(target: object, deliveries: Deliveries): void {
+  const handlers = handlersOf(deliveries);
   for (const [member, rule] of Object.entries(emitterRules)) {
-    if (rule.kind === 'pass') continue;
-    if (rule.custom === 'register') {
-      const once = ONCE.has(member);
-      define(member, function (this: EventEmitter, event: string | symbol, listener: Listener) {
-        return rawCall(this, PREPENDS.has(member) ? 'prependListener' : 'addListener', [
-          event,
-          wrap(this, event, listener, once),
-        ]);
-      });
-    }
-    if (rule.custom === 'unregister') {
-      define(member, function (this: EventEmitter, event: string | symbol, listener: Listener) {
-        const found = registeredHere(this, event).findLast((wrapper) => wrapper.listener === listener);
-        return found === undefined ? this : rawCall(this, 'removeListener', [event, found]);
-      });
-    }
-    if (rule.custom === 'unregisterAll') {
-      define(member, function (this: EventEmitter, event?: string | symbol) {
-        for (const name of event === undefined ? this.eventNames() : [event]) {
-          for (const wrapper of registeredHere(this, name)) rawCall(this, 'removeListener', [name, wrapper]);
-        }
-        return this;
-      });
-    }
-    if (rule.custom === 'emit') {
-      define(member, function (this: EventEmitter, event: string | symbol, ...args: unknown[]) {
-        const parts = META.has(event) ? [{ context: undefined, args }] : deliveries(this, event, args);
-        if (parts === undefined) return unknownEvent(event);
-        return parts
-          .map((part) => deliver(this, part, () => rawCall(this, 'emit', [event, ...part.args])))
-          .includes(true);
-      });
+    const handler = handlers[rule.custom];
+    Object.defineProperty(target, member, {
+      value(this: EventEmitter, ...args: unknown[]): unknown {
+        return handler(this, member, args);
+      },
+      configurable: true,
+      writable: true,
+    });
+  }
+}
+
+type Handler = (self: EventEmitter, member: string, args: readonly unknown[]) => unknown;
+
+const ONCE = new Set(['once', 'prependOnceListener']);
+const PREPENDS = new Set(['prependListener', 'prependOnceListener']);
+
+function handlersOf(deliveries: Deliveries): Readonly<Record<EmitterCustom, Handler>> {
+  return {
+    register(self, member, [event, listener]) {
+      const name = event as string | symbol;
+      const wrapper = wrap(self, name, listener, ONCE.has(member));
+      announce(self, 'newListener', name, listener);
+      emitterOf(self)[PREPENDS.has(member) ? 'prependListener' : 'addListener'](name, wrapper);
+      return self;
+    },
+    unregister(self, _member, [event, listener]) {
+      const name = event as string | symbol;
+      const found = registeredHere(self, name).findLast((wrapper) => wrapper.listener === listener);
+      if (found !== undefined) remove(self, name, found);
+      return self;
+    },
+    unregisterAll(self, _member, [event]) {
+      for (const name of event === undefined ? emitterOf(self).eventNames() : [event as string | symbol]) {
+        for (const wrapper of registeredHere(self, name)) remove(self, name, wrapper);
+      }
+      return self;
+    },
+    emit(self, _member, [event, ...args]) {
+      const name = event as string | symbol;
+      const parts = deliveries(self, name, args);
+      if (parts === undefined) return unknownEvent(name);
+      return parts
+        .filter(mayCause)
+        .map((part) => deliver(self, part, () => send(self, name, part.args)))
+        .includes(true);
+    },
+    // What others have registered are functions of theirs, which nobody else is to call.
+    listed(self, member, [event]) {
+      const here = registeredHere(self, event as string | symbol);
+      return here.map((wrapper) => (member === 'listeners' ? (wrapper.listener ?? wrapper) : wrapper));
+    },
+    counted(self, member, args) {
+      const own = emitterOf(self);
+      const result: unknown = Reflect.apply(Reflect.get(own, member) as Listener, own, args);
+      return result === own ? self : result;
+    },
+  };
+}
+
+function emitterOf(self: object): EventEmitter {
+  const known = emitters.get(self);
+  if (known !== undefined) return known;
+  const made = new EventEmitter();
+  emitters.set(self, made);
+  return made;
+}
+
+// As BullMQ does it: a listener that throws must not end the loop that emits.
+function send(self: object, event: string | symbol, args: readonly unknown[]): boolean {
+  const own = emitterOf(self);
+  try {
+    return own.emit(event, ...args);
+  } catch (error) {
+    try {
+      return own.emit('error', error);
+    } catch (unheard) {
+      // oxlint-disable-next-line no-console -- as BullMQ does, which has nobody else to tell
+      console.error(unheard);
+      return false;
     }
   }
 }
 
-const ONCE = new Set(['once', 'prependOnceListener']);
-const PREPENDS = new Set(['prependListener', 'prependOnceListener']);
+function remove(self: EventEmitter, event: string | symbol, wrapper: Registered): void {
+  emitterOf(self).removeListener(event, wrapper);
+  announce(self, 'removeListener', event, wrapper.listener);
+}
+
+/** What an EventEmitter emits about itself: for the tenant that registers, and for those outside of any. */
+function announce(self: object, meta: string, event: string | symbol, listener: unknown): void {
+  const context = currentScope()?.tenant;
+  const part = { context, operatorsOnly: context === undefined, args: [event, listener] };
+  deliver(self, part, () => send(self, meta, part.args));
+}
 
 function wrap(emitter: EventEmitter, event: string | symbol, listener: unknown, once: boolean): Registered {
   if (typeof listener !== 'function') {
@@ -116,10 +164,14 @@ function wrap(emitter: EventEmitter, event: string | symbol, listener: unknown, 
   const wrapper: Registered = (...args) => {
     const delivery = delivering.get(emitter);
     if (delivery === undefined || !hears(scope, delivery)) return undefined;
-    if (once) EventEmitter.prototype.removeListener.call(emitter, event, wrapper);
+    if (once) remove(emitter, event, wrapper);
     const shown = scope?.tenant !== undefined && ERRORS.has(event) ? args.map(hideError) : args;
     const inside = delivery.context === undefined ? scope : inTenant(delivery.context);
-    return leaveEngine(() => runInScope(inside, () => Reflect.apply(listener, emitter, shown)));
+    return leaveEngine(() =>
+      runListener(scope?.tenant === undefined, () =>
+        runInScope(inside, () => Reflect.apply(listener, emitter, shown)),
+      ),
+    );
   };
   wrapper.listener = listener as Listener;
   scopes.set(wrapper, scope);
@@ -134,8 +186,14 @@ function hears(scope: Scope | undefined, { context, operatorsOnly = false }: Del
 /** The wrappers that the current scope may take away: a tenant only its own, whoever is outside all of them. */
 function registeredHere(emitter: EventEmitter, event: string | symbol): readonly Registered[] {
   const tenant = currentScope()?.tenant?.tenant;
-  const all = emitter.rawListeners(event) as Registered[];
+  const all = emitterOf(emitter).rawListeners(event) as Registered[];
   return tenant === undefined ? all : all.filter((wrapper) => scopes.get(wrapper)?.tenant?.tenant === tenant);
+}
+
+/** BullMQ's loops emit outside of any tenant. What a tenant emits itself is no news for another one. */
+function mayCause({ context, operatorsOnly = false }: Delivery): boolean {
+  const tenant = currentScope()?.tenant?.tenant;
+  return tenant === undefined || (!operatorsOnly && (context === undefined || context.tenant === tenant));
 }
 
 function deliver<T>(emitter: object, delivery: Delivery, emit: () => T): T {

@@ -1,8 +1,9 @@
 import { Job as RawJob } from 'bullmq';
-import { runInScope, withTenant, type TenantContext } from '@tenantkit/core';
+import { runInScope, type TenantContext } from '@tenantkit/core';
 import { leaveEngine } from './engine.ts';
 import type { JobClaims } from './header.ts';
 import { Job } from './job.ts';
+import { failureOf, outcomeOf, type Failure, type Outcome } from './outcome.ts';
 import { logicalJob, type StoreContext, type Verdict } from './store.ts';
 
 /** A queue-like object that a Job needs: the Worker. */
@@ -34,6 +35,8 @@ export class PickedJob {
   readonly #home: Home;
   readonly #context: StoreContext;
   #shown: Job | undefined;
+  #outcome: Outcome | undefined;
+  #failure: Failure | undefined;
 
   constructor(inner: RawJob, home: Home, context: StoreContext, verdict: Verdict) {
     this.verdict = verdict;
@@ -50,7 +53,49 @@ export class PickedJob {
   /** Runs `fn` with the job as its tenant sees it, inside this tenant. */
   runInTenant<T>(fn: (job: Job) => T): T | undefined {
     const { tenant } = this;
-    return tenant === undefined ? undefined : leaveEngine(() => withTenant(tenant, () => fn(this.show())));
+    if (tenant === undefined) return undefined;
+    // Not withTenant: whoever cancels or emits may be inside another tenant, and would get its error.
+    return leaveEngine(() => runInScope({ tenant, bypass: undefined }, () => fn(this.show())));
+  }
+
+  /**
+   * Runs a processor in the tenant of the job. All of it: a thenable that it answers, the `toJSON` of a result and
+   * the getters of an error would otherwise run where BullMQ looks at them, in the loop that serves every tenant.
+   *
+   * @param signal - fires when the job is cancelled, in the scope of whoever cancels
+   * @param work - gets a signal that fires in the tenant of the job
+   */
+  process<T>(
+    signal: AbortSignal | undefined,
+    work: (job: Job, signal: AbortSignal | undefined) => Promise<T>,
+  ): Promise<T> | undefined {
+    return this.runInTenant(async (shown) => {
+      try {
+        const outcome = outcomeOf(await work(shown, signal === undefined ? undefined : this.#own(signal)));
+        this.#outcome = outcome;
+        return outcome.plain as T;
+      } catch (thrown) {
+        const failure = failureOf(thrown);
+        this.#failure = failure;
+        throw failure.plain;
+      }
+    });
+  }
+
+  /** What the processor answered or threw, in the place of what the loop was given. */
+  original(value: unknown): unknown {
+    const known = [this.#outcome, this.#failure].find((one) => one !== undefined && one.plain === value);
+    return known === undefined ? value : known.original;
+  }
+
+  #own(signal: AbortSignal): AbortSignal {
+    const own = new AbortController();
+    const abort = (): void => {
+      this.runInTenant(() => own.abort(signal.reason));
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+    return own.signal;
   }
 
   /** The job as its tenant sees it. @throws TypeError for a job that was not verified */
@@ -61,7 +106,7 @@ export class PickedJob {
     this.#shown ??= runInScope({ tenant: toContext(claims), bypass: undefined }, () =>
       makeJob(this.#home, logicalJob(job, claims, this.#context)),
     );
-    for (const field of MIRRORED) Reflect.set(this.#shown, field, this.#inner[field]);
+    for (const field of MIRRORED) Reflect.set(this.#shown, field, this.original(this.#inner[field]));
     return this.#shown;
   }
 }
@@ -71,9 +116,9 @@ function makeJob(home: Home, json: ReturnType<typeof logicalJob>): Job {
 }
 
 function toContext({ tenant, subject, actor }: JobClaims): TenantContext {
-  return {
+  return Object.freeze({
     tenant,
     ...(subject === undefined ? {} : { subject }),
     ...(actor === undefined ? {} : { actor }),
-  };
+  });
 }

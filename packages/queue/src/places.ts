@@ -41,6 +41,8 @@ export interface QueueKeyspace {
 export const LISTS = ['wait', 'paused', 'active'] as const;
 /** States that BullMQ keeps as sorted sets. */
 export const SORTED_SETS = ['delayed', 'prioritized', 'completed', 'failed', 'waiting-children'] as const;
+/** Where BullMQ keeps the ids of jobs whose worker may have died, beside their state. */
+export const STALLED = 'stalled';
 /** What BullMQ stores beside a job's hash, under `<job>:<suffix>`. */
 export const SUB_KEYS = ['logs', 'dependencies', 'processed', 'failed', 'unsuccessful', 'lock'] as const;
 /** Entries that one command reads or one script removes: Redis serves nobody else meanwhile. */
@@ -106,6 +108,10 @@ export async function* stateIds(
   state: string,
   signal?: AbortSignal,
 ): AsyncGenerator<string[]> {
+  if (state === STALLED) {
+    yield* stalledIds(raw, base, signal);
+    return;
+  }
   const isList = (LISTS as readonly string[]).includes(state);
   for (let at = 0; ; at += BATCH) {
     signal?.throwIfAborted();
@@ -116,6 +122,16 @@ export async function* stateIds(
     if (found.length === 0) return;
     yield found;
   }
+}
+
+async function* stalledIds(raw: RawRedis, base: string, signal?: AbortSignal): AsyncGenerator<string[]> {
+  let cursor = '0';
+  do {
+    signal?.throwIfAborted();
+    const [next, found] = await raw.run((redis) => redis.sscan(base + STALLED, cursor, 'COUNT', BATCH));
+    cursor = next;
+    if (found.length > 0) yield found;
+  } while (cursor !== '0');
 }
 
 /** The id of the job that a key belongs to, or `undefined` for a key of the queue itself. */
@@ -135,7 +151,7 @@ const QUEUE_KEYS: ReadonlySet<string> = new Set([
   ...SORTED_SETS,
   'id',
   'stalled-check',
-  'stalled',
+  STALLED,
   'repeat',
   'limiter',
   'meta',

@@ -1,8 +1,9 @@
 import { Queue as RawQueue, type Job as RawJob } from 'bullmq';
-import { currentTenant, ruleFor, runInScope } from '@tenantkit/core';
-import { finish, guardMembers, wire } from './client.ts';
+import { currentTenant, requireScope, ruleFor, runInScope } from '@tenantkit/core';
+import { finish, guardMembers, wire, type ClientCall } from './client.ts';
 import { checkQueueOptions, type QueueOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
+import { toList } from './list.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
 import type { JobStore } from './store.ts';
@@ -36,9 +37,10 @@ export class Queue<
     guardMembers(this.prototype, RawQueue.prototype, {
       rules: queueRules,
       owner: (self) => owners.get(self),
+      custom: { bulk },
       always: new Set(['upsertJobScheduler']),
     });
-    scopeListeners(this.prototype, RawQueue.prototype, deliveries);
+    scopeListeners(this.prototype, deliveries);
   }
 
   /**
@@ -51,8 +53,8 @@ export class Queue<
     // BullMQ would write the queue's settings in the context of whoever constructs it: done below, outside.
     super(name, { ...raw, skipMetasUpdate: true }, wiring.factory);
     owners.set(this, wiring.owner);
-    finish(this, wiring);
     this.opts.skipMetasUpdate = raw.skipMetasUpdate ?? false;
+    finish(this, wiring);
     if (this.opts.skipMetasUpdate) return;
     const written = runInScope(undefined, () => writeMeta(wiring.store(), this));
     // `getVersion`, an operator's, waits for it.
@@ -63,6 +65,12 @@ export class Queue<
   protected override get Job(): typeof RawJob {
     return Job;
   }
+}
+
+// BullMQ calls `map` of whatever it is given, and again of what that answers.
+function bulk({ operation, args: [jobs], proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation });
+  return proceed([toList(jobs, operation)]);
 }
 
 async function writeMeta(

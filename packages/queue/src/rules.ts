@@ -14,13 +14,14 @@ import { custom, defineRules, pass, refuse, type Rules } from '@tenantkit/core';
 export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
 
 /**
- * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `detached` runs
- * outside of any tenant, because it starts or stops loops that serve all of them; `cancel` translates the one id.
+ * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
+ * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
+ * object; `cancel` translates the one id; `bulk` is `scoped`, for a list.
  */
-export type ClientCustom = 'scoped' | 'detached' | 'cancel';
+export type ClientCustom = 'scoped' | 'shared' | 'cancel' | 'bulk';
 
 /** What the backend does with a call: see backend.ts. */
-export type BackendCustom = 'add' | 'addBulk' | 'read' | 'byId' | 'byIdInState';
+export type BackendCustom = 'add' | 'addBulk' | 'read' | 'byId' | 'byIdInState' | 'extendLock';
 
 const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
 const ONE_JOB =
@@ -56,8 +57,8 @@ const baseRules = defineRules({
   backend: pass('is the guarded backend, see backendRules'),
   getBackend: pass('is the guarded backend, see backendRules'),
   waitUntilReady: lifecycle,
-  close: custom('detached'),
-  disconnect: custom('detached'),
+  close: custom('shared'),
+  disconnect: custom('shared'),
   trace: local,
 } satisfies Rules<Members<QueueBase>, never, ClientCustom>);
 
@@ -70,7 +71,7 @@ export const queueRules = defineRules({
   metaValues: local,
 
   add: custom('scoped'),
-  addBulk: custom('scoped'),
+  addBulk: custom('bulk'),
   getJob: custom('scoped'),
   getJobState: custom('scoped'),
   getJobLogs: custom('scoped'),
@@ -149,17 +150,17 @@ export const queueRules = defineRules({
 export const workerRules = defineRules({
   ...baseRules,
   id: local,
-  concurrency: pass('is about this worker, which serves every tenant'),
+  concurrency: custom('shared'),
   minimumBlockTimeout: lifecycle,
   maximumBlockTimeout: lifecycle,
   isPaused: pass('is about this worker, which serves every tenant'),
   isRunning: pass('is about this worker, which serves every tenant'),
   delay: local,
 
-  run: custom('detached'),
-  pause: custom('detached'),
-  resume: custom('detached'),
-  startStalledCheckTimer: custom('detached'),
+  run: custom('shared'),
+  pause: custom('shared'),
+  resume: custom('shared'),
+  startStalledCheckTimer: custom('shared'),
   cancelJob: custom('cancel'),
 
   cancelAllJobs: acts('aborts the running jobs'),
@@ -284,7 +285,7 @@ export const backendRules = defineRules({
   addLog: custom('byId'),
   clearLogs: custom('byId'),
   updateProgress: custom('byId'),
-  extendLock: custom('byId'),
+  extendLock: custom('extendLock'),
   isJobInState: custom('byIdInState'),
 
   connection: raw,
@@ -416,7 +417,7 @@ export const workerEventRules = defineRules({
 } satisfies Rules<keyof WorkerListener, never, EventCustom>);
 
 /** What a listener's registration goes through: see listeners.ts. */
-export type EmitterCustom = 'register' | 'unregister' | 'unregisterAll' | 'emit';
+export type EmitterCustom = 'register' | 'unregister' | 'unregisterAll' | 'emit' | 'listed' | 'counted';
 
 /** Every public member of an EventEmitter. */
 export const emitterRules = defineRules({
@@ -429,10 +430,10 @@ export const emitterRules = defineRules({
   removeListener: custom('unregister'),
   removeAllListeners: custom('unregisterAll'),
   emit: custom('emit'),
-  listeners: local,
-  rawListeners: local,
-  listenerCount: local,
-  eventNames: local,
-  getMaxListeners: local,
-  setMaxListeners: local,
+  listeners: custom('listed'),
+  rawListeners: custom('listed'),
+  listenerCount: custom('counted'),
+  eventNames: custom('counted'),
+  getMaxListeners: custom('counted'),
+  setMaxListeners: custom('counted'),
 } satisfies Rules<Extract<keyof EventEmitter, string>, never, EmitterCustom>);

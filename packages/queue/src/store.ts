@@ -9,7 +9,9 @@ export type Verdict =
   | { readonly kind: 'verified'; readonly claims: JobClaims; readonly job: JobJson }
   /** Its tenant is frozen, or the registry is too old to tell: it has to wait. */
   | { readonly kind: 'held'; readonly claims: JobClaims }
-  | { readonly kind: 'refused'; readonly error: SignatureError };
+  | { readonly kind: 'refused'; readonly error: SignatureError }
+  /** It came in a way that we do not know: nobody has looked at it, so it is neither run nor failed. */
+  | { readonly kind: 'unseen' };
 
 /** What a queue's store needs to know. */
 export interface StoreContext extends Verifier {
@@ -45,7 +47,23 @@ const FIELDS: readonly string[] = [
 ];
 
 /** What BullMQ sees of a job that was refused or held: nothing that it could parse, run, link or schedule. */
-const HOLLOW: readonly string[] = ['name', '', 'data', '{}', 'opts', '{}', 'timestamp', '0'];
+const hollow = (opts: string): readonly string[] => [
+  'name',
+  '',
+  'data',
+  '{}',
+  'opts',
+  opts,
+  'timestamp',
+  '0',
+];
+const HOLLOW = hollow('{}');
+/** Of a tenant that is erased nothing is kept, a failed job neither. */
+const HOLLOW_OF_ERASED = hollow('{"removeOnFail":true}');
+
+/** Attempts made and started, and stalls. No header binds them; what is no count would mean attempts without end. */
+const COUNTERS = ['atm', 'ats', 'stc'] as const;
+const COUNT = /^\d{1,9}$/;
 
 /** The fields through which finishing a job changes other jobs and keys. */
 const LINKS = ['parentKey', 'parent', 'deid', 'rjk'] as const;
@@ -73,7 +91,8 @@ export class JobStore extends RedisQueueBackend {
     super(
       connect(options),
       queue,
-      keys.getKeys(queue),
+      // Public as `queue.keys`: who could write to it would decide where everybody's jobs go.
+      Object.freeze(keys.getKeys(queue)),
       (type) => keys.toKey(queue, type),
       options,
       withBlockingConnection ? connectBlocking(options, prefix, queue) : undefined,
@@ -102,9 +121,17 @@ export class JobStore extends RedisQueueBackend {
     return super.finishedErrors({ ...details, jobId: names.decode(tenant, jobId) });
   }
 
+  /**
+   * Resolves when a command would be written at once, and rejects as any command would that does not get through.
+   */
+  async connected(): Promise<void> {
+    const client = await this.client;
+    while (client.status !== 'ready') await client.hget(this.keys['meta'] ?? '', 'version');
+  }
+
   /** The verdict on a job that the last script handed over; taken once. */
   takeVerdict(id: string): Verdict {
-    const verdict = this.#verdicts.get(id) ?? { kind: 'refused', error: signatureError('missing') };
+    const verdict = this.#verdicts.get(id) ?? { kind: 'unseen' };
     this.#verdicts.delete(id);
     return verdict;
   }
@@ -123,10 +150,13 @@ export class JobStore extends RedisQueueBackend {
     return { claims: verdict.claims, job: decode(fieldsOf(hash), id) };
   }
 
-  /** Takes from a refused job what failing it would act on: another job's dependencies, deduplication, schedule. */
+  /**
+   * Takes from a refused job what failing it would act on: another job's dependencies, deduplication, schedule; and
+   * its counters, since BullMQ's script cannot fail a job whose attempts are no number.
+   */
   async disarm(id: string): Promise<void> {
     const client = await this.client;
-    await client.hdel(this.toKey(id), ...LINKS);
+    await client.hdel(this.toKey(id), ...LINKS, ...COUNTERS);
   }
 
   async #screened(pending: unknown): Promise<unknown> {
@@ -135,21 +165,24 @@ export class JobStore extends RedisQueueBackend {
     const [fields, id, ...rest]: unknown[] = reply;
     const physical = String(id);
     const hash = toHash(fields);
-    const verdict = this.#pickUp(hash, physical);
+    const shown = fieldsOf(hash);
+    const verdict = this.#pickUp(hash, shown, physical);
     this.#verdicts.set(physical, verdict);
-    return [verdict.kind === 'verified' ? fieldsOf(hash) : HOLLOW, physical, ...rest];
+    return [seen(verdict, shown), physical, ...rest];
   }
 
-  #pickUp(hash: JobHash, id: string): Verdict {
+  #pickUp(hash: JobHash, fields: readonly string[], id: string): Verdict {
     const verdict = this.#judge(hash, id, 'process');
     if (verdict.kind === 'refused') return verdict;
     const { claims } = verdict;
     // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
+    if (!COUNTERS.every((counter) => COUNT.test(hash[counter] ?? '0')))
+      return this.#refused(signatureError('malformed'), 'process', claims);
     if (hash['finishedOn'] !== undefined) return this.#refused(signatureError('replayed'), 'process', claims);
     const state = this.#context.fence?.state(claims.tenant) ?? 'active';
     if (state === 'erased') return this.#refused(signatureError('fenced'), 'process', claims);
     if (state !== 'active') return { kind: 'held', claims };
-    return { kind: 'verified', claims, job: decode(fieldsOf(hash), id) };
+    return { kind: 'verified', claims, job: decode(fields, id) };
   }
 
   #judge(
@@ -193,6 +226,12 @@ export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Veri
   };
 }
 
+function seen(verdict: Verdict, fields: readonly string[]): readonly string[] {
+  if (verdict.kind === 'verified') return fields;
+  const erased = verdict.kind === 'refused' && verdict.error.reason === 'fenced';
+  return erased ? HOLLOW_OF_ERASED : HOLLOW;
+}
+
 function fieldsOf(hash: JobHash): string[] {
   return FIELDS.flatMap((field) => {
     const value = hash[field];
@@ -211,8 +250,10 @@ function toHash(fields: readonly unknown[]): JobHash {
   return hash;
 }
 
-// Progress is not signed, since every attempt may change it; BullMQ parses it without a net.
-function isJson(text: string): boolean {
+// Progress is not signed, since every attempt may change it, and data may be signed by another program; BullMQ
+// parses both without a net.
+/** Whether BullMQ can parse it. */
+export function isJson(text: string): boolean {
   try {
     JSON.parse(text);
     return true;

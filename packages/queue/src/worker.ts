@@ -9,12 +9,12 @@ import {
   type RedisQueueBackend,
   type WorkerOptions as RawWorkerOptions,
 } from 'bullmq';
-import { currentTenant, refusal, refuse, requireScope, ruleFor } from '@tenantkit/core';
+import { ConfigError, currentTenant, refusal, refuse, requireScope, ruleFor } from '@tenantkit/core';
 import { finish, guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
 import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
-import { signatureError } from './header.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
+import { isEngineOf, runEngine } from './engine.ts';
 import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
 import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
@@ -22,9 +22,17 @@ import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
 const HOLD = 30_000;
 
+/** What a backoff strategy answers for no further attempt. */
+const NO_RETRY = -1;
+
 const NEEDS_FUNCTION = refuse(
   'only a function can run inside the tenant of the job',
   'Give the Worker an async function; files and URLs (sandboxed processors) and fetching by hand are refused today.',
+);
+
+const INTERNAL = refuse(
+  'it belongs to the loop that serves every tenant',
+  'Use the methods and options of the Worker.',
 );
 
 /** What stands behind a Worker; kept outside of it, so that the store cannot be reached through it. */
@@ -72,7 +80,7 @@ export class Worker<
       synchronous: new Set(['cancelJob', 'cancelAllJobs']),
       always: new Set(['getNextJob', 'processJob', 'extendJobLocks', 'jobScheduler']),
     });
-    scopeListeners(this.prototype, RawWorker.prototype, deliveries);
+    scopeListeners(this.prototype, deliveries);
   }
 
   /**
@@ -92,8 +100,9 @@ export class Worker<
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
     super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw, picked) }, wiring.factory);
     engines.set(this, { ...wiring, picked });
-    finish(this, wiring);
+    hideInternals(this, wiring.owner);
     this.opts.autorun = raw.autorun ?? true;
+    finish(this, wiring);
     if (this.opts.autorun) this.run().catch((error: Error) => this.emit('error', error));
   }
 
@@ -115,23 +124,39 @@ export class Worker<
     signal?: AbortSignal,
   ): Promise<ResultType> {
     const entry = engineOf(this).picked.get(job);
-    const running = entry?.runInTenant((shown) => super.callProcessJob(shown as typeof job, token, signal));
+    const running = entry?.process(signal, (shown, own) =>
+      super.callProcessJob(shown as typeof job, token, own),
+    );
     return running ?? this.#turnAway(entry, job, token);
   }
 
   async #turnAway(entry: PickedJob | undefined, job: RawJob, token: string): Promise<never> {
     const { context, store } = engineOf(this);
-    if (entry?.verdict.kind === 'held') {
-      await job.moveToDelayed(Date.now() + (context.fence?.maxStaleness ?? HOLD), token);
+    // An object that the loop was not given by createJob: none of its members is used.
+    if (entry === undefined) throw new DelayedError();
+    const { verdict } = entry;
+    try {
+      if (verdict.kind === 'refused') await store().disarm(job.id ?? '');
+      else await job.moveToDelayed(Date.now() + (context.fence?.maxStaleness ?? HOLD), token);
+    } catch (error) {
+      // Not thrown: BullMQ would fail the job, a held one for good and a refused one with what it is linked to. It
+      // stays active instead, and is looked at again when its lock has run out.
+      this.emit('error', error as Error);
       throw new DelayedError();
     }
-    try {
-      await store().disarm(job.id ?? '');
-    } catch (error) {
-      this.emit('error', error as Error);
-    }
-    throw entry?.verdict.kind === 'refused' ? entry.verdict.error : signatureError('missing');
+    if (verdict.kind === 'refused') throw verdict.error;
+    if (verdict.kind === 'unseen') this.emit('error', unseen());
+    throw new DelayedError();
   }
+}
+
+function unseen(): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'process',
+    problem: 'the installed BullMQ has handed over a job in a way that is not known, and it was put back',
+    hint: 'Install bullmq 6.7, or a newer @tenantkit/queue.',
+  });
 }
 
 function engineOf(worker: object): Engine {
@@ -143,22 +168,48 @@ function engineOf(worker: object): Engine {
 function cancel({ self, operation, args: [id, ...rest], proceed }: ClientCall): unknown {
   const scope = requireScope({ surface: 'queue', operation });
   if (scope.bypass !== undefined) return proceed();
-  const { names } = engineOf(self).context;
-  return proceed([names.encode(scope.tenant.tenant, checkId(operation, id)), ...rest]);
+  const { context, owner } = engineOf(self);
+  const physical = context.names.encode(scope.tenant.tenant, checkId(operation, id));
+  return runEngine(owner, () => proceed([physical, ...rest]));
 }
 
+/** What BullMQ's types hide and JavaScript does not: physical ids, tokens, the loop itself. */
+const INTERNALS = ['lockManager', 'mainLoopQueue', 'childPool', 'sandbox', 'limitUntil'] as const;
+
+function hideInternals(worker: object, owner: object): void {
+  for (const member of INTERNALS) {
+    let value: unknown = Reflect.get(worker, member);
+    Object.defineProperty(worker, member, {
+      get: () => (maySee(owner) ? value : undefined),
+      set(next: unknown) {
+        if (!maySee(owner)) throw refusal('queue', `Worker.${member}`, INTERNAL);
+        value = next;
+      },
+    });
+  }
+}
+
+function maySee(owner: object): boolean {
+  return isEngineOf(owner) || currentTenant() === undefined;
+}
+
+// Always given: where BullMQ knows no strategy for a type, it throws while it fails the job, which then stays
+// `active` until it stalls. Without one of the user there is no retry.
 function backoffInTenant(
   { settings }: RawWorkerOptions,
   picked: WeakMap<object, PickedJob>,
 ): Pick<RawWorkerOptions, 'settings'> {
   const strategy = settings?.backoffStrategy;
-  if (strategy === undefined) return {};
   const backoffStrategy: BackoffStrategy = (attemptsMade, type, error, job) => {
     const entry = job === undefined ? undefined : picked.get(job);
-    // -1: no retry. Only verified jobs have attempts left, so this is never asked for another one.
-    return entry?.runInTenant((shown) => strategy(attemptsMade, type, error, shown)) ?? -1;
+    if (strategy === undefined || entry === undefined) return NO_RETRY;
+    const asked = entry.runInTenant(async (shown) => {
+      const delay: unknown = await strategy(attemptsMade, type, entry.original(error) as Error, shown);
+      return typeof delay === 'number' && Number.isFinite(delay) ? delay : 0;
+    });
+    return asked ?? NO_RETRY;
   };
-  return { settings: { ...settings, backoffStrategy } };
+  return { settings: Object.freeze({ ...settings, backoffStrategy }) };
 }
 
 type EventRow = (typeof workerEventRules)[keyof typeof workerEventRules];
@@ -181,7 +232,10 @@ const cut: Readonly<
 > = {
   job({ picked }, [job, ...rest], isFailure) {
     const entry = typeof job === 'object' && job !== null ? picked.get(job) : undefined;
-    if (entry?.tenant !== undefined) return [{ context: entry.tenant, args: [entry.show(), ...rest] }];
+    if (entry?.tenant !== undefined) {
+      const [outcome, ...others] = rest;
+      return [{ context: entry.tenant, args: [entry.show(), entry.original(outcome), ...others] }];
+    }
     // The processor's own job, which reports progress from inside its tenant.
     if (job instanceof Job) {
       const context = currentTenant();

@@ -51,7 +51,7 @@ describe('the Redis user of a queue', () => {
       queue.addBulk([
         { name: 'n', data: {}, opts: { jobId: 'one', attempts: 2, backoff: 5 } },
         { name: 'n', data: {}, opts: { attempts: 2, delay: 5 } },
-        { name: 'n', data: {}, opts: { attempts: 2, priority: 1, lifo: true } },
+        { name: 'n', data: {}, opts: { attempts: 2, backoff: 1, priority: 1, lifo: true } },
         { name: 'bad', data: {}, opts: { removeOnFail: true } },
       ]),
     );

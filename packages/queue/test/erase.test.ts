@@ -261,6 +261,48 @@ describe('erasing a tenant', () => {
     expect((await told.plan({ tenant: 'acme2' })).items[0]).toEqual({ kind: 'jobs', count: 1 });
   });
 
+  it('takes the events of its jobs, and not those in which another tenant has written its name', async () => {
+    const queue = on.queue('mail');
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    const named = async (): Promise<string> =>
+      (await withTenant('acme2', () => queue.add('acme~x', {}))).id ?? '';
+    const id = await named();
+    expect((await eraser.plan({ tenant: 'acme' })).items).toEqual(
+      ['jobs', 'keys', 'events'].map((kind) => ({ kind, count: 0 })),
+    );
+    await withTenant('acme', () => queue.add('acme~x', {}));
+    // One more in every pass would keep an erasure from ever ending.
+    const busy: EraseRun = { ...run(), progress: () => void named() };
+    await eraser.erase({ tenant: 'acme' }, busy);
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+    const left = JSON.stringify(await on.redis.xrange('bull:mail:events', '-', '+'));
+    expect(left).toContain(`"added","jobId","acme2~${id}","name","acme~x"`);
+    expect(left).not.toContain('"jobId","acme~');
+  });
+
+  it('ends although the tenant goes on adding, and says what is left', async () => {
+    const queue = on.queue('mail');
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    const add = (): Promise<unknown> => withTenant('acme', () => queue.add('n', {}));
+    await add();
+    // As many as the passes that there may be, and one more that nobody removes.
+    const outcome = await eraser.erase(
+      { tenant: 'acme' },
+      { ...run(), checkpoint: { load: async () => undefined, save: async () => void (await add()) } },
+    );
+    expect(outcome.erased[0]?.count).toBeGreaterThanOrEqual(100);
+    expect((await eraser.verify({ tenant: 'acme' })).remaining[0]).toEqual({ kind: 'jobs', count: 1 });
+  });
+
+  it('takes an id that only the set of stalled jobs still holds', async () => {
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    await on.redis.sadd('bull:mail:stalled', 'acme~ada@example.com', 'acme2~ada@example.com');
+    expect((await eraser.plan({ tenant: 'acme' })).items[0]).toEqual({ kind: 'jobs', count: 1 });
+    await eraser.erase({ tenant: 'acme' }, run());
+    expect(await on.redis.smembers('bull:mail:stalled')).toEqual(['acme2~ada@example.com']);
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+  });
+
   it('says when the server cannot be reached', async () => {
     const away = new Redis({
       host: '127.0.0.1',

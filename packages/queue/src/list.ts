@@ -1,0 +1,14 @@
+import { refusal, refuse } from '@tenantkit/core';
+
+const NO_LIST = refuse('the jobs are no array', 'Give an array of { name, data, opts }.');
+
+/**
+ * The elements of an array. No method of what was given is called: one with a `map` of its own would answer what
+ * nobody has checked.
+ *
+ * @throws {@link OperationRefusedError} on anything but an array
+ */
+export function toList(given: unknown, operation: string): readonly unknown[] {
+  if (!Array.isArray(given)) throw refusal('queue', operation, NO_LIST);
+  return Array.from({ length: given.length }, (_, at) => given[at] as unknown);
+}
