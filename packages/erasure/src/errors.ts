@@ -341,7 +341,15 @@ export class LedgerError extends ErasureError<'LEDGER_FAILED'> {
 }
 
 /** Why a certificate with a good signature proves nothing. */
-export type CertificateReason = 'payload' | 'remaining' | 'control' | 'retention' | 'times' | 'subject';
+export type CertificateReason =
+  | 'payload'
+  | 'remaining'
+  | 'control'
+  | 'retention'
+  | 'times'
+  | 'tenant'
+  | 'erasure'
+  | 'subject';
 
 /** The signature holds, but what was signed is not the statement that everything is gone. */
 export class CertificateError extends ErasureError<'CERTIFICATE_INVALID'> {

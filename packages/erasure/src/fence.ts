@@ -31,16 +31,21 @@ export async function drain(run: Run, { fence: mode, tenant, id }: ErasureRecord
   }
 }
 
-/** Between two runs somebody may have lifted the freeze, or the registry may have lost it: then all is done anew. */
-export async function holdFence(run: Run): Promise<void> {
+/**
+ * Somebody may have lifted the freeze, or the registry may have lost it: then all is done anew.
+ *
+ * @returns whether it has held
+ */
+export async function holdFence(run: Run): Promise<boolean> {
   const record = await run.load();
-  if (record.fence?.mode !== 'tenant') return;
+  if (record.fence?.mode !== 'tenant') return true;
   const { fence } = run.input;
   if (fence === undefined) throw configChanged(record.id, { missing: ['the fence'] });
   await fence.refresh();
   const state = fence.state(record.tenant);
-  if (record.fenceHeld && (state === 'frozen' || state === 'erased')) return;
+  if (record.fenceHeld && (state === 'frozen' || state === 'erased')) return true;
   if (record.fenceHeld) await run.append({ type: 'fence_lost' });
   await drain(run, record);
   await run.append({ type: 'fence_restored' });
+  return false;
 }

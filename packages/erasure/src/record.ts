@@ -122,7 +122,8 @@ const CHANGES = {
     stores: stores.map(fresh),
   }),
   approved: (_, { by }, at) => ({ approval: { at, by } }),
-  run_started: nothing,
+  // What an earlier run has counted is no ground for what this one will sign: somebody may have written since.
+  run_started: ({ stores }) => ({ stores: stores.map(uncounted) }),
   run_interrupted: nothing,
   // Before `frozen` a run only looks whether it may begin.
   advanced: (_, { to }, at) => (to === 'frozen' ? { startedAt: at } : {}),
@@ -158,6 +159,10 @@ function fresh({ store, stage, inventory }: PlannedStore): StoreRecord {
 }
 
 type PlannedStore = (EventBody & { readonly type: 'planned' })['stores'][number];
+
+function uncounted(store: StoreRecord): StoreRecord {
+  return store.state === 'verified' ? { ...store, state: 'erased' } : store;
+}
 
 function pending(store: StoreRecord): StoreRecord {
   return { ...store, state: 'pending' };

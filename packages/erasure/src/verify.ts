@@ -20,7 +20,8 @@ export interface VerifiedCertificate {
  * kept is said.
  *
  * @param certificate - the compact JWS
- * @param options - `keys` that are trusted; `subject`: the person it has to be about
+ * @param options - `keys` that are trusted; `tenant`, `subject`, `erasure`: what it has to be about. Without them any
+ * genuine certificate of the issuer is accepted, another tenant's and an older one's too
  * @throws {@link SignatureError} when the text is not a certificate signed by one of the keys
  * @throws {@link CertificateError} when it is, but does not prove an erasure (of this person)
  * @throws {@link ConfigError} when there is no Ed25519 public key among the keys, or a private one
@@ -34,19 +35,27 @@ export interface VerifiedCertificate {
  */
 export async function verifyCertificate(
   certificate: string,
-  { keys, subject }: { readonly keys: VerificationKeys; readonly subject?: string },
+  { keys, ...expected }: { readonly keys: VerificationKeys } & Expected,
 ): Promise<VerifiedCertificate> {
   const ring = await keyRing(keys);
   const { kid, payload } = await openJws(certificate, ring);
   const statement = parsePayload(payload);
   for (const [reason, check] of Object.entries(CHECKS) as [CertificateReason, Check][]) {
-    const problem = check(statement, subject);
+    const problem = check(statement, expected);
     if (problem !== undefined) throw new CertificateError({ reason, problem });
   }
   return { kid, certificate: statement };
 }
 
-type Check = (certificate: Certificate, subject: string | undefined) => string | undefined;
+/** What a certificate has to be about. */
+export interface Expected {
+  readonly tenant?: string;
+  readonly subject?: string;
+  /** The id of the erasure. */
+  readonly erasure?: string;
+}
+
+type Check = (certificate: Certificate, expected: Expected) => string | undefined;
 
 // One row per thing that a signature alone does not say.
 const CHECKS = {
@@ -79,7 +88,13 @@ const CHECKS = {
     const late = Math.max(end, ...stores.map((store) => Date.parse(store.completeAt ?? completedAt)));
     return Date.parse(completeAt) === late ? undefined : 'its completeAt is not the latest of its stores';
   },
-  subject: ({ tenant, subject: digest }, subject) => {
+  tenant: ({ tenant }, expected) =>
+    expected.tenant === undefined || expected.tenant === tenant ? undefined : 'it is about another tenant',
+  erasure: ({ erasure }, expected) =>
+    expected.erasure === undefined || expected.erasure === erasure
+      ? undefined
+      : 'it is about another erasure',
+  subject: ({ tenant, subject: digest }, { subject }) => {
     if (subject === undefined) return undefined;
     if (digest === undefined) return 'it is about a whole tenant and names no person';
     return isDigestOf(digest, tenant, subject) ? undefined : 'it is about another person';

@@ -112,6 +112,65 @@ describe('with a fence', () => {
     expect(certificate.stores[0]?.erased).toEqual([{ kind: 'files', count: 5 }]);
   });
 
+  it('lifted and set again between two runs, what was written meanwhile is found', async () => {
+    const root = folder();
+    await fill(root, 'acme', 3);
+    const fence = await registry();
+    let down = true;
+    const keys2 = directoryEraser({ root: folder(), store: 'slow' });
+    const erasure = erasureOf(
+      [
+        directoryEraser({ root, store: 'files' }),
+        {
+          ...keys2,
+          verify: (scope) => (down ? Promise.reject(new Error('down')) : keys2.verify(scope)),
+        },
+      ],
+      { fence },
+    );
+    const id = await approved(erasure, 'acme');
+    await rejection(erasure.run(id));
+    expect((await erasure.status(id)).stores).toMatchObject([{ state: 'verified' }, { state: 'erased' }]);
+    await fence.unfreeze('acme');
+    await fill(root, 'acme', 2);
+    await fence.freeze('acme');
+    down = false;
+    // The recount sees it, and says so; the run after it removes it.
+    const error = await rejection(erasure.run(id));
+    expect(error).toMatchObject({ code: 'ERASURE_NOT_VERIFIED' });
+    expect((await erasure.run(id)).state).toBe('completed');
+    expect(await snapshot(root)).toEqual([]);
+    const { certificate } = await verifyCertificate(await erasure.certificate(id), { keys });
+    expect(certificate.stores[0]?.erased).toEqual([{ kind: 'files', count: 5 }]);
+  });
+
+  it('lifted while a run recounts, everything is done anew', async () => {
+    const root = folder();
+    await fill(root, 'acme', 3);
+    const fence = await registry();
+    const files = directoryEraser({ root, store: 'files' });
+    let lifted = false;
+    const erasure = erasureOf(
+      [
+        {
+          ...files,
+          async verify(scope) {
+            const verification = await files.verify(scope);
+            if (lifted) return verification;
+            lifted = true;
+            await fence.unfreeze('acme');
+            await fill(root, 'acme', 2); // written behind the recount
+            return verification;
+          },
+        },
+      ],
+      { fence },
+    );
+    const id = await approved(erasure, 'acme');
+    expect((await erasure.run(id)).state).toBe('completed');
+    expect(await snapshot(root)).toEqual([]);
+  });
+
   it('kept between two runs, only what failed is done again', async () => {
     const fence = await registry();
     const erases: string[] = [];
