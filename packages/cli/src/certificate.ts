@@ -9,13 +9,13 @@ import { showCertificate } from './show.ts';
 export async function verify(
   session: Session,
   file: string,
-  { key, subject }: { readonly key?: string; readonly subject?: string },
+  { key, ...expected }: { readonly key?: string } & Expected,
 ): Promise<ExitCode> {
   const text = readText(file, 'the certificate');
   const keys = key === undefined ? await configuredKeys(session) : readKeys(key);
   const verified = await verifyCertificate(text.trim(), {
     keys,
-    ...(subject === undefined ? {} : { subject }),
+    ...about(expected),
   });
   session.output.result({ verified: true, ...verified }, (output) => {
     showCertificate(output, verified.certificate);
@@ -34,16 +34,32 @@ export async function show(
   const text = existsSync(what)
     ? readText(what, 'the certificate').trim()
     : await (await session.erasure()).certificate(what);
+  // Read first: a file that is none would be written to the terminal as it is, escape sequences included.
+  const certificate = readCertificate(text);
   if (jws === true) {
     session.output.result({ jws: text }, (output) => output.line(text));
     return EXIT.done;
   }
-  const certificate = readCertificate(text);
   session.output.result({ verified: false, certificate, jws: text }, (output) => {
     showCertificate(output, certificate);
     output.note('This shows what it states. Whether it is true: tenantkit certificate verify.');
   });
   return EXIT.done;
+}
+
+interface Expected {
+  readonly tenant?: string;
+  readonly subject?: string;
+  readonly erasure?: string;
+}
+
+// Commander's options hold more than these; what is not given must be absent.
+function about({ tenant, subject, erasure }: Expected): Expected {
+  return {
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(subject === undefined ? {} : { subject }),
+    ...(erasure === undefined ? {} : { erasure }),
+  };
 }
 
 /** Writes a certificate where it was asked for. @throws {@link ConfigError} */

@@ -11,6 +11,7 @@ import { showPlan, showStatus } from './show.ts';
 export interface EraseOptions {
   readonly dryRun?: boolean;
   readonly approve?: boolean;
+  readonly plan?: string;
   readonly yes?: boolean;
   readonly reason: string;
   readonly by?: string;
@@ -80,7 +81,7 @@ export function waiting(
     output.note(
       isApproved(status)
         ? `It is approved and not completed; go on with: tenantkit erasures resume ${status.id}`
-        : `Nothing was erased. Approve and run it with: tenantkit erase ${targetOf(status)} --approve`,
+        : `Nothing was erased. Approve and run it with: tenantkit erase ${targetOf(status)} --approve${shown(status)}`,
     );
   });
   return EXIT.waiting;
@@ -119,6 +120,7 @@ async function approve(
   by: string,
   options: EraseOptions,
 ): Promise<ExitCode> {
+  const revision = parseRevision(options.plan);
   const open = await findOpen(erasure, scope);
   if (open?.plan === undefined) {
     throw new ConfigError({
@@ -134,9 +136,25 @@ async function approve(
         session.output,
         open.stores.map(({ planned }) => planned),
       );
-    await erasure.approve(open.id, { by, revision: open.plan.revision });
+    await erasure.approve(open.id, { by, revision: revision ?? open.plan.revision });
   }
   return run(session, erasure, open.id, options);
+}
+
+/** Names the plan that was shown: somebody may make another one before it is approved. */
+function shown({ plan }: ErasureStatus): string {
+  return plan === undefined ? '' : ` --plan ${plan.revision}`;
+}
+
+function parseRevision(given: string | undefined): number | undefined {
+  if (given === undefined || /^[1-9]\d{0,14}$/.test(given))
+    return given === undefined ? undefined : Number(given);
+  throw new ConfigError({
+    surface: 'cli',
+    operation: 'erase',
+    problem: '--plan is not a number',
+    hint: 'Give the number that the plan was shown with.',
+  });
 }
 
 async function findOpen(

@@ -71,6 +71,9 @@ function hasCode(error: unknown, code: string): boolean {
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return 'It threw something that is no error.';
+  // JSON.parse quotes what it could not read: the beginning of a key, where a key was not JSON.
+  if (error instanceof SyntaxError && error.message.includes('JSON'))
+    return 'It threw SyntaxError: a text that it reads is not JSON. The text is not shown, since it may be a secret.';
   return `It threw ${error.name}: ${error.message.split('\n')[0]}`;
 }
 

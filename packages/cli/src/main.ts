@@ -22,7 +22,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 // A client that emits an error nobody listens to must not show a stack with connection strings in it.
 process.on('uncaughtException', (error) => {
-  new Output({ out: process.stdout, err: process.stderr }, false).error(error);
+  new Output({ out: process.stdout, err: process.stderr }, process.argv.includes('--json')).error(error);
   process.exit(exitCodeOf(error));
 });
 

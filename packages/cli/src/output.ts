@@ -72,9 +72,9 @@ export function clean(text: string): string {
   return stripVTControlCharacters(text).replaceAll(/[\p{Cc}\p{Bidi_Control}]/gu, '\uFFFD');
 }
 
-/** `text` without user names and passwords of URLs. */
+/** `text` without user names and passwords of URLs: up to the last `@`, since a password may hold `/`, `?` and `#`. */
 function withoutSecrets(text: string): string {
-  return text.replaceAll(/([a-z][a-z\d+.-]*:\/\/)[^\s/?#"'`]*@/giu, '$1…@');
+  return text.replaceAll(/([a-z][a-z\d+.-]*:\/\/)[^\s"'`]*@/giu, '$1…@');
 }
 
 function describeError(error: unknown): {

@@ -85,7 +85,13 @@ function build(surroundings: Surroundings, done: (code: ExitCode) => void): Comm
     .addOption(
       new Option('--dry-run', 'count what would go; write nothing down').conflicts(['approve', 'yes']),
     )
-    .addOption(new Option('--approve', 'approve the plan that was shown, and run it').conflicts(['yes']))
+    .addOption(new Option('--approve', 'approve the newest plan, and run it').conflicts(['yes']))
+    .addOption(
+      new Option('--plan <revision>', 'with --approve: only this plan, as it was shown').conflicts([
+        'yes',
+        'dryRun',
+      ]),
+    )
     .option('--yes', 'plan, approve and run at once')
     .option('--reason <text>', 'why, for the certificate', 'requested with the tenantkit command')
     .option('--by <who>', 'who asks or approves, for the certificate (default: user@host)')
@@ -104,14 +110,16 @@ function build(surroundings: Surroundings, done: (code: ExitCode) => void): Comm
   ).option('--out <file>', 'write the certificate there');
 
   const proofs = program.command('certificate').description('proofs of erasure');
-  command<[string, { key?: string; subject?: string }]>(
+  command<[string, { key?: string; tenant?: string; subject?: string; erasure?: string }]>(
     proofs,
     'verify <file>',
     'verify a certificate, without any server (- for standard input)',
     certificate.verify,
   )
     .option('--key <file>', 'public JWK or JWKS to trust; without it, the keys of the configuration')
-    .option('--subject <person>', 'the person that it has to be about');
+    .option('--tenant <tenant>', 'the tenant that it has to be about')
+    .option('--subject <person>', 'the person that it has to be about')
+    .option('--erasure <id>', 'the erasure that it has to be of');
   command<[string, { jws?: boolean }]>(
     proofs,
     'show <file-or-id>',

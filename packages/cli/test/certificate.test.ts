@@ -27,7 +27,7 @@ function recipient(certificate: string): string {
 
 describe('tenantkit certificate', () => {
   it('verify tells true from false, offline', async () => {
-    const { certificate } = await certified();
+    const { certificate, id } = await certified();
     const folder = recipient(certificate);
     const [header, payload, signature] = certificate.split('.');
     const statement = JSON.parse(Buffer.from(payload ?? '', 'base64url').toString()) as object;
@@ -43,6 +43,9 @@ describe('tenantkit certificate', () => {
       [['altered.jws', '--key', 'jwks.json'], 1],
       [['proof.jws', '--key', 'other.json'], 1],
       [['proof.jws', '--key', 'jwks.json', '--subject', 'p1'], 1],
+      [['proof.jws', '--key', 'jwks.json', '--tenant', 'acme', '--erasure', id], 0],
+      [['proof.jws', '--key', 'jwks.json', '--tenant', 'acme2'], 1],
+      [['proof.jws', '--key', 'jwks.json', '--erasure', '00000000-0000-4000-8000-000000000000'], 1],
       [['jwks.json', '--key', 'jwks.json'], 1],
       [['proof.jws', '--key', 'key.json'], 2], // the private key
       [['proof.jws', '--key', 'proof.jws'], 2],
@@ -93,6 +96,10 @@ describe('tenantkit certificate', () => {
     const offline = await tenantkit(recipient(certificate), ['certificate', 'show', 'proof.jws']);
     expect(offline.out).toMatch(/files\s+2 files\s+2 files\s+0 files\s+1 of 1 found/);
     expect(offline.err).toContain('tenantkit certificate verify');
+
+    writeFileSync(join(folder, 'none.jws'), '\u001b[31mnot one');
+    const none = await tenantkit(folder, ['certificate', 'show', 'none.jws', '--jws']);
+    expect([none.code, none.out]).toEqual([1, '']);
 
     const planned = await tenantkit(folder, ['erase', 'a', '--json']);
     const early = await tenantkit(folder, [

@@ -84,7 +84,7 @@ describe('tenantkit erase', () => {
     const waits = await tenantkit(folder, ['erase', 'acme']);
     expect(waits.code).toBe(4);
     expect(waits.out).toMatch(/^store\s+would erase\s+would keep\nfiles\s+6 files\n$/);
-    expect(waits.err).toContain('tenantkit erase acme --approve');
+    expect(waits.err).toMatch(/tenantkit erase acme --approve --plan \d+\n/);
 
     const done = await tenantkit(folder, ['erase', 'acme', '--yes']);
     expect(done.code).toBe(0);
@@ -137,6 +137,20 @@ describe('tenantkit erase', () => {
       expect((await tenantkit(folder, ['erase', other, '--approve'])).code).toBe(2);
     }
     expect((await tenantkit(folder, ['erase', 'acme/p1', '--approve'])).code).toBe(0);
+  });
+
+  it('--plan approves the plan that was shown, and no newer one', async () => {
+    const folder = await filled();
+    const shown = /--plan (\d+)/.exec((await tenantkit(folder, ['erase', 'acme'])).err)?.[1] ?? '';
+    const newer = /--plan (\d+)/.exec((await tenantkit(folder, ['erase', 'acme'])).err)?.[1] ?? '';
+    expect(Number(newer)).toBeGreaterThan(Number(shown));
+    const approve = ['erase', 'acme', '--approve', '--plan'];
+    expect((await tenantkit(folder, [...approve, shown])).code).not.toBe(0);
+    expect(await left(folder, 'acme')).toHaveLength(6);
+    expect((await tenantkit(folder, [...approve, 'x'])).code).toBe(2);
+    expect((await tenantkit(folder, ['erase', 'acme', '--yes', '--plan', newer])).code).toBe(2);
+    expect((await tenantkit(folder, [...approve, newer])).code).toBe(0);
+    expect(await left(folder, 'acme')).toEqual([]);
   });
 
   it('ends with 1 and can be resumed when a recount still finds something', async () => {

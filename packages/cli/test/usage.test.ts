@@ -80,6 +80,16 @@ describe('a configuration', () => {
       "throw new Error('cannot parse redis://app:hunter2@db.internal:6379/0');",
       /redis:\/\/…@db\.internal/,
     ],
+    [
+      'a password with every character in it',
+      "throw new Error('cannot reach postgres://me:hunter2/a?b#c@db.internal/app');",
+      /postgres:\/\/…@db\.internal/,
+    ],
+    [
+      'a key that is no JSON',
+      "JSON.parse('hunter2-is-the-key');",
+      /It threw SyntaxError: a text that it reads is not JSON/,
+    ],
   ])('with %s is refused with 2', async (_, text, message) => {
     const ended = await tenantkit(project(IMPORTS + text), ['erasures', 'list', '--json']);
     expect(ended.code).toBe(2);
@@ -129,6 +139,16 @@ describe('the process', () => {
     );
     const tidy = await tenantkit(closed, ['erasures', 'list']);
     expect(tidy).toMatchObject({ code: 0, err: '' });
+  });
+
+  it('tells programs what was thrown at a time when nobody waited for it', async () => {
+    const late = `setImmediate(() => { throw new Error('redis://me:hunter2@db.internal is gone'); });
+const close = () => new Promise((resolve) => setTimeout(resolve, 5_000));`;
+    const folder = project(`${IMPORTS}${late} export default { ${MINIMAL}, close };`);
+    const ended = await tenantkit(folder, ['erasures', 'list', '--json']);
+    expect(ended.code).toBe(1);
+    expect(ended.out).toContain('redis://…@db.internal is gone');
+    expect(ended.out + ended.err).not.toContain('hunter2');
   });
 
   it('ends although close never does', async () => {
