@@ -10,6 +10,7 @@ import {
 import { describe, expect, inject, it } from 'vitest';
 import { freshBucket, freshIndex, freshRedis, freshSchema } from '@tenantkit/testing';
 import { startServersOn } from '../src/servers/start.ts';
+import { startChild } from './child.ts';
 import { ownPrograms } from './machine.ts';
 
 const servers = inject('servers');
@@ -55,6 +56,46 @@ describe('freshRedis', () => {
     await expect(freshRedis(own.redis)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' });
     await registry.select(8);
     expect(await registry.get('theirs')).toBe('8');
+    registry.disconnect();
+  });
+
+  it('takes back at once what a process has that was killed, and nothing of one that is there', async () => {
+    await using own = await startServersOn(ownPrograms(), { redis: true, quiet: true });
+    const registry = new Redis(own.redis.url);
+    const [first, second, foreign, old] = [7, 9, 11, 13];
+    for (let db = 1; db < DATABASES; db += 1) {
+      if (![first, second, foreign, old].includes(db))
+        await registry.multi().select(db).set('theirs', db).select(0).exec();
+    }
+    // Of another machine: its processes cannot be seen from here.
+    const elsewhere = JSON.stringify({ token: 'x', pid: 1, identity: 'y', machine: 'z' });
+    await registry.set(`tk!testing:claim:${foreign}`, elsewhere);
+    await registry.set(`tk!testing:claim:${old}`, 'a token alone');
+    using child = startChild('claim', [own.redis.url, '2']);
+    expect(new Set((await child.says)['taken']?.split(' '))).toEqual(
+      new Set([String(first), String(second)]),
+    );
+    await expect(freshRedis(own.redis)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' });
+
+    child.process.kill('SIGKILL');
+    await child.ended;
+    await using one = await freshRedis(own.redis);
+    await using two = await freshRedis(own.redis);
+    expect(new Set([one.db, two.db])).toEqual(new Set([first, second]));
+    for (const { url } of [one, two]) {
+      const redis = new Redis(url);
+      expect(await redis.dbsize()).toBe(0);
+      redis.disconnect();
+    }
+    await expect(freshRedis(own.redis)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' });
+
+    // What has gone over to somebody else is not emptied, nor given back.
+    await registry.set(`tk!testing:claim:${one.db}`, elsewhere);
+    await registry.multi().select(one.db).set('theirs', 'x').select(0).exec();
+    await one.cleanup();
+    expect(await registry.get(`tk!testing:claim:${one.db}`)).toBe(elsewhere);
+    await registry.select(one.db);
+    expect(await registry.get('theirs')).toBe('x');
     registry.disconnect();
   });
 });

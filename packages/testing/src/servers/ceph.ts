@@ -11,7 +11,7 @@ export interface CephHost {
   readonly write: (path: string, content: string) => Promise<void>;
   /** Runs a program to its end. @throws Error unless it ends with 0 */
   readonly run: (command: string, args: readonly string[]) => Promise<void>;
-  /** Starts a daemon. */
+  /** Starts a daemon; where it can be told, it has its ports when this resolves. */
   readonly daemon: (name: string, command: string, args: readonly string[]) => Promise<void>;
 }
 
@@ -133,6 +133,10 @@ mon data avail crit = 1
 run dir = ${dir}/run
 pid file = ${dir}/run/$name.pid
 log file = ${dir}/$name.log
+# A daemon that cannot go on must say why: another thread writes its log, and now and then the end comes first.
+log flush on exit = true
+# The statistics of the monitor's database would be all that the end of its log shows.
+debug rocksdb = 0
 admin socket =
 setuser match path =
 osd max object name len = 2048

@@ -7,6 +7,8 @@ import { ANSWERS_WITHIN_MS } from './probe.ts';
 /** How often the gateway is started before it is given up. */
 const GATEWAY_STARTS = 6;
 
+const REQUEST_WITHIN_MS = 30_000;
+
 /** The SDK, loaded when S3 is asked for: whoever uses no S3 need not install it. */
 export async function loadS3(): Promise<typeof import('@aws-sdk/client-s3')> {
   try {
@@ -38,24 +40,42 @@ export async function rawS3({
     // Servers other than AWS do not know the newer checksums.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: ANSWERS_WITHIN_MS, requestTimeout: 30_000 },
+    requestHandler: {
+      connectionTimeout: ANSWERS_WITHIN_MS,
+      requestTimeout: REQUEST_WITHIN_MS,
+      // Without it the time-out is a line on the console, and the request goes on waiting.
+      throwOnRequestTimeout: true,
+    },
     maxAttempts: 1,
   });
 }
 
-/** Whether the server answers and accepts the keys. */
-export async function listsBuckets(connection: S3Connection): Promise<boolean> {
+/**
+ * Whether the server answers soon and accepts the keys.
+ *
+ * @param signal - ends the request
+ */
+export async function listsBuckets(connection: S3Connection, signal?: AbortSignal): Promise<boolean> {
   const { ListBucketsCommand } = await loadS3();
   const client = await rawS3(connection);
   try {
-    await client.send(new ListBucketsCommand({}));
-    return true;
+    const { Buckets } = await client.send(new ListBucketsCommand({}), {
+      abortSignal: limited(ANSWERS_WITHIN_MS, signal),
+    });
+    // An answer that is no list comes from another kind of server.
+    return Array.isArray(Buckets);
   } catch {
     // Not up yet, somebody else's server, or wrong keys: the caller words it.
     return false;
   } finally {
     client.destroy();
   }
+}
+
+/** Whether the server accepts these keys and no others: one that accepts any is somebody else's. */
+export async function knowsKeys(connection: S3Connection, signal?: AbortSignal): Promise<boolean> {
+  const stranger = { ...connection, secretAccessKey: randomBytes(20).toString('hex') };
+  return (await listsBuckets(connection, signal)) && !(await listsBuckets(stranger, signal));
 }
 
 /**
@@ -91,28 +111,40 @@ export async function soundGateway(
  * Sends one browser form (POST policy) to a bucket made for it.
  *
  * @param signer - whose keys sign the form
+ * @param signal - ends the requests
  */
 export async function acceptsPostForms(
   connection: S3Connection,
   signer: S3Connection = connection,
+  signal?: AbortSignal,
 ): Promise<{ accepted: boolean; answer: string }> {
   const { CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand } = await loadS3();
   const client = await rawS3(connection);
   const Bucket = `tk-check-${randomBytes(6).toString('hex')}`;
   const Key = 'form';
+  const abortSignal = limited(REQUEST_WITHIN_MS, signal);
   try {
-    await client.send(new CreateBucketCommand({ Bucket }));
+    await client.send(new CreateBucketCommand({ Bucket }), { abortSignal });
     const form = new FormData();
     for (const [name, value] of Object.entries(signedForm(signer, Bucket, Key))) form.set(name, value);
     form.set('file', new Blob(['it works']));
-    const reply = await fetch(`${connection.endpoint}/${Bucket}`, { method: 'POST', body: form });
+    const reply = await fetch(`${connection.endpoint}/${Bucket}`, {
+      method: 'POST',
+      body: form,
+      signal: abortSignal,
+    });
     const answer = `${reply.status} ${(await reply.text()).slice(0, 300)}`;
-    await client.send(new DeleteObjectCommand({ Bucket, Key }));
-    await client.send(new DeleteBucketCommand({ Bucket }));
+    await client.send(new DeleteObjectCommand({ Bucket, Key }), { abortSignal });
+    await client.send(new DeleteBucketCommand({ Bucket }), { abortSignal });
     return { accepted: reply.ok, answer };
   } finally {
     client.destroy();
   }
+}
+
+function limited(within: number, signal: AbortSignal | undefined): AbortSignal {
+  const limit = AbortSignal.timeout(within);
+  return signal === undefined ? limit : AbortSignal.any([signal, limit]);
 }
 
 /** Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-authentication-HTTPPOST.html */

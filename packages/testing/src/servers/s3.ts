@@ -1,14 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '@tenantkit/core';
 import { bringUpCeph, CEPH_PACKAGES, startGateway, type CephHost } from './ceph.ts';
 import { buildCephImage, CEPH_IMAGE, cephInContainer } from './ceph-image.ts';
 import type { NativeContext, S3Connection, ServerDefinition } from './definition.ts';
 import { fetchSoon } from './probe.ts';
-import { listsBuckets, soundGateway } from './s3-check.ts';
+import { acceptsPostForms, knowsKeys, listsBuckets, soundGateway } from './s3-check.ts';
 import type { Running } from './supervisor.ts';
-import { PortTakenError, gaveUp, retryOnTakenPort, untilUp } from './wait.ts';
+import { PortTakenError, retryOnTakenPort, untilDone, untilUp, whileUp, type Processes } from './wait.ts';
 
 const REGION = 'us-east-1';
 
@@ -19,6 +18,17 @@ const CONTAINER_PORT = 7480;
 const WAITING = 'tenantkit: ready for Ceph';
 
 const UP_WITHIN_MS = 60_000;
+
+/** The longest step takes half a second. */
+const STEP_WITHIN_MS = 90_000;
+
+const GONE_WITHIN_MS = 10_000;
+
+/**
+ * What a daemon says once its ports are its own. Only the monitor needs it: without keys its clients take whoever
+ * has the port for it, another cluster's monitor included, and would change that one.
+ */
+const OWN_WORDS: ReadonlyMap<string, RegExp> = new Map([['ceph-mon', /\bmon\.a@0\b|mon\.a is new leader/]]);
 
 /** Ceph RGW 16, as Debian 12 packages it: S3 with signatures, STS, policies, versions and object lock enforced. */
 export const s3: ServerDefinition<S3Connection> = {
@@ -69,13 +79,14 @@ export const s3: ServerDefinition<S3Connection> = {
     configure: (container) =>
       container.withEntrypoint(['sh', '-c', `echo '${WAITING}'; exec tail -f /dev/null`]),
     async connect(container, note) {
-      const ceph = cephInContainer(container, CONTAINER_PORT);
+      const ceph = limited(cephInContainer(container, CONTAINER_PORT));
       note('starting monitor, OSD and gateway');
       const keys = await bringUpCeph(ceph);
       const endpoint = `http://${container.getHost()}:${container.getMappedPort(CONTAINER_PORT)}`;
       const connection = { endpoint, region: REGION, ...keys };
       await soundGateway(connection, {
-        up: () => untilAccepted(connection),
+        up: () =>
+          untilUp(NO_PROCESSES, { isUp: (over) => listsBuckets(connection, over), within: UP_WITHIN_MS }),
         restart: async () => {
           await ceph.run('pkill', ['-9', '-x', 'radosgw']);
           await startGateway(ceph);
@@ -93,20 +104,26 @@ export const s3: ServerDefinition<S3Connection> = {
         packages.filter(([, program]) => findProgram(program) === undefined).map(([name]) => name),
       );
     },
-    start: (context) => retryOnTakenPort(() => start(context)),
+    start: (context) => retryOnTakenPort((attempt) => start(context, attempt)),
   },
 };
 
-let attempts = 0;
-
-async function start({ host, supervisor, dir, signal, note }: NativeContext): Promise<S3Connection> {
-  attempts += 1;
+/** Every attempt has a folder, ports and processes of its own. */
+async function start(
+  { host, supervisor, dir, signal, note }: NativeContext,
+  attempt: number,
+): Promise<S3Connection> {
   const daemons = new Map<string, Running>();
-  const folder = join(dir, `ceph-${attempts}`);
+  const folder = join(dir, `ceph-${attempt}`);
   mkdirSync(folder);
   const port = await host.freePort();
   const endpoint = `http://127.0.0.1:${port}`;
-  const program = (name: string): string => host.findProgram(name) ?? name;
+  let processes = 0;
+  const spawn = (command: string, args: readonly string[]): Promise<Running> =>
+    supervisor.spawn(
+      { command: host.findProgram(command) ?? command, args, env: CLEAN },
+      `s3-${attempt}-${(processes += 1)}-${command}`,
+    );
   const ceph: CephHost = {
     dir: folder,
     endpoint: `127.0.0.1:${port}`,
@@ -115,37 +132,41 @@ async function start({ host, supervisor, dir, signal, note }: NativeContext): Pr
     async run(command, args) {
       note(command);
       signal.throwIfAborted();
-      // A program that waits for a daemon which has ended would wait for long: the daemon's end is the news.
-      await Promise.race([
-        supervisor.run({ command: program(command), args, env: CLEAN }, `s3-${command}`),
-        ...[...daemons.values()].map(async (daemon) => {
-          const ended = await daemon.ended;
-          throw gaveUp(daemon.output(), ended);
-        }),
-      ]);
+      const program = await spawn(command, args);
+      const name = host.findProgram(command) ?? command;
+      await untilDone([name, program], { daemons, within: STEP_WITHIN_MS, signal });
     },
-    async daemon(name, command, args) {
+    async daemon(_name, command, args) {
       // In the foreground, so that the supervisor is their parent, and with the log where we look for it.
-      const foreground = { command: program(command), args: [...args, '-d'], env: CLEAN };
-      daemons.set(name, await supervisor.spawn(foreground, `s3-${name}-${attempts}`));
+      const daemon = await spawn(command, [...args, '-d']);
+      daemons.set(command, daemon);
+      const words = OWN_WORDS.get(command);
+      if (words === undefined) return;
+      await untilUp(daemons, { isUp: () => words.test(daemon.output()), within: UP_WITHIN_MS, signal });
     },
   };
   try {
     const keys = await bringUpCeph(ceph);
     const connection = { endpoint, region: REGION, ...keys };
     await soundGateway(connection, {
-      up: () => untilGatewayIsUp(daemons, connection, signal),
+      // With our keys: whoever else took the port does not know them.
+      up: () =>
+        untilUp(daemons, { isUp: (over) => knowsKeys(connection, over), within: UP_WITHIN_MS, signal }),
+      check: () =>
+        whileUp(daemons, (over) => acceptsPostForms(connection, connection, over), {
+          within: STEP_WITHIN_MS,
+          signal,
+          late: 'the gateway did not answer',
+        }),
       restart: async () => {
-        const old = daemons.get('rgw');
-        daemons.delete('rgw');
-        old?.kill('SIGKILL');
-        await old?.ended;
+        await end(daemons, ['radosgw'], signal);
         await startGateway(ceph);
       },
     });
     return connection;
   } catch (error) {
-    if (error instanceof PortTakenError) for (const daemon of daemons.values()) daemon.kill('SIGKILL');
+    // The next attempt must not meet this one. Where none follows the supervisor ends what is left.
+    if (error instanceof PortTakenError) await end(daemons, [...daemons.keys()], signal);
     throw error;
   }
 }
@@ -153,22 +174,30 @@ async function start({ host, supervisor, dir, signal, note }: NativeContext): Pr
 /** CEPH_ARGS and CEPH_CONF of the user's own cluster must not reach ours. */
 const CLEAN = { CEPH_ARGS: '', CEPH_CONF: '' };
 
-function untilGatewayIsUp(
+/** Kills these daemons and waits until they are gone. */
+async function end(
   daemons: Map<string, Running>,
-  connection: S3Connection,
+  names: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const gateway = daemons.get('rgw');
-  if (gateway === undefined) throw new Error('the gateway was not started');
-  // With our keys: whoever else took the port does not know them.
-  return untilUp(gateway, { isUp: () => listsBuckets(connection), within: UP_WITHIN_MS, signal });
-}
-
-async function untilAccepted(connection: S3Connection): Promise<void> {
-  const deadline = performance.now() + UP_WITHIN_MS;
-  while (!(await listsBuckets(connection))) {
-    if (performance.now() > deadline)
-      throw new Error(`the gateway was not ready within ${UP_WITHIN_MS / 1000} s`);
-    await delay(100);
+  for (const name of names) {
+    const daemon = daemons.get(name);
+    daemons.delete(name);
+    daemon?.kill('SIGKILL');
+    const limits = { within: GONE_WITHIN_MS, signal, late: `${name} was killed and has not ended` };
+    await whileUp(NO_PROCESSES, async () => daemon?.ended, limits);
   }
 }
+
+/** The processes in a container are not ours to watch: their steps have a limit, and end with the container. */
+function limited(ceph: CephHost): CephHost {
+  const limit = (name: string, step: () => Promise<void>): Promise<void> =>
+    whileUp(NO_PROCESSES, step, { within: STEP_WITHIN_MS, late: `${name} was not done` });
+  return {
+    ...ceph,
+    run: (command, args) => limit(command, () => ceph.run(command, args)),
+    daemon: (name, command, args) => limit(command, () => ceph.daemon(name, command, args)),
+  };
+}
+
+const NO_PROCESSES: Processes = new Map();
