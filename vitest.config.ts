@@ -3,9 +3,13 @@ import { defineConfig } from 'vitest/config';
 // Packages that talk to no server: their tests start in a second, without waiting for any.
 const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test.ts'];
 
+// On sources, in every environment of Vite: tests run in `ssr`, a globalSetup in `__vitest__`. Without the latter a
+// tree that was never built has no servers, and one that was has those of its last build.
+const conditions = { conditions: ['@tenantkit/source'], externalConditions: ['@tenantkit/source'] };
 const source = {
   resolve: { conditions: ['@tenantkit/source'] },
-  ssr: { resolve: { conditions: ['@tenantkit/source'], externalConditions: ['@tenantkit/source'] } },
+  ssr: { resolve: conditions },
+  environments: { __vitest__: { resolve: conditions } },
 };
 const limits = { testTimeout: 60_000, hookTimeout: 120_000, teardownTimeout: 20_000 };
 

@@ -21,6 +21,16 @@ const schema = z.strictObject({
 // What ioredis needs on a connection, and what redis.multi() sends. No SELECT.
 const CONNECTION = ['auth', 'client|setname', 'exec', 'hello', 'multi'] as const;
 
+// What a Cluster needs to find the nodes, and to follow a slot that moves. They name no key.
+const TOPOLOGY = [
+  'asking',
+  'cluster|info',
+  'cluster|shards',
+  'cluster|slots',
+  'readonly',
+  'readwrite',
+] as const;
+
 /**
  * The rules of an ACL user that the server itself confines to one tenant: the commands that the table allows, on
  * the keys and channels of this tenant. They hold without this package, so also against a stolen password.
@@ -45,7 +55,7 @@ const CONNECTION = ['auth', 'client|setname', 'exec', 'hello', 'multi'] as const
 export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
   const { scan = false, ...names } = parse(options);
   const pattern = `${escapeGlob(new CacheNames(names).of(tenant).prefix)}*`;
-  const commands = [...allowed(), ...CONNECTION].filter((command) => scan || command !== 'scan');
+  const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter((command) => scan || command !== 'scan');
   return ['reset', 'on', `~${pattern}`, `&${pattern}`, '-@all', ...commands.sort().map((name) => `+${name}`)];
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from 'ioredis';
 import type { Socket } from 'node:net';
 import { sendOrReject } from './command.ts';
+import { type Sent } from './sent.ts';
 import { asPlumbing } from './plumbing.ts';
 
 /** What a client brings along for {@link Batch}. */
@@ -9,6 +10,10 @@ export interface BatchClient {
   readonly send: (command: Command) => unknown;
   /** The sockets that commands may go to. */
   readonly sockets: () => readonly (Socket | null | undefined)[];
+  /** Where a command goes, as far as that is known: what has one destination leaves in one write. */
+  readonly destination: (command: Sent) => unknown;
+  /** What has to be waited for before anything can be sent there. */
+  readonly readiness: (command: Sent) => Promise<void> | undefined;
 }
 
 // ioredis does not put these into its own autopipelines either.
@@ -29,15 +34,24 @@ const ALONE: ReadonlySet<string> = new Set([
   'unsubscribe',
 ]);
 
+interface Lane {
+  waiting: Sent[];
+  /** How many of the last write have no reply yet. */
+  running: number;
+  /** Whether the next write is on its way. */
+  scheduled: boolean;
+}
+
 /**
- * Autopipelining: the commands of one turn of the event loop leave in one write. Every command stays a command of
- * its own, with its own reply, redirection and resend. ioredis would queue them in a pipeline that belongs to
- * whoever was first, and match replies by counting, where one call that throws gives all later replies to the
- * wrong callers (ioredis issue 1931).
+ * Autopipelining: the commands of one turn of the event loop leave in one write, and those that are called while
+ * it has not been answered wait for the next, as with ioredis. Every command stays a command of its own, with its
+ * own reply, redirection and resend. ioredis would queue them in a pipeline that belongs to whoever was first, and
+ * match replies by counting, where one call that throws gives all later replies to the wrong callers (ioredis
+ * issue 1931).
  */
 export class Batch {
   readonly #client: BatchClient;
-  #waiting: Command[] = [];
+  readonly #lanes = new Map<unknown, Lane>();
 
   constructor(client: BatchClient) {
     this.#client = client;
@@ -45,30 +59,73 @@ export class Batch {
 
   /** How many commands wait for the next write. */
   get size(): number {
-    return this.#waiting.length;
+    let size = 0;
+    for (const { waiting } of this.#lanes.values()) size += waiting.length;
+    return size;
   }
 
   /** @param ignored - names that the options of the client keep out */
-  takes(command: Command, ignored: readonly string[] | undefined): boolean {
+  takes(command: Sent, ignored: readonly string[] | undefined): boolean {
     return (
       !ALONE.has(command.name) && (ignored === undefined || !ignored.some((name) => name === command.name))
     );
   }
 
-  add(command: Command): Promise<unknown> {
+  add(command: Sent): Promise<unknown> {
+    const destination = this.#client.destination(command);
+    let lane = this.#lanes.get(destination);
+    if (lane === undefined) {
+      lane = { waiting: [], running: 0, scheduled: false };
+      this.#lanes.set(destination, lane);
+    }
+    lane.waiting.push(command);
     // As long as commands keep coming in callbacks of this turn, they join.
-    if (this.#waiting.push(command) === 1) setImmediate(() => this.#flush());
+    if (lane.running === 0) this.#schedule(destination, lane);
     return command.promise;
   }
 
-  #flush(): void {
-    const commands = this.#waiting;
-    this.#waiting = [];
+  #schedule(destination: unknown, lane: Lane): void {
+    if (lane.scheduled) return;
+    lane.scheduled = true;
+    setImmediate(() => this.#flush(destination, lane));
+  }
+
+  #flush(destination: unknown, lane: Lane): void {
+    const [first] = lane.waiting;
+    const readiness = first && asPlumbing(() => this.#client.readiness(first));
+    if (readiness === undefined) {
+      this.#write(destination, lane);
+      return;
+    }
+    readiness.then(
+      // Where to is known now, and may have to be waited for in turn.
+      () => setImmediate(() => this.#flush(destination, lane)),
+      (error: Error) => {
+        lane.scheduled = false;
+        for (const command of lane.waiting.splice(0)) command.reject(error);
+      },
+    );
+  }
+
+  #write(destination: unknown, lane: Lane): void {
+    const commands = lane.waiting;
+    lane.waiting = [];
+    lane.scheduled = false;
+    lane.running = commands.length;
+    const settled = (): void => {
+      lane.running -= 1;
+      if (lane.running > 0) return;
+      if (lane.waiting.length > 0) this.#flush(destination, lane);
+      else this.#lanes.delete(destination);
+    };
     asPlumbing(() => {
       const sockets = this.#client.sockets();
       for (const socket of sockets) socket?.cork();
       try {
-        for (const command of commands) sendOrReject(command, this.#client.send);
+        for (const command of commands) {
+          command.whenSettled(settled);
+          sendOrReject(command, this.#client.send);
+        }
       } finally {
         for (const socket of sockets) socket?.uncork();
       }

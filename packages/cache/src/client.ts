@@ -1,4 +1,4 @@
-import { refusal } from '@tenantkit/core';
+import { currentScope, refusal } from '@tenantkit/core';
 import {
   Cluster as RawCluster,
   Redis as RawRedis,
@@ -14,12 +14,18 @@ import type {
   ReplyMappingMode,
   WriteableStream,
 } from 'ioredis/built/types.js';
-import type { MarkedCommand } from './command.ts';
+import { asCommand, rejectCommand } from './command.ts';
+import { Sent } from './sent.ts';
+import { assertLibrary } from './couplings.ts';
+import { destinationIn, readinessOf } from './destination.ts';
+import { confineOptions } from './options.ts';
 import { answer, asPlumbing, bindListeners, bound } from './plumbing.ts';
 import { rules } from './rules.ts';
 import {
   Wiring,
+  endWith,
   assertKnown,
+  assertNode,
   assertSamePlace,
   guardNodes,
   hangExports,
@@ -71,10 +77,13 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   constructor(path: string);
   constructor();
   constructor(...args: unknown[]) {
-    super(...(args as [MappedRedisOptions<ReplyMapping>]));
+    assertLibrary();
+    super(...(args.map(confineOptions) as [MappedRedisOptions<ReplyMapping>]));
     this.#wiring = new Wiring(this, {
       send: (command) => super.sendCommand(command),
       sockets: () => [this.stream],
+      destination: () => undefined,
+      readiness: () => undefined,
     });
   }
 
@@ -85,10 +94,13 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   /** The choke point: every command, in whatever form it was called, comes through here. */
   override sendCommand(command: Command, stream?: WriteableStream): unknown {
     if (stream === undefined) return this.#wiring.send(command);
+    const sent = this.#wiring.onStream(command, stream);
+    if (sent instanceof Error) return rejectCommand(command, sent);
     try {
-      return super.sendCommand(this.#wiring.guard.queued(command), stream);
+      return super.sendCommand(asCommand(sent), stream);
     } catch (error) {
       takeBack(this.commandQueue, stream, error as Error);
+      sent.reject(error as Error);
       throw error;
     }
   }
@@ -100,12 +112,26 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     );
   }
 
+  /**
+   * A further connection with the same options. Made inside a tenant it is that tenant's alone: it may wait there
+   * (`BLPOP`) and be ended there, and refuses all others.
+   *
+   * @throws {@link OperationRefusedError} inside a tenant, for another server, database or other names
+   */
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
     assertSamePlace(override);
     const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...override };
-    return new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
+    const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
+    copy.#wiring.own(currentScope());
+    return copy;
+  }
+
+  /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Redis.duplicate} made it there */
+  override disconnect(reconnect?: boolean): void {
+    const end = (): void => super.disconnect(reconnect);
+    endWith(this, end);
   }
 
   override monitor(callback?: Callback<RawRedis>): Promise<RawRedis> {
@@ -138,7 +164,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   }
 
   override handleReconnection(error: Error, item: CommandItem): void {
-    super.handleReconnection(this.#wiring.guard.readable(error, item.command as MarkedCommand), item);
+    super.handleReconnection(Sent.of(item.command)?.read(error) ?? error, item);
   }
 }
 
@@ -162,10 +188,14 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {
-    super(startupNodes, options);
+    assertLibrary();
+    super(confineOptions(startupNodes), confineOptions(options));
     this.#wiring = new Wiring(this, {
       send: (command) => super.sendCommand(command),
       sockets: () => this.nodes().map(({ stream }) => stream),
+      destination: (command) => destinationIn(this, command),
+      readiness: (command) =>
+        readinessOf(this, command, (callback) => super.delayUntilReady(callback as Callback)),
     });
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
@@ -179,9 +209,15 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   /** The choke point: every command, in whatever form it was called, comes through here. */
   override sendCommand(command: Command, stream?: WriteableStream, node?: unknown): unknown {
-    if (stream !== undefined) return super.sendCommand(this.#wiring.guard.queued(command), stream, node);
-    if (node === undefined) return this.#wiring.send(command);
-    return this.#wiring.send(command, (admitted) => super.sendCommand(admitted, undefined, node));
+    if (stream !== undefined) {
+      const sent = this.#wiring.onStream(command, stream);
+      return sent instanceof Error
+        ? rejectCommand(command, sent)
+        : super.sendCommand(asCommand(sent), stream, node);
+    }
+    // ioredis names a node for pipelines only: a caller's own would see what is sent, and answer for it.
+    if (node !== undefined) return rejectCommand(command, this.#wiring.guard.notAdmitted(command));
+    return this.#wiring.send(command);
   }
 
   override connect(): Promise<void> {
@@ -204,9 +240,12 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   override nodes(role?: NodeRole): Redis[] {
-    return super.nodes(role) as Redis[];
+    const nodes = super.nodes(role);
+    for (const node of nodes) assertNode(node);
+    return nodes as Redis[];
   }
 
+  /** A further cluster with the same options; see {@link Redis.duplicate}. */
   override duplicate<Override extends MappedClusterOptions<ReplyMappingMode> | undefined = undefined>(
     overrideStartupNodes: ClusterNode[] = [],
     override?: Override,
@@ -222,10 +261,25 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       ...override,
       redisOptions,
     };
-    return new Cluster(
+    const copy = new Cluster(
       nodes,
       options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,
     );
+    copy.#wiring.own(currentScope());
+    return copy;
+  }
+
+  /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Cluster.duplicate} made it there */
+  override disconnect(reconnect?: boolean): void {
+    const end = (): void => super.disconnect(reconnect);
+    endWith(this, end);
+  }
+
+  override quit(callback?: Callback<'OK'>): Promise<'OK'> {
+    const ended = new Promise<'OK'>((resolve, reject) => {
+      this.#wiring.end('quit', () => void super.quit().then(resolve, reject));
+    });
+    return answer(ended, callback);
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {

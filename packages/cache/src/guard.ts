@@ -10,30 +10,33 @@ import {
 } from '@tenantkit/core';
 import { constants } from 'node:buffer';
 import { types } from 'node:util';
-import { MARK, OWN, RAW, Refusal, TransactionMark, type MarkedCommand } from './command.ts';
+import type { Command } from 'ioredis';
+import { placeholder } from './command.ts';
+import { OWN, RAW, Sent, callerOf, type Mark } from './sent.ts';
 import { word, type Argument } from './keyspec.ts';
 import { CacheNames, TenantNames } from './names.ts';
 import type { CacheOptions } from './options.ts';
 import { isPlumbing, sameScope } from './plumbing.ts';
-import { logicalArguments, rewriteCommand } from './rewrite.ts';
+import { rewriteArguments } from './rewrite.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, SHARED_CONNECTION } from './rules.ts';
 
+/** Whether a command is one that ioredis sends for itself on this connection. */
+export type IsOwn = (name: string, args: readonly Argument[]) => boolean;
+
+/** What may be sent from where a command was called. */
+export interface Place {
+  /** Whether a command may wait: on a connection of one's own, and inside of a transaction. */
+  readonly mayBlock: boolean;
+  /** Whether a command may end the connection. */
+  readonly mayEnd: boolean;
+}
+
+/** A connection that all tenants share. */
+export const SHARED: Place = Object.freeze({ mayBlock: false, mayEnd: false });
+
 // The length of an argument in front of it, and two ends of line.
 const FRAME = 16;
-
-// What ioredis sends for itself on a connection: handshake, ready check, redirections, the cluster's slots.
-const HANDSHAKE: Readonly<Record<string, readonly string[] | 'any'>> = Object.assign(Object.create(null), {
-  asking: 'any',
-  auth: 'any',
-  client: ['setname', 'setinfo'],
-  cluster: ['info', 'slots'],
-  hello: 'any',
-  info: 'any',
-  readonly: 'any',
-  readwrite: 'any',
-  select: 'any',
-});
 
 const UNUSABLE = refuse(
   'it was given something that is not a command, or arguments that cannot be written',
@@ -43,68 +46,121 @@ const NOT_ADMITTED = refuse(
   'it reached the connection without passing the guard',
   'Use the pipelines that redis.pipeline() and redis.multi() make.',
 );
+const WAITS = refuse(
+  'everybody on the connection would wait for its reply',
+  'Call it on a connection of its own: redis.duplicate() inside the tenant makes one, which disconnect() ends.',
+);
+const ENDS = refuse(
+  'it ends the connection of all tenants',
+  'End the client outside of any tenant, when the service stops; a tenant may end what duplicate() has made in it.',
+);
+const HALF = refuse(
+  'it is part of a transaction, which is sent as a whole or not at all',
+  'Call exec() again with a new transaction.',
+);
 
 /** Decides about every command of one client, and makes its names those of the current tenant. */
 export class Guard {
   readonly names: CacheNames;
   readonly fence: TenantRegistry | undefined;
+  readonly #isOwn: IsOwn;
 
-  constructor(options: CacheOptions) {
+  constructor(options: CacheOptions, isOwn: IsOwn = () => false) {
     this.names = new CacheNames(options);
     this.fence = options.fence;
+    this.#isOwn = isOwn;
   }
 
   /**
-   * Rewrites a command for the tenant of the caller, once, and marks it. Called in the caller's own context; what
-   * arrives again later (from the offline queue, after a reconnect, on a redirection) carries its mark.
+   * Makes out of a caller's command the one that is sent, for the tenant of the caller. Called in the caller's own
+   * context. What the caller has given is copied, each part once, and never written to.
    *
-   * @returns the error when the command must not be sent. Never throws.
+   * @returns the error when nothing must be sent. Never throws.
    */
-  admit(command: MarkedCommand): Error | undefined {
-    const mark = command?.[MARK];
-    if (mark !== undefined) return this.#again(command, mark instanceof TransactionMark ? undefined : mark);
-    if (typeof command?.resolve !== 'function' || typeof command.name !== 'string')
-      return refusal('cache', nameOf(command), UNUSABLE);
+  admit(command: Partial<Command> | null | undefined, place: Place = SHARED): Sent | Error {
+    let name: unknown;
+    let args: Argument[] | undefined;
+    let caller;
+    let isReadOnly = false;
+    try {
+      if (command === undefined || command === null) return refusal('cache', 'sendCommand', UNUSABLE);
+      ({ name } = command);
+      args = ownArguments(command.args);
+      caller = callerOf(command);
+      isReadOnly = command.isReadOnly === true;
+    } catch {
+      // A getter, or a Proxy, that throws.
+      return refusal('cache', nameOf(name), UNUSABLE);
+    }
+    if (typeof name !== 'string' || args === undefined) return refusal('cache', nameOf(name), UNUSABLE);
+    if (typeof caller.resolve !== 'function' || typeof caller.reject !== 'function')
+      return refusal('cache', nameOf(name), UNUSABLE);
 
-    const args = ownArguments(command.args);
-    if (args === undefined) return refusal('cache', nameOf(command), UNUSABLE);
-    command.args = args;
-    // ioredis has decided in the constructor: bytes that came later would be written as text, longer than announced.
-    Reflect.set(
-      command,
-      'bufferMode',
-      args.some((argument) => typeof argument !== 'string'),
-    );
-
-    const row = rowOf(command);
+    const row = rowOf(name, args);
     const scope = currentScope();
-    if (scope === undefined) return outside(command, row);
-    if (scope.tenant === undefined) return across(command, row);
-
+    if (scope?.tenant === undefined) {
+      const mark = scope === undefined ? this.#outside(name, args, row) : across(name, args, row, place);
+      return mark instanceof Error ? mark : new Sent(mark, row, name, args, caller);
+    }
     const names = this.names.of(scope.tenant.tenant);
-    const error = this.#fenced(names, row) ?? rewriteCommand(command, row, names);
-    if (error === undefined) command[MARK] = names;
-    return error;
+    const error = this.#fenced(names, row) ?? misplaced(row, place);
+    if (error !== undefined) return error;
+    const physical = rewriteArguments(args, row, names);
+    if (!Array.isArray(physical)) return physical;
+    const sent = new Sent(names, row, name, physical, caller);
+    if (isReadOnly) sent.isReadOnly = true;
+    return physical === args ? sent : sent.note(args);
   }
 
-  /** What a pipeline sends: the command when it was admitted while it was queued, or what fills its place. */
-  queued(command: MarkedCommand): MarkedCommand {
-    const mark = command[MARK];
-    const error =
-      mark === undefined
-        ? refusal('cache', nameOf(command), NOT_ADMITTED)
-        : this.#again(command, mark instanceof TransactionMark ? OWN : mark);
-    if (error === undefined) return command;
-    // EXEC answers for the whole transaction: the place of this one must not show the PONG.
-    command.transformReply = () => {
-      throw error;
-    };
-    const refused = new Refusal(error, command);
+  /**
+   * Why what was admitted before must not be sent by whoever runs now: it is somebody else's.
+   * @returns the error, or `undefined` when it may. Never throws.
+   */
+  foreign({ mark, row }: Sent): Error | undefined {
+    const scope = currentScope();
+    const same =
+      mark instanceof TenantNames
+        ? mark.tenant === scope?.tenant?.tenant && mark.template === this.names.codec.template
+        : mark === OWN || (mark === RAW && scope?.bypass !== undefined);
+    if (same || isPlumbing()) return undefined;
+    return scope === undefined ? missing(row.where.operation) : switched(row.where.operation, scope);
+  }
+
+  /**
+   * What was admitted before arrives once more: out of the offline queue, after a reconnect, on a redirection.
+   * @returns the error when it must not be sent. Never throws.
+   */
+  again(command: Sent): Error | undefined {
+    if (command.isAltered) return this.notAdmitted(command);
+    // ioredis resends what has failed, alone: MULTI alone opens a transaction that nobody closes.
+    if (command.isPart) return command.lastError ?? refusal('cache', command.row.where.operation, HALF);
+    return this.stillAllowed(command);
+  }
+
+  /** What has waited in a pipeline or for a connection may be older than a freeze. */
+  stillAllowed({ mark, row }: Sent): Error | undefined {
+    return this.fence !== undefined && mark instanceof TenantNames ? this.#fenced(mark, row) : undefined;
+  }
+
+  /** What fills the place of a command that nobody has admitted, in a pipeline whose queue was changed. */
+  stranger(command: unknown): Sent {
+    const filler = placeholder(this.notAdmitted(command), command);
     // ioredis has put them on the command already: without them a lost connection keeps the placeholder in its
     // queue for ever, and every later reply goes to the wrong caller.
     for (const place of ['pipelineIndex', 'inTransaction'])
-      Reflect.set(refused, place, Reflect.get(command, place));
-    return refused;
+      Reflect.set(filler, place, Reflect.get(command as object, place));
+    return filler;
+  }
+
+  /** The error for what comes on a stream, or for a node, that ioredis has not chosen. */
+  notAdmitted(command: unknown): Error {
+    return refusal('cache', nameOf((command as Partial<Command> | undefined)?.name), NOT_ADMITTED);
+  }
+
+  /** @throws {@link OperationRefusedError} inside a tenant, on a connection that is not its own */
+  assertMayEnd(operation: string, place: Place): void {
+    if (place.mayEnd || currentScope()?.tenant === undefined || isPlumbing()) return;
+    throw refusal('cache', operation, ENDS);
   }
 
   /**
@@ -127,31 +183,9 @@ export class Guard {
     return requireScope({ surface: 'cache', operation });
   }
 
-  /** Makes the names in an error reply logical: Redis and ioredis repeat arguments in both text and `command`. */
-  readable<E>(error: E, command: MarkedCommand | undefined): E {
-    const names = command?.[MARK];
-    if (!(error instanceof Error) || command === undefined || !(names instanceof TenantNames)) return error;
-    // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
-    if (/^(?:MOVED|ASK) /.test(error.message)) return error;
-    error.message = error.message.replaceAll(names.prefix, '');
-    if (error.stack !== undefined) error.stack = error.stack.replaceAll(names.prefix, '');
-    if ('command' in error) error.command = { name: command.name, args: logicalArguments(command, names) };
-    return error;
-  }
-
-  // A Command object that was sent, or queued, before.
-  #again(command: MarkedCommand, mark: MarkedCommand[typeof MARK]): Error | undefined {
-    const scope = currentScope();
-    const same =
-      mark instanceof TenantNames
-        ? mark.tenant === scope?.tenant?.tenant && mark.template === this.names.codec.template
-        : mark === OWN || (mark === RAW && scope?.bypass !== undefined);
-    if (!same && !isPlumbing())
-      return scope === undefined ? missing(command.name) : switched(command.name, scope);
-    // What has waited in a pipeline or for a connection may be older than a freeze.
-    return mark instanceof TenantNames && this.fence !== undefined
-      ? this.#fenced(mark, rowOf(command))
-      : undefined;
+  #outside(name: string, args: readonly Argument[], row: Row): Mark | Error {
+    if (ANYWHERE.has(row.where.operation)) return OWN;
+    return isPlumbing() && this.#isOwn(name.toLowerCase(), args) ? OWN : missing(row.where.operation);
   }
 
   #fenced({ tenant }: TenantNames, { where }: Row): Error | undefined {
@@ -175,14 +209,19 @@ export class Guard {
  *
  * @returns `undefined` when they cannot be written
  */
-function ownArguments(given: readonly unknown[]): Argument[] | undefined {
-  const args: Argument[] = [];
+function ownArguments(given: unknown): Argument[] | undefined {
+  if (!Array.isArray(given)) return undefined;
+  const count = given.length;
+  // As long as needed: an array that grows has room for sixteen more, which every command would carry along.
+  // oxlint-disable-next-line unicorn/no-new-array -- the length is a number
+  const args = new Array<Argument>(count);
   let length = 0;
-  for (const argument of given) {
+  for (let place = 0; place < count; place += 1) {
+    const argument: unknown = given[place];
     const own = typeof argument === 'string' ? argument : copyOf(argument);
     if (own === undefined) return undefined;
     length += own.length + FRAME;
-    args.push(own);
+    args[place] = own;
   }
   return length < constants.MAX_STRING_LENGTH ? args : undefined;
 }
@@ -200,34 +239,22 @@ function copyOf(argument: unknown): Buffer | undefined {
   }
 }
 
-function outside(command: MarkedCommand, row: Row): Error | undefined {
-  if (!(isPlumbing() && isHandshake(command)) && !ANYWHERE.has(row.where.operation))
-    return missing(row.where.operation);
-  command[MARK] = OWN;
-  return undefined;
+function misplaced(row: Row, place: Place): Error | undefined {
+  if (row.blocks && !place.mayBlock) return refusal('cache', row.where.operation, WAITS);
+  return row.ends && !place.mayEnd ? refusal('cache', row.where.operation, ENDS) : undefined;
 }
 
-function across(command: MarkedCommand, row: Row): Error | undefined {
-  const name = command.name.toLowerCase();
-  if (SHARED_CONNECTION.has(name) || SHARED_CONNECTION.has(`${name} ${firstWord(command)}`))
+function across(name: string, args: readonly Argument[], row: Row, place: Place): Mark | Error {
+  const lower = name.toLowerCase();
+  if (SHARED_CONNECTION.has(lower) || SHARED_CONNECTION.has(`${lower} ${word(args[0])}`))
     return row.rule.kind === 'refuse'
-      ? refusal('cache', name, row.rule)
-      : refusal('cache', name, NOT_ADMITTED);
-  command[MARK] = RAW;
-  return undefined;
+      ? refusal('cache', lower, row.rule)
+      : refusal('cache', lower, NOT_ADMITTED);
+  return row.blocks && !place.mayBlock ? refusal('cache', lower, WAITS) : RAW;
 }
 
-function isHandshake(command: MarkedCommand): boolean {
-  const known = HANDSHAKE[command.name.toLowerCase()];
-  return known === 'any' || (known?.includes(firstWord(command)) ?? false);
-}
-
-function firstWord(command: MarkedCommand): string {
-  return word(command.args[0] as Argument | undefined);
-}
-
-function nameOf(command: Partial<MarkedCommand> | undefined): string {
-  return typeof command?.name === 'string' ? command.name : 'sendCommand';
+function nameOf(name: unknown): string {
+  return typeof name === 'string' ? rowOf(name, []).where.operation : 'sendCommand';
 }
 
 function missing(operation: string): Error {

@@ -12,15 +12,7 @@ export type { ClusterOptions, RedisOptions } from './wiring.ts';
 /** The class of errors that the server itself replies with. */
 export const ReplyError: new (message: string) => Error = RawReplyError as new (message: string) => Error;
 
-export {
-  AbstractConnector,
-  Command,
-  Pipeline,
-  ScanStream,
-  SentinelConnector,
-  SentinelIterator,
-  print,
-} from 'ioredis';
+export { AbstractConnector, Command, ScanStream, SentinelConnector, SentinelIterator, print } from 'ioredis';
 export type {
   BatchOperationContext,
   Callback,
@@ -36,6 +28,7 @@ export type {
   HimportFieldset,
   NatMap,
   NodeRole,
+  Pipeline,
   RedisCommander,
   RedisKey,
   RedisStatus,

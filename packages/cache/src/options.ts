@@ -1,6 +1,7 @@
 import { ConfigError, optionSchemas, parseOptions, type TenantRegistry } from '@tenantkit/core';
 import { z } from 'zod';
 import type { NamesOptions } from './names.ts';
+import { isPlumbing, outside } from './plumbing.ts';
 
 /** Options of tenantkit, under the key `tenant` of the options of {@link Redis} and {@link Cluster}. */
 export interface CacheOptions extends NamesOptions {
@@ -62,9 +63,50 @@ export function refusedOption(name: keyof typeof REFUSED): ConfigError {
   return new ConfigError({ surface: 'cache', operation: 'options', ...REFUSED[name] });
 }
 
+// Not ours to copy: `Connector` is a class, which is a part of the connection, and `tenant` is read by us.
+const LEFT: ReadonlySet<string> = new Set(['Connector', 'tenant']);
+
+// A duplicate is made with options that were confined before.
+const confined = new WeakSet<object>();
+
 /**
- * Takes from a client's options what would let later code step around the guard: ioredis reads both at every
- * call.
+ * Copies an argument of ioredis's constructors, so that nobody can change it afterwards, and takes every function
+ * in it out of ioredis's own work: `reconnectOnError`, `retryStrategy`, `natMap`, `dnsLookup` and the like are
+ * called in the midst of it, where a command without a tenant would pass for one of ioredis.
+ */
+export function confineOptions<T>(given: T): T;
+export function confineOptions(given: unknown): unknown {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return confineValue(given);
+  const copy: Record<string, unknown> = {};
+  // ioredis takes inherited options, too.
+  for (const name in given) {
+    const value: unknown = Reflect.get(given, name);
+    copy[name] = LEFT.has(name) ? value : confineValue(value);
+  }
+  return copy;
+}
+
+function confineValue(value: unknown): unknown {
+  if (typeof value === 'function') return confineFunction(value as (...args: unknown[]) => unknown);
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return Object.freeze(value.map(confineValue));
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null ? Object.freeze(confineOptions(value)) : value;
+}
+
+function confineFunction(fn: (...args: unknown[]) => unknown): unknown {
+  if (confined.has(fn)) return fn;
+  const own = outside(fn);
+  confined.add(own);
+  return own;
+}
+
+// What ioredis itself writes: a node of a cluster becomes a replica or a master, and its address is completed.
+const WRITTEN = ['host', 'port', 'readOnly'] as const;
+
+/**
+ * Freezes the options of a client: ioredis reads most of them at every call, every error or every reconnect, so
+ * that whoever changes one changes it for all tenants.
  *
  * `keyPrefix` would put a second prefix before ours. ioredis's own autopipelining queues a call in the context of
  * whoever made the pipeline, and shifts all later replies when a call throws (ioredis issue 1931): `Batch` does
@@ -74,10 +116,27 @@ export function lockOptions(options: {
   keyPrefix?: string | undefined;
   autoPipeliningIgnoredCommands?: string[] | undefined;
 }): void {
-  const ignored = Object.freeze(Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []));
-  for (const [name, value] of Object.entries({ keyPrefix: '', autoPipeliningIgnoredCommands: ignored })) {
-    Object.defineProperty(options, name, { value, enumerable: true, configurable: false, writable: false });
-  }
+  options.keyPrefix = '';
+  options.autoPipeliningIgnoredCommands = Object.freeze(
+    Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []),
+  ) as string[];
+  for (const name of WRITTEN) lockOption(options, name);
+  Object.freeze(options);
+}
+
+function lockOption(options: object, name: string): void {
+  let value: unknown = Reflect.get(options, name);
+  Object.defineProperty(options, name, {
+    enumerable: true,
+    get: () => value,
+    set(next: unknown) {
+      if (!isPlumbing() && next !== value)
+        throw new TypeError(
+          'The options of a client are frozen; make another client with redis.duplicate({ … }).',
+        );
+      value = next;
+    },
+  });
 }
 
 // Holds the caller's list, and claims to hold every command.

@@ -1,13 +1,14 @@
 import { refusal, refuse, type Scope } from '@tenantkit/core';
 import type { Callback, Command } from 'ioredis';
-import { MARK, OWN, Refusal, TransactionMark, type MarkedCommand } from './command.ts';
-import type { Guard } from './guard.ts';
-import { answer } from './plumbing.ts';
+import { asCommand, ownCommand, placeholder } from './command.ts';
+import { BRACKET, Sent } from './sent.ts';
+import type { Guard, Place } from './guard.ts';
+import { answer, isPlumbing } from './plumbing.ts';
 import { ruleOf } from './rules.ts';
 
 /** What ioredis keeps in a pipeline, and what it calls there. */
 export interface RawPipeline {
-  readonly _queue: readonly MarkedCommand[];
+  readonly _queue: readonly Command[];
   /** How many MULTI are open. */
   readonly _transactions: number;
   readonly isPipeline: boolean;
@@ -18,15 +19,30 @@ export interface RawPipeline {
   call(...args: unknown[]): unknown;
 }
 
+/** One call of `exec`: ioredis makes a stream for it, and sends every command of the queue with that. */
+interface Run {
+  readonly pipeline: RawPipeline;
+  stream: object | undefined;
+}
+
 const UNBALANCED = refuse(
   'MULTI and EXEC have to come in pairs, or the commands of other tenants fall into the transaction',
   'Use redis.multi(), or pipeline.multi() … exec() in the method form.',
+);
+const TWICE = refuse(
+  'this Command object was queued before, and its replies could not be told apart',
+  'Make a new Command for every call.',
 );
 
 const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec', 'asking']);
 
 // Methods of a pipeline that the array form may name beside commands.
 const METHODS: ReadonlySet<unknown> = new Set(['call', 'callBuffer', 'multi', 'exec']);
+
+// The `exec` that runs now, and the streams that ioredis has made in one. No caller can make such a stream: what
+// is sent with another is queued for a reply and never written, so it gets the reply of whoever comes next.
+let executing: Run | undefined;
+const runs = new WeakMap<object, Run>();
 
 /**
  * Makes a pipeline of ioredis one of the tenant it is made in. Its commands are rewritten when they are queued,
@@ -35,74 +51,88 @@ const METHODS: ReadonlySet<unknown> = new Set(['call', 'callBuffer', 'multi', 'e
  * A command that is refused keeps its place, where a PING is sent that answers with the refusal; a transaction
  * with such a command is not sent at all.
  */
-export function guardPipeline(pipeline: object, guard: Guard, owner: Scope): void {
+export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, place: Place): void {
   const raw = pipeline as RawPipeline;
   const sendCommand = raw.sendCommand.bind(raw);
   const exec = raw.exec.bind(raw);
   const fillResult = raw.fillResult.bind(raw);
-  const ownMark = new TransactionMark(raw);
-  // redis.multi() has queued its MULTI already.
-  let open = raw._queue.length > 0;
-  const closesItself = open;
+  const inside: Place = { mayBlock: true, mayEnd: place.mayEnd };
+  let open = false;
+  let closesItself = false;
+  // A cluster queues everything anew, with ASKING in between, when it sends the pipeline to another node.
+  let requeueing = false;
   let refusedInside: Error | undefined;
-  for (const command of raw._queue) command[MARK] = ownMark;
 
-  const admit = (command: MarkedCommand): Error | undefined => {
-    const name = command?.name;
+  const admit = (command: Command): Sent | Error => {
+    const name: unknown = command?.name;
     // In other letter cases they come from no method of ioredis: the table refuses them.
-    if (!BRACKETS.has(name)) return guard.admit(command);
-    const mark = command[MARK];
-    if (mark === ownMark) return undefined;
-    // ASKING is put in by ioredis itself, when it follows a redirection of the cluster.
-    if (name === 'asking' && command.ignore === true) command[MARK] = OWN;
-    if (mark !== undefined || name === 'asking') return guard.admit(command);
+    if (!BRACKETS.has(name)) return guard.admit(command, open ? inside : place);
+    if (name === 'asking') return requeueing ? asking(command) : guard.admit(command);
     const opens = name === 'multi';
     // ioredis counts the transactions of the method form before it comes here, and those of no other form.
-    if (opens === open || raw._transactions !== (opens ? 1 : 0)) return refusal('cache', name, UNBALANCED);
+    if (opens === open || raw._transactions !== (opens ? 1 : 0))
+      return refusal('cache', opens ? 'multi' : 'exec', UNBALANCED);
     open = opens;
-    command[MARK] = ownMark;
-    return undefined;
+    return ownCommand(opens ? 'multi' : 'exec', command, BRACKET);
   };
 
-  raw.sendCommand = function (command: MarkedCommand) {
+  raw.sendCommand = function (command: Command) {
     const elsewhere = guard.elsewhere(owner, 'pipeline');
     if (elsewhere !== undefined) throw elsewhere;
-    const error = admit(command);
-    if (error === undefined) {
-      if (hasCallback(command)) readErrors(command, guard);
-      return sendCommand(command);
+    const earlier = Sent.of(command);
+    if (earlier !== undefined && requeueing && earlier.isOf(raw)) return sendCommand(command);
+    // As ioredis marks what it has sent.
+    const again = earlier === undefined && command?.isTraced;
+    const admitted = earlier !== undefined ? foreign(guard, earlier) : again ? twice() : admit(command);
+    if (!(admitted instanceof Error)) {
+      command.isTraced = true;
+      admitted.join(raw);
+      return sendCommand(asCommand(admitted));
     }
-    if (open) refusedInside ??= error;
-    const refused = new Refusal(error, command);
-    if (typeof command?.reject === 'function') command.promise.catch(ignore);
-    return sendCommand(refused);
+    if (open) refusedInside ??= admitted;
+    // What was queued before hears of its first place only.
+    const filler = placeholder(admitted, again ? undefined : command);
+    if (!again && typeof command?.reject === 'function') command.promise.catch(ignore);
+    filler.join(raw);
+    return sendCommand(asCommand(filler));
   };
 
   raw.exec = function (callback) {
     const sends = closesItself || raw._transactions === 0;
-    const error =
-      guard.elsewhere(owner, 'exec') ??
-      (sends
-        ? (refusedInside ?? (open && !closesItself ? refusal('cache', 'exec', UNBALANCED) : undefined))
-        : undefined);
+    let error = guard.elsewhere(owner, 'exec');
+    if (error === undefined && sends) {
+      error =
+        refusedInside ?? (isBalanced(raw, closesItself) ? undefined : refusal('cache', 'exec', UNBALANCED));
+      // Their callbacks would wait for ever: nothing of it is sent.
+      if (error !== undefined) for (const command of raw._queue) Sent.of(command)?.reject(error);
+    }
     if (error !== undefined) return answer(Promise.reject(error), callback);
-    // Handed on as an argument, even `undefined` would become one of EXEC.
+    const outer = executing;
+    executing = { pipeline: raw, stream: undefined };
     try {
+      // Handed on as an argument, even `undefined` would become one of EXEC.
       return callback === undefined ? exec() : exec(callback);
     } catch (thrown) {
       return answer(Promise.reject(thrown as Error), callback);
+    } finally {
+      executing = outer;
     }
   };
 
   raw.fillResult = function (value, position) {
-    const command = raw._queue[position];
-    const [error, reply] = value;
-    guard.readable(error, command);
-    if (Array.isArray(reply) && command?.name === 'exec') {
+    const reply = value[1];
+    if (Array.isArray(reply) && raw._queue[position]?.name === 'exec') {
       const first = position - reply.length;
-      for (const [index, item] of reply.entries()) guard.readable(item, raw._queue[first + index]);
+      for (const [index, item] of reply.entries()) {
+        Sent.of(raw._queue[first + index])?.read(item);
+      }
     }
-    fillResult(value, position);
+    requeueing = true;
+    try {
+      fillResult(value, position);
+    } finally {
+      requeueing = false;
+    }
   };
 
   raw.addBatch = function (commands) {
@@ -114,6 +144,17 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope): voi
     }
     return raw;
   };
+
+  // redis.multi() has queued its MULTI already.
+  const begun = raw._queue as Command[];
+  for (const [index, command] of begun.splice(0).entries()) {
+    open = closesItself = index === 0 && command.name === 'multi';
+    const sent = ownCommand('multi', command, BRACKET);
+    sent.join(raw);
+    sent.inTransaction = true;
+    sent.pipelineIndex = index;
+    begun.push(asCommand(sent));
+  }
 }
 
 /** Queues the commands of the array form. */
@@ -121,21 +162,63 @@ export function addCommands(pipeline: object, commands: readonly unknown[]): voi
   (pipeline as RawPipeline).addBatch(commands);
 }
 
+/**
+ * The command to send with a stream, which counts the commands of its pipeline.
+ *
+ * @returns the command, or what fills its place; an error when ioredis did not make this stream in the `exec` of a
+ * guarded pipeline, or does not send on it now. Never throws.
+ */
+export function onStream(command: unknown, stream: object, guard: Guard): Sent | Error {
+  const run = executing?.stream === stream ? executing : (runs.get(stream) ?? begin(command, stream));
+  // Long after `exec`, ioredis sends again what it has kept.
+  if (run === undefined || (run !== executing && !isPlumbing())) return guard.notAdmitted(command);
+  const sent = Sent.of(command);
+  if (sent === undefined || sent.isAltered || !sent.isOf(run.pipeline)) {
+    const filler = guard.stranger(command);
+    filler.join(run.pipeline);
+    return filler;
+  }
+  const error = guard.stillAllowed(sent);
+  return error === undefined ? sent : sent.deny(error);
+}
+
+// ioredis makes the stream of a run right before it sends the first command of the queue with it.
+function begin(command: unknown, stream: object): Run | undefined {
+  if (executing === undefined || executing.stream !== undefined) return undefined;
+  if (executing.pipeline._queue[0] !== command) return undefined;
+  executing.stream = stream;
+  runs.set(stream, executing);
+  return executing;
+}
+
+function foreign(guard: Guard, command: Sent): Error {
+  return guard.foreign(command) ?? twice();
+}
+
+function twice(): Error {
+  return refusal('cache', 'pipeline', TWICE);
+}
+
+function asking(command: Command): Sent {
+  const sent = ownCommand('asking', command);
+  sent.ignore = true;
+  return sent;
+}
+
+// Whether every MULTI of the queue has its EXEC; that of redis.multi() comes last, from ioredis.
+function isBalanced(raw: RawPipeline, closesItself: boolean): boolean {
+  let open = false;
+  for (const command of raw._queue) {
+    if (Sent.of(command)?.mark !== BRACKET) continue;
+    if ((command.name === 'multi') === open) return false;
+    open = !open;
+  }
+  return closesItself && raw._transactions > 0 ? open : !open;
+}
+
 function isMethod(name: unknown): name is string {
   if (typeof name !== 'string') return false;
   return METHODS.has(name) || ruleOf(name) !== undefined || ruleOf(name.replace(/Buffer$/, '')) !== undefined;
-}
-
-function hasCallback(command: MarkedCommand): boolean {
-  return typeof (command as unknown as { callback?: unknown }).callback === 'function';
-}
-
-// A pipeline that a lost connection cuts in two is rejected past the place where error replies are made logical.
-function readErrors(command: MarkedCommand, guard: Guard): void {
-  const { reject } = command;
-  command.reject = (error) => {
-    reject(guard.readable(error, command));
-  };
 }
 
 function ignore(): void {

@@ -41,6 +41,16 @@ export function bound<A extends unknown[], R>(callback: (...args: A) => R): (...
   return (...args) => inScope(scope, () => callback(...args));
 }
 
+/**
+ * `fn` of the options, which ioredis calls in the midst of its own work for all tenants: it runs outside of any
+ * tenant, and what it sends is no work of ioredis, also from timers that it starts.
+ */
+export function outside<A extends unknown[], R>(fn: (this: unknown, ...args: A) => R): typeof fn {
+  return function (this: unknown, ...args) {
+    return inScope(undefined, () => fn.apply(this, args));
+  };
+}
+
 /** `promise`, which a callback is told about as well, as every method of ioredis does it. */
 export function answer<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
   if (typeof callback === 'function') {

@@ -1,7 +1,8 @@
 import { refuse, type Where } from '@tenantkit/core';
-import type { MarkedCommand } from './command.ts';
 import { word, type Argument, type KeySpec } from './keyspec.ts';
-import { rules, type CacheRule, type Container } from './rules.ts';
+import type { TenantNames } from './names.ts';
+import { nameFirst, namePage } from './replies.ts';
+import { BLOCKING, ENDING, rules, type CacheRule, type Container } from './rules.ts';
 
 /** A row of the table, made ready for the moment of the call. */
 export interface Row {
@@ -9,6 +10,15 @@ export interface Row {
   readonly rule: CacheRule;
   /** Whether the only key is argument 0: most calls, and one concatenation. */
   readonly first: boolean;
+  /** Makes the names in a reply logical. */
+  readonly read: ((reply: unknown, names: TenantNames, operation: string) => unknown) | undefined;
+  /** Whether the server may hold its reply back, and with it those of everybody on the connection. */
+  readonly blocks: boolean;
+  /** Whether it ends the connection. */
+  readonly ends: boolean;
+  /** The command's own name, and what is written of it for a few counts of arguments. */
+  readonly name: string;
+  readonly heads: readonly string[];
 }
 
 const UNKNOWN = refuse(
@@ -20,29 +30,47 @@ const ROWS: ReadonlyMap<string, Row | ReadonlyMap<string, Row>> = new Map(
   Object.entries(rules).map(([name, rule]: [string, CacheRule]) => [
     name,
     isContainer(rule)
-      ? new Map(
-          Object.entries(rule.custom.subcommands).map(([sub, rule]) => [sub, toRow(`${name} ${sub}`, rule)]),
-        )
+      ? new Map(Object.entries(rule.custom.subcommands).map(([sub, rule]) => [sub, toRow(name, rule, sub)]))
       : toRow(name, rule),
   ]),
 );
 
 /** The row of a command, in whatever letter case it came; one that refuses when the table has none. */
-export function rowOf({ name, args }: MarkedCommand): Row {
+export function rowOf(name: string, args: readonly Argument[]): Row {
   const row = ROWS.get(name) ?? ROWS.get(name.toLowerCase());
   if (row === undefined) return toRow(name, UNKNOWN);
   if ('where' in row) return row;
-  const sub = word(args[0] as Argument | undefined);
-  return row.get(sub) ?? toRow(`${name} ${sub}`, UNKNOWN);
+  const sub = word(args[0]);
+  return row.get(sub) ?? toRow(name, UNKNOWN, sub);
 }
 
-function toRow(operation: string, rule: CacheRule): Row {
+/** What is written of a command before its arguments. */
+export function headOf(name: string, count: number): string {
+  return `*${count + 1}\r\n$${Buffer.byteLength(name)}\r\n${name}\r\n`;
+}
+
+/** The same for a row's own name. */
+export function headFor({ name, heads }: Row, count: number): string {
+  return heads[count] ?? headOf(name, count);
+}
+
+function toRow(name: string, rule: CacheRule, sub = ''): Row {
   return Object.freeze({
     // A name that no row has is the caller's text: keep it short and printable in messages.
-    where: Object.freeze({ surface: 'cache', operation: printable(operation.trim()) }),
+    where: Object.freeze({ surface: 'cache', operation: printable(`${name} ${sub}`.trim()) }),
     rule,
     first: rule.kind === 'rewrite' && isFirst(rule.rewrite),
+    read: readerOf(rule),
+    blocks: BLOCKING.has(name),
+    ends: ENDING.has(name),
+    name,
+    heads: Array.from({ length: 8 }, (_, count) => headOf(name, count)),
   });
+}
+
+function readerOf(rule: CacheRule): Row['read'] {
+  if (rule.kind === 'custom') return rule.custom === 'scan' ? namePage : undefined;
+  return rule.kind === 'rewrite' && rule.rewrite.reply === 'first' ? nameFirst : undefined;
 }
 
 function isContainer(rule: CacheRule): rule is { kind: 'custom'; custom: Container } {

@@ -74,7 +74,7 @@ const SCRIPT = refuse(
 );
 const CHANNEL = refuse(
   'channels are not scoped to a tenant yet',
-  'Publish and subscribe are refused today; use @tenantkit/queue for work, or lists with BLPOP.',
+  'Publish and subscribe are refused today; use @tenantkit/queue for work, or lists with BLPOP on redis.duplicate().',
 );
 const STREAM = refuse(
   'streams are not scoped to a tenant yet',
@@ -489,6 +489,26 @@ export const rules = defineRules({
  * check, and the end of the connection.
  */
 export const ANYWHERE: ReadonlySet<string> = new Set(['ping', 'quit']);
+
+/**
+ * Commands that the server answers when it pleases. On a connection that all tenants share everybody waits with
+ * the caller, so they are for a connection that a tenant has made with `duplicate()`; inside of a transaction
+ * they do not wait.
+ */
+export const BLOCKING: ReadonlySet<string> = new Set([
+  'blmove',
+  'blmpop',
+  'blpop',
+  'brpop',
+  'brpoplpush',
+  'bzmpop',
+  'bzpopmax',
+  'bzpopmin',
+  'wait',
+]);
+
+/** Commands that end the connection: inside a tenant, only that tenant's own. */
+export const ENDING: ReadonlySet<string> = new Set(['quit']);
 
 /**
  * Refused even inside acrossTenants: on the connection that all tenants share, an open transaction swallows their

@@ -4,10 +4,31 @@ import type { Guard } from './guard.ts';
 import { inScope } from './plumbing.ts';
 
 type CreateScanStream = (command: string, options: object) => ScanStream;
+type Method = (...args: unknown[]) => unknown;
+
+// By what a stream is read, or ended. Refused before they change anything: node destroys a stream over an error
+// in the middle of a read, and then it is the owner who has lost it.
+const ENTRANCES = [
+  'addListener',
+  'close',
+  'destroy',
+  'iterator',
+  'on',
+  'once',
+  'pipe',
+  'prependListener',
+  'prependOnceListener',
+  'push',
+  'read',
+  'resume',
+  'unshift',
+  Symbol.asyncIterator,
+] as const;
 
 /**
  * Makes the scan streams of a client belong to the tenant they are made in: a stream asks for its next page
- * whenever somebody reads, in that reader's context, and pages that were read ahead wait in its buffer.
+ * whenever somebody reads, in that reader's context, and pages that were read ahead wait in its buffer. In
+ * another tenant its methods throw, and the stream stays as it is.
  */
 export function guardScanStreams(client: object, guard: Guard): void {
   const host = client as { createScanStream: CreateScanStream };
@@ -16,15 +37,18 @@ export function guardScanStreams(client: object, guard: Guard): void {
     const owner = guard.owner(command);
     const stream = createScanStream(command, options);
     const readable: Readable = stream;
-    const read = readable.read.bind(readable);
     const readMore = readable._read.bind(readable);
-    stream.read = (size?: number) => {
-      const error = guard.elsewhereInTenant(owner, command);
-      if (error === undefined) return read(size) as unknown;
-      stream.destroy(error);
-      return null;
-    };
     readable._read = (size) => inScope(owner, () => readMore(size));
+    for (const name of ENTRANCES) {
+      const method = Reflect.get(stream, name) as Method;
+      Object.defineProperty(stream, name, {
+        value(this: unknown, ...args: unknown[]): unknown {
+          const error = guard.elsewhereInTenant(owner, command);
+          if (error !== undefined) throw error;
+          return method.apply(this, args);
+        },
+      });
+    }
     return stream;
   };
 }

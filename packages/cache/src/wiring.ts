@@ -1,4 +1,4 @@
-import { currentScope, refusal, refuse } from '@tenantkit/core';
+import { currentScope, refusal, refuse, type Scope } from '@tenantkit/core';
 import type {
   ChainableCommander,
   Command,
@@ -7,11 +7,16 @@ import type {
   RedisOptions as RawRedisOptions,
 } from 'ioredis';
 import type { ReplyMappingMode, WriteableStream } from 'ioredis/built/types.js';
+import type { EventEmitter } from 'node:events';
 import { Batch, type BatchClient } from './batch.ts';
-import { MARK, OWN, rejectCommand, sendOrReject, type MarkedCommand } from './command.ts';
-import { Guard } from './guard.ts';
+import { rejectCommand, sendOrReject } from './command.ts';
+import { OWN, Sent } from './sent.ts';
+import { assertClient, brokenCoupling, withoutAutoPipelines } from './couplings.ts';
+import { Guard, SHARED, type Place } from './guard.ts';
+import { isHandshake } from './handshake.ts';
 import { lockOptions, readOptions, refusedOption, type CacheOptions } from './options.ts';
-import { addCommands, guardPipeline } from './pipeline.ts';
+import { addCommands, guardPipeline, onStream } from './pipeline.ts';
+import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { ruleOf } from './rules.ts';
 import { guardScanStreams } from './streams.ts';
 
@@ -52,6 +57,9 @@ const NEW_COMMAND = refuse(
   'Update tenantkit; until then use acrossTenants({ reason, actor }, () => redis.call(…)).',
 );
 
+// A connection that one tenant alone has.
+const DEDICATED: Place = Object.freeze({ mayBlock: true, mayEnd: true });
+
 const wirings = new WeakMap<object, Wiring>();
 
 /** What a guarded `Redis` and a guarded `Cluster` have in common. */
@@ -62,37 +70,70 @@ export class Wiring {
   readonly batch: Batch;
   readonly #options: RedisOptions | ClusterOptions;
   readonly #raw: BatchClient;
+  #owner: Scope | undefined;
 
   /** @throws {@link ConfigError} */
   constructor(client: Client, raw: BatchClient) {
     this.#raw = raw;
     this.#options = client.options;
     try {
+      assertClient(client);
       const { options } = client;
       this.tenant = readOptions(options, 'redisOptions' in options ? options.redisOptions : undefined);
-      this.guard = new Guard(this.tenant);
+      this.guard = new Guard(this.tenant, (name, args) => isHandshake(client, name, args));
     } catch (error) {
       // ioredis has begun to connect, and nobody gets this client who could close it.
-      client.disconnect();
+      asPlumbing(() => client.disconnect());
       throw error;
     }
     this.batch = new Batch(raw);
     wirings.set(client, this);
+    withoutAutoPipelines(client);
     lockOptions(client.options);
     Object.defineProperty(client, 'options', { writable: false });
     guardScanStreams(client, this.guard);
   }
 
   /** Sends a command for the caller's tenant, or rejects it. Never throws. */
-  send(command: MarkedCommand, send: (command: Command) => unknown = this.#raw.send): unknown {
-    const isNew = command?.[MARK] === undefined;
-    const error = this.guard.admit(command);
-    if (error !== undefined) return rejectCommand(command, error);
+  send(command: Command): unknown {
+    const earlier = Sent.of(command);
+    if (earlier !== undefined) {
+      const foreign = this.guard.foreign(earlier);
+      // It is not theirs to settle either.
+      if (foreign !== undefined) return Promise.reject(foreign);
+      const error = this.guard.again(earlier);
+      return error === undefined ? sendOrReject(earlier, this.#raw.send) : rejectCommand(earlier, error);
+    }
+    const sent = this.#elsewhere(command) ?? this.guard.admit(command, this.#place);
+    if (sent instanceof Error) return rejectCommand(command, sent);
     const { enableAutoPipelining, autoPipeliningIgnoredCommands } = this.#options;
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
-    const mayWait = isNew && enableAutoPipelining === true && command[MARK] !== OWN;
-    if (mayWait && this.batch.takes(command, autoPipeliningIgnoredCommands)) return this.batch.add(command);
-    return sendOrReject(command, send);
+    const mayWait = enableAutoPipelining === true && sent.mark !== OWN;
+    if (mayWait && this.batch.takes(sent, autoPipeliningIgnoredCommands)) return this.batch.add(sent);
+    return sendOrReject(sent, this.#raw.send);
+  }
+
+  /**
+   * What is sent for a command that comes with a stream: one of a pipeline.
+   *
+   * @returns the error when the stream may be anybody's: nothing must be written to it
+   */
+  onStream(command: Command, stream: WriteableStream): Sent | Error {
+    return onStream(command, stream, this.guard);
+  }
+
+  /** Makes the client one of the scope it is made in: nobody else shares its connection. */
+  own(scope: Scope | undefined): void {
+    this.#owner = scope;
+  }
+
+  /** Ends the connection, unless it is one of several tenants and the caller one of them. */
+  end(operation: string, end: () => void): void {
+    const elsewhere = isPlumbing() ? undefined : this.#elsewhere(operation);
+    if (elsewhere !== undefined) throw elsewhere;
+    this.guard.assertMayEnd(operation, this.#place);
+    // What it does to the nodes of a cluster is ioredis's own work.
+    asPlumbing(end);
   }
 
   /** Makes a pipeline of ioredis the caller's tenant's. @throws MissingTenantError */
@@ -102,16 +143,39 @@ export class Wiring {
     commands: unknown,
   ): P {
     const owner = this.guard.owner(operation);
+    const elsewhere = this.#elsewhere(operation);
+    if (elsewhere !== undefined) throw elsewhere;
     const pipeline = make();
-    guardPipeline(pipeline, this.guard, owner);
+    guardPipeline(pipeline, this.guard, owner, this.#place);
     if (Array.isArray(commands)) addCommands(pipeline, commands);
     return pipeline;
+  }
+
+  get #place(): Place {
+    return this.#owner === undefined ? SHARED : DEDICATED;
+  }
+
+  // Outside of any tenant a few commands are allowed on every client.
+  #elsewhere(operation: unknown): Error | undefined {
+    if (this.#owner === undefined) return undefined;
+    return this.guard.elsewhereInTenant(
+      this.#owner,
+      typeof operation === 'string' ? operation : 'sendCommand',
+    );
   }
 }
 
 /** The wiring of a client of ours, for the eraser and the auditor; `undefined` for any other object. */
 export function wiringOf(client: object): Wiring | undefined {
   return wirings.get(client);
+}
+
+/** @throws {@link OperationRefusedError} inside a tenant, on a connection of several */
+export function endWith(client: object, end: () => void): void {
+  const wiring = wirings.get(client);
+  // A client whose options are refused is ended before there is a guard.
+  if (wiring === undefined) end();
+  else wiring.end('disconnect', end);
 }
 
 /**
@@ -188,8 +252,16 @@ export function guardNodes(cluster: object, make: (options: RedisOptions) => Raw
   const { connectionPool } = cluster as { connectionPool: ConnectionPool };
   const create = connectionPool.createRedisFromOptions.bind(connectionPool);
   connectionPool.createRedisFromOptions = (node, readOnly) => make(create(node, readOnly).options);
+  // Before anybody else hears of it.
+  connectionPool.prependListener('+node', assertNode);
 }
 
-interface ConnectionPool {
+/** @throws {@link ConfigError} for a node that was made in another way, past the guard */
+export function assertNode(node: object): void {
+  if (!wirings.has(node))
+    throw brokenCoupling('nodes of a cluster are made in createRedisFromOptions of its pool');
+}
+
+interface ConnectionPool extends EventEmitter {
   createRedisFromOptions(node: object, readOnly: boolean): RawRedis;
 }

@@ -1,12 +1,15 @@
 import { TenantSwitchError, createTenantRegistry, memoryTenantStore, withTenant } from '@tenantkit/core';
 import Default, * as api from '@tenantkit/cache';
-import { Cluster, Command, Redis, type RedisOptions } from '@tenantkit/cache';
+import { Cluster, Command, Redis, type RedisOptions, type ScanStream } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
 import * as rawApi from 'ioredis';
 import { Redis as Raw } from 'ioredis';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Sent } from '../src/sent.ts';
 import { Guard } from '../src/guard.ts';
 import {
   acme,
@@ -147,28 +150,28 @@ describe('what is no command', () => {
 });
 
 describe('a Command object', () => {
-  it('that was sent for one tenant is refused in another', async () => {
+  it('stays as the caller has made it, and what is sent for it is refused in another tenant', async () => {
     await raw.set('tk:acme:key', 'of acme');
     const command = new Command('get', ['key'], { replyEncoding: 'utf8' });
     expect(await acme(() => redis.sendCommand(command))).toBe('of acme');
-    expect(command.args).toEqual(['tk:acme:key']);
-    for (const run of [acme2, operator]) {
-      const again = new Command('get', ['other'], { replyEncoding: 'utf8' });
-      Object.assign(again, { args: command.args, ...marksOf(command) });
-      expect(await failure(() => run(() => redis.sendCommand(again)))).toBeInstanceOf(TenantSwitchError);
-    }
+    expect(command.args).toEqual(['key']);
+    // What really was sent, and that of another template.
     const other = opened.guarded({ tenant: { names: 'x:{tenant}:' } });
-    const copy = Object.assign(new Command('get', ['x']), { args: command.args, ...marksOf(command) });
-    expect(await failure(() => acme(() => other.sendCommand(copy)))).toBeInstanceOf(TenantSwitchError);
+    const sent = acme(() => queued(redis.pipeline().get('key')));
+    const otherwise = acme(() => queued(other.pipeline().get('key')));
+    for (const [run, stolen] of [
+      [acme2, sent],
+      [operator, sent],
+      [acme, otherwise],
+    ] as const)
+      expect(await failure(() => run(() => redis.sendCommand(stolen)))).toBeInstanceOf(TenantSwitchError);
+    expect(await failure(() => redis.sendCommand(sent))).toMatchObject({ code: 'TENANT_MISSING' });
   });
 
   it('that was made raw by an operator is refused in a tenant, and outside', async () => {
-    const command = new Command('get', ['tk:acme2:key']);
-    await operator(() => redis.sendCommand(command));
-    const copy = (): Command =>
-      Object.assign(new Command('get', ['x']), { args: command.args, ...marksOf(command) });
-    expect(await failure(() => acme(() => redis.sendCommand(copy())))).toBeInstanceOf(TenantSwitchError);
-    expect(await failure(() => redis.sendCommand(copy()))).toMatchObject({ code: 'TENANT_MISSING' });
+    const sent = operator(() => queued(redis.pipeline().get('tk:acme2:key')));
+    expect(await failure(() => acme(() => redis.sendCommand(sent)))).toBeInstanceOf(TenantSwitchError);
+    expect(await failure(() => redis.sendCommand(sent))).toMatchObject({ code: 'TENANT_MISSING' });
   });
 
   it('that comes with a stream must have passed the guard before', async () => {
@@ -201,11 +204,9 @@ describe('errors', () => {
 
   it('that repeat the arguments repeat the logical ones', () => {
     // So answers a server that lacks a command which the table allows.
-    const guard = new Guard({});
-    const command = new Command('GET', ['key']);
-    acme(() => guard.admit(command));
+    const sent = acme(() => new Guard({}).admit(new Command('GET', ['key'])));
     const error = new Error("ERR unknown command 'GET', with args beginning with: 'tk:acme:key'");
-    expect(guard.readable(error, command).message).toBe(
+    expect(Sent.of(sent)?.read(error).message).toBe(
       "ERR unknown command 'GET', with args beginning with: 'key'",
     );
     expect(error.stack).not.toContain('tk:acme:');
@@ -305,7 +306,8 @@ describe('what would lead past the guard', () => {
   });
 
   it('every export of ioredis is there', () => {
-    const other = new Set(['Promise', 'module.exports', '__esModule']);
+    // A pipeline around a client sends nothing: redis.pipeline() makes those that do.
+    const other = new Set(['Pipeline', 'Promise', 'module.exports', '__esModule']);
     const expected = Object.keys(rawApi).filter((name) => !other.has(name));
     expect(Object.keys(api)).toEqual(expect.arrayContaining(expected));
   });
@@ -362,7 +364,7 @@ describe('options', () => {
     expect(() => Object.assign(own.options, { keyPrefix: 'tk:acme2:' })).toThrow(TypeError);
     expect(() => Object.assign(own.options, { autoPipeliningIgnoredCommands: [] })).toThrow(TypeError);
     expect(() => Object.assign(own, { options: {} })).toThrow(TypeError);
-    Object.assign(own.options, { tenant: { names: 'tk:acme2:{tenant}:' } });
+    expect(() => Object.assign(own.options, { tenant: { names: 'tk:acme2:{tenant}:' } })).toThrow(TypeError);
     const copy = own.duplicate();
     await acme(() => own.set('a', '1'));
     await acme(() => copy.set('b', '1'));
@@ -454,7 +456,11 @@ describe('options', () => {
       expect(await acme(() => own.call('ZMPOP', 1, 'z', 'MIN'))).toEqual(
         await witness.call('ZMPOP', 1, 'z', 'MIN'),
       );
-      expect(await acme(() => own.call('BZPOPMIN', 'z', 1))).toEqual(await witness.call('BZPOPMIN', 'z', 1));
+      const alone = acme(() => own.duplicate());
+      expect(await acme(() => alone.call('BZPOPMIN', 'z', 1))).toEqual(
+        await witness.call('BZPOPMIN', 'z', 1),
+      );
+      alone.disconnect();
     }
   });
 });
@@ -495,6 +501,23 @@ describe('scan streams', () => {
     const started = acme(() => redis.scanStream({ count: 1 }));
     await acme(() => once(started, 'readable'));
     expect(await failure(() => operator(() => collect(started)))).toBeInstanceOf(TenantSwitchError);
+    const uses: readonly ((stream: ScanStream) => unknown)[] = [
+      (stream) => stream.read(),
+      (stream) => stream.on('data', () => undefined),
+      (stream) => stream.once('readable', () => undefined),
+      (stream) => stream.pipe(new PassThrough({ objectMode: true })),
+      (stream) => stream.resume(),
+      (stream) => stream.destroy(),
+      (stream) => stream.close(),
+      (stream) => stream.iterator(),
+      (stream) => stream.toArray(),
+      (stream) => pipeline(stream, new PassThrough({ objectMode: true })),
+    ];
+    for (const use of uses)
+      expect(await failure(() => acme2(() => use(started)))).toBeInstanceOf(TenantSwitchError);
+    // Whatever others have tried, the owner's streams are as they were.
+    expect(await acme(() => collect(own))).toHaveLength(50);
+    expect(await acme(() => collect(started))).toHaveLength(50);
     // What node reads by itself, outside of any tenant, is read for the owner.
     expect(await collect(acme(() => redis.scanStream({ count: 7 })))).toHaveLength(50);
     expect(await failure(() => redis.scanStream())).toMatchObject({ code: 'TENANT_MISSING' });
@@ -517,8 +540,9 @@ async function told<T>(call: (done: rawApi.Callback<T>) => Promise<unknown>): Pr
   return reply;
 }
 
-function marksOf(command: object): object {
-  return Object.fromEntries(
-    Object.getOwnPropertySymbols(command).map((symbol) => [symbol, Reflect.get(command, symbol)]),
-  );
+// What a pipeline will send for its first call.
+function queued(pipeline: rawApi.ChainableCommander): Command {
+  const [command] = (pipeline as unknown as { _queue: Command[] })._queue;
+  if (command === undefined) throw new TypeError('nothing is queued');
+  return command;
 }

@@ -6,20 +6,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis as Raw } from 'ioredis';
 
-/** A Redis Cluster of one node, on this machine. */
+/** A node of a Redis Cluster, on this machine. */
 export interface ClusterNode extends AsyncDisposable {
   readonly port: number;
+  /** The port of the protocol between nodes. */
+  readonly busPort: number;
   readonly raw: Raw;
 }
 
 /**
- * Starts `redis-server` (or what REDIS_SERVER names) as a cluster that holds all slots.
+ * Starts `redis-server` (or what REDIS_SERVER names) as a cluster of one node that holds all slots, or as a node
+ * without any that can join others.
+ *
  * @throws Error when there is no such program
  */
-export async function startClusterNode(): Promise<ClusterNode> {
+export async function startClusterNode({ alone = true } = {}): Promise<ClusterNode> {
   const program = process.env['REDIS_SERVER'] ?? 'redis-server';
   const folder = await mkdtemp(join(tmpdir(), 'tk-cluster-'));
   const port = await freePort();
+  const busPort = await freePort();
   const server = spawn(
     program,
     // The cluster needs an address of its own to tell its clients: without peers it knows none.
@@ -34,7 +39,14 @@ export async function startClusterNode(): Promise<ClusterNode> {
       '',
       '--cluster-enabled',
       'yes',
-    ].concat(['--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${await freePort()}`]),
+    ].concat([
+      '--cluster-announce-ip',
+      '127.0.0.1',
+      '--cluster-port',
+      `${busPort}`,
+      '--repl-diskless-sync-delay',
+      '0',
+    ]),
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const gone = once(server, 'exit');
@@ -52,10 +64,13 @@ export async function startClusterNode(): Promise<ClusterNode> {
     ]);
     for await (const line of server.stdout) if (String(line).includes('Ready to accept connections')) break;
     const raw = new Raw(port);
-    await raw.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16383);
-    while (!String(await raw.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await raw.ping();
+    if (alone) {
+      await raw.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16383);
+      while (!String(await raw.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await raw.ping();
+    }
     return {
       port,
+      busPort,
       raw,
       async [Symbol.asyncDispose]() {
         raw.disconnect();

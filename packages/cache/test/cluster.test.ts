@@ -1,6 +1,15 @@
 import { TenantSwitchError, currentTenant, isVerified, withTenant } from '@tenantkit/core';
-import { Cluster, Redis, cacheAuditor, cacheEraser, type ClusterOptions } from '@tenantkit/cache';
+import {
+  Cluster,
+  Command,
+  Redis,
+  cacheAuditor,
+  cacheBackstop,
+  cacheEraser,
+  type ClusterOptions,
+} from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
+import { Cluster as RawCluster } from 'ioredis';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isPlumbing } from '../src/plumbing.ts';
@@ -34,7 +43,7 @@ function open(options: ClusterOptions = {}): Cluster {
 const refused = expect.objectContaining({ code: 'OPERATION_REFUSED' });
 
 describe('a cluster', () => {
-  it.each([{}, { enableAutoPipelining: true }, { scaleReads: 'all' }] as ClusterOptions[])(
+  it.each([{}, { enableAutoPipelining: true }] as ClusterOptions[])(
     'confines every form of a call, from before it is ready on: %j',
     async (options) => {
       const cluster = open({ ...options, lazyConnect: true });
@@ -135,16 +144,6 @@ describe('a cluster', () => {
     expect(await waited).toEqual(['acme', false]);
   });
 
-  it('retries for nobody in particular', async () => {
-    const cluster = open({ retryDelayOnTryAgain: 1 });
-    const retried = new Promise((resolve) => {
-      const note = (): void => resolve([currentTenant(), isPlumbing()]);
-      acme(() => cluster.handleError(new Error('TRYAGAIN later'), {}, { tryagain: note }));
-    });
-    // Otherwise the command of one tenant would be sent again in the tenant whose reply has failed.
-    expect(await retried).toEqual([undefined, true]);
-  });
-
   it('survives broken connections without mixing tenants', async () => {
     const cluster = open({ retryDelayOnFailover: 1 });
     cluster.on('error', () => undefined);
@@ -189,6 +188,148 @@ describe('a cluster', () => {
     const names: unknown[] = [];
     for await (const { name } of cacheAuditor(cluster).audit(new AbortController().signal)) names.push(name);
     expect(names).toEqual(['plain']);
+  });
+
+  it('without an offline queue answers a whole turn, as the autopipelining of ioredis does', async () => {
+    const options = {
+      enableAutoPipelining: true,
+      enableOfflineQueue: false,
+      enableReadyCheck: false,
+      // Otherwise ioredis tries again what it has rejected.
+      retryDelayOnFailover: 0,
+    };
+    for (const lazyConnect of [false, true]) {
+      const cluster = open({ ...options, lazyConnect });
+      const raw = new RawCluster([{ host: '127.0.0.1', port: node.port }], { ...options, lazyConnect });
+      clients.push(raw);
+      const turn = (key: string, client: Cluster | RawCluster): Promise<unknown> =>
+        Promise.all([client.get(key), client.get(key), client.strlen(key)]);
+      for (let times = 0; times < 2; times += 1) {
+        expect(await acme(() => turn('key', cluster))).toEqual(['of acme', 'of acme', 7]);
+        expect(await turn('tk:acme:key', raw)).toEqual(['of acme', 'of acme', 7]);
+      }
+    }
+    // Without autopipelining, ioredis knows no node yet and says so.
+    const direct = open({ ...options, enableAutoPipelining: false });
+    expect((await failure(() => acme(() => direct.get('key')))).message).toMatch(/Cluster isn't ready/);
+  });
+
+  it('whose nodes nobody can reach rejects a turn, too', async () => {
+    const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], {
+      enableAutoPipelining: true,
+      clusterRetryStrategy: () => null,
+    });
+    clients.push(cluster);
+    cluster.on('error', () => undefined);
+    const errors = await acme(() =>
+      Promise.all([failure(() => cluster.get('a')), failure(() => cluster.get('b'))]),
+    );
+    for (const { message } of errors) expect(message).toMatch(/None of startup nodes|Connection is closed/);
+    expect(cluster.autoPipelineQueueSize).toBe(0);
+  });
+
+  it('refuses a node of the caller’s own', async () => {
+    const cluster = open();
+    expect(await acme(() => cluster.get('key'))).toBe('of acme');
+    const seen: unknown[] = [];
+    const fake = { status: 'ready', sendCommand: (command: unknown) => seen.push(command) };
+    const command = (): Command => new Command('get', ['key'], { replyEncoding: 'utf8' });
+    for (const stream of [undefined, { write: () => true }, { isPipeline: true, write: () => true }]) {
+      const call = (): unknown => cluster.sendCommand(command(), stream as never, { slot: 1, redis: fake });
+      expect(await failure(() => acme(call))).toEqual(refused);
+      expect(
+        await failure(() => acme(() => cluster.sendCommand(command(), { write: () => true } as never))),
+      ).toEqual(refused);
+    }
+    expect(seen).toEqual([]);
+    expect(await acme2(() => cluster.get('key'))).toBe('of acme2');
+  });
+
+  it('is ended, and made to wait, by no tenant of several', async () => {
+    const cluster = open();
+    expect(await acme(() => cluster.get('key'))).toBe('of acme');
+    for (const call of [
+      () => cluster.quit(),
+      () => cluster.disconnect(),
+      () => cluster.nodes()[0]?.disconnect(),
+      () => cluster.nodes()[0]?.quit(),
+      () => cluster.blpop('list', 0),
+    ])
+      expect(await failure(() => acme(call))).toEqual(refused);
+    const own = acme(() => cluster.duplicate());
+    const popped = acme(() => own.blpop('list', 0));
+    expect(await failure(() => acme2(() => own.get('key')))).toBeInstanceOf(TenantSwitchError);
+    expect(await acme2(() => cluster.get('key'))).toBe('of acme2');
+    await acme(() => cluster.rpush('list', 'x'));
+    expect(await popped).toEqual(['list', 'x']);
+    const ended = once(own, 'end');
+    expect(await acme(() => own.quit())).toBe('OK');
+    await ended;
+    const cut = acme(() => cluster.duplicate());
+    await once(cut, 'ready');
+    const gone = once(cut, 'end');
+    acme(() => cut.disconnect());
+    await gone;
+    expect(await acme2(() => cluster.get('key'))).toBe('of acme2');
+  });
+
+  it('calls what its options hold outside of its own work', async () => {
+    const seen: unknown[] = [];
+    const note = <T>(value: T): T => {
+      seen.push([currentTenant(), isPlumbing()]);
+      return value;
+    };
+    const cluster = acme(() =>
+      open({
+        dnsLookup: (_, callback) => note(callback)(null, '127.0.0.1', 4),
+        natMap: () => note(null),
+        clusterRetryStrategy: () => note(null),
+        scaleReads: (nodes: readonly Redis[]) => note(nodes)[0] ?? null,
+      }),
+    );
+    expect(await acme2(() => cluster.get('key'))).toBe('of acme2');
+    cluster.disconnect(true);
+    await once(cluster, 'end');
+    expect(seen.length).toBeGreaterThanOrEqual(3);
+    for (const entry of seen) expect(entry).toEqual([undefined, false]);
+  });
+
+  it('works as a user whom the backstop confines, and is confined', async () => {
+    await node.raw.call('ACL', 'SETUSER', 'confined', ...cacheBackstop('acme'), '>secret');
+    try {
+      const redisOptions = { username: 'confined', password: 'secret', enableReadyCheck: false };
+      const warned: unknown[] = [];
+      const cluster = open({ redisOptions, scaleReads: 'all' });
+      cluster.on('node error', (error) => warned.push(error));
+      expect(await acme(() => cluster.get('key'))).toBe('of acme');
+      expect(await acme(() => cluster.multi().get('key').exec())).toEqual([[null, 'of acme']]);
+      const [only] = cluster.nodes();
+      await new Promise((resolve, reject) => {
+        cluster.refreshSlotsCache((error) => (error ? reject(error) : resolve(undefined)));
+      });
+      expect(warned).toEqual([]);
+      const raw = new RawCluster([{ port: node.port }], { redisOptions });
+      clients.push(raw);
+      await once(raw, 'ready');
+      for (const [command, ...args] of [
+        ['READONLY'],
+        ['READWRITE'],
+        ['ASKING'],
+        ['CLUSTER', 'SHARDS'],
+      ] as const)
+        expect(await raw.nodes()[0]?.call(command, ...args)).toBeDefined();
+      for (const [command, ...args] of [
+        ['GET', 'tk:acme2:key'],
+        ['CLUSTER', 'NODES'],
+        ['CLUSTER', 'GETKEYSINSLOT', '1', '10'],
+        ['CLUSTER', 'RESET'],
+        ['INFO'],
+      ] as const)
+        expect((await failure(() => raw.nodes()[0]?.call(command, ...args))).message).toMatch(/^NOPERM/);
+      expect(only).toBeInstanceOf(Redis);
+    } finally {
+      await node.raw.call('ACL', 'DELUSER', 'confined');
+    }
   });
 
   it('that is not there ends an eraser with an error', async () => {

@@ -170,7 +170,7 @@ describe('a connection that breaks', () => {
     const own = opened.guarded({ retryStrategy: () => 1 });
     await ready(own);
     const again = once(own, 'ready');
-    acme(() => own.disconnect(true));
+    operator(() => own.disconnect(true));
     await again;
     expect(await acme2(() => own.get('key'))).toBe('of acme2');
     expect(await failure(() => own.get('key'))).toMatchObject({ code: 'TENANT_MISSING' });

@@ -1,9 +1,11 @@
-import { TenantSwitchError, withTenant } from '@tenantkit/core';
-import { Command, Pipeline, type ChainableCommander, type Redis } from '@tenantkit/cache';
+import { TenantSwitchError, createTenantRegistry, memoryTenantStore, withTenant } from '@tenantkit/core';
+import { once } from 'node:events';
+import { Command, Redis, type ChainableCommander } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
-import type { Redis as Raw } from 'ioredis';
+import { Pipeline, type Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acme, acme2, failure, openCache, operator, THROWING, type Opened } from './support.ts';
+import { proxyTo } from './proxy.ts';
+import { acme, acme2, failure, openCache, operator, ready, THROWING, until, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
@@ -117,23 +119,26 @@ describe('a pipeline', () => {
   });
 
   it('that ioredis cannot write is rejected, and shifts no reply', async () => {
-    class Unwritable extends Command {
-      override toWritable(): never {
-        throw new RangeError('too long');
-      }
-    }
+    const { stream } = redis;
+    const tooLong = new RangeError('too long');
     await acme(async () => {
-      const pipeline = redis.pipeline().get('key').get('key') as unknown as Pipeline & ChainableCommander;
       const told: unknown[] = [];
+      const pipeline = redis.pipeline().get('key').get('key');
       pipeline.get('key', (error) => told.push(error));
-      pipeline.sendCommand(new Unwritable('get', ['key']));
       const before = redis.get('key');
-      expect(await failure(() => pipeline.get('key').exec())).toEqual(new RangeError('too long'));
+      // ioredis writes a pipeline with its last command.
+      Object.assign(stream, {
+        write() {
+          throw tooLong;
+        },
+      });
+      const written = pipeline.exec();
+      const single = redis.get('key');
+      Reflect.deleteProperty(stream, 'write');
+      expect(await failure(() => written)).toBe(tooLong);
+      expect(await failure(() => single)).toBe(tooLong);
       expect(await before).toBe('of acme');
-      expect(told).toEqual([new RangeError('too long')]);
-      expect(await failure(() => redis.sendCommand(new Unwritable('get', ['key'])))).toEqual(
-        new RangeError('too long'),
-      );
+      expect(told).toEqual([tooLong]);
     });
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
     expect(await acme2(() => redis.pipeline().get('key').exec())).toEqual([[null, 'of acme2']]);
@@ -160,7 +165,7 @@ describe('a pipeline', () => {
       const pipeline = redis.pipeline().get('key') as unknown as { _queue: Command[] };
       stolen.push(...pipeline._queue);
     });
-    expect(stolen[0]?.args).toEqual(['tk:acme2:key']);
+    expect(stolen[0]?.args).toEqual(['key']);
     const results = await acme(() => {
       const pipeline = redis.pipeline().get('key') as unknown as Pipeline & ChainableCommander;
       for (const command of stolen) pipeline.sendCommand(command);
@@ -187,6 +192,64 @@ describe('a pipeline', () => {
       return pipeline.exec();
     });
     expect(results).toEqual([[null, 'of acme'], [refused]]);
+  });
+
+  it('of a tenant that was frozen meanwhile gives no reply to others when the connection breaks in it', async () => {
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    const { hostname, port, pathname } = new URL(opened.url);
+    await using proxy = await proxyTo({ host: hostname, port: Number(port) });
+    const own = new Redis({
+      port: proxy.port,
+      db: Number(pathname.slice(1)),
+      retryStrategy: () => 1,
+      tenant: { fence },
+    });
+    try {
+      await ready(own);
+      const fenced = acme(() => own.pipeline().get('key').get('key').get('key'));
+      await fence.freeze('acme');
+      const again = once(own, 'ready');
+      // The first of three places is answered, and then nothing more.
+      proxy.breakAfter('+PONG\r\n'.length);
+      const results = acme(() => fenced.exec());
+      await again;
+      expect(await Promise.all([1, 2, 3].map(() => acme2(() => own.get('key'))))).toEqual(
+        Array(3).fill('of acme2'),
+      );
+      expect(own.commandQueue).toHaveLength(0);
+      const [first, ...rest] = (await results) ?? [];
+      expect(first).toEqual([expect.objectContaining({ code: 'TENANT_FENCED' })]);
+      for (const [error] of rest) expect(error?.message).toMatch(/^Command aborted|frozen/);
+    } finally {
+      fence.close();
+      own.disconnect();
+    }
+  });
+
+  it('with a Command in it twice gives no reply to others when the connection breaks in it', async () => {
+    const { hostname, port, pathname } = new URL(opened.url);
+    await using proxy = await proxyTo({ host: hostname, port: Number(port) });
+    const own = new Redis({ port: proxy.port, db: Number(pathname.slice(1)), retryStrategy: () => 1 });
+    try {
+      await ready(own);
+      const again = once(own, 'ready');
+      const executed = acme(() => {
+        const pipeline = own.pipeline() as unknown as Pipeline & ChainableCommander;
+        const command = new Command('get', ['key'], { replyEncoding: 'utf8' });
+        pipeline.sendCommand(command);
+        pipeline.sendCommand(command);
+        proxy.breakAfter('$7\r\nof acme\r\n'.length);
+        return pipeline.exec();
+      });
+      await again;
+      expect(await Promise.all([1, 2].map(() => acme2(() => own.get('key'))))).toEqual(
+        Array(2).fill('of acme2'),
+      );
+      expect(own.commandQueue).toHaveLength(0);
+      expect((await executed)?.[0]).toEqual([null, 'of acme']);
+    } finally {
+      own.disconnect();
+    }
   });
 
   it('reports errors in logical names', async () => {
@@ -248,6 +311,49 @@ describe('a transaction', () => {
     ]);
     const aborted = await failure(() => acme(() => redis.multi().get('key').call('GET').exec()));
     expect(aborted.message).toMatch(/^EXECABORT/);
+  });
+
+  it('that is not sent tells the callbacks of all its calls', async () => {
+    const told: unknown[] = [];
+    const note = (error: unknown): unknown => told.push(error);
+    const error = await failure(() =>
+      acme(() => redis.multi().set('key', 'changed', note).config('GET', '*', note).get('key', note).exec()),
+    );
+    await until(() => told.length === 3);
+    expect(told).toEqual([error, error, error]);
+    expect(error).toEqual(refused);
+    expect(await acme(() => redis.get('key'))).toBe('of acme');
+  });
+
+  it('is not sent again in parts, when reconnectOnError asks for it', async () => {
+    const name = `tk_${process.pid}_parts`;
+    await raw.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', '~*', '+@all', '-multi');
+    try {
+      let granted: Promise<unknown> | undefined;
+      const own = opened.guarded({
+        username: name,
+        password: 'secret',
+        // As it is again only when the server would take the MULTI.
+        retryStrategy: () => 1e8,
+        reconnectOnError: () => {
+          granted ??= raw.call('ACL', 'SETUSER', name, '+multi');
+          return 2;
+        },
+      });
+      await ready(own);
+      const reconnecting = once(own, 'reconnecting');
+      const transaction = failure(() => acme(() => own.multi().get('key').exec()));
+      await reconnecting;
+      await granted;
+      const other = acme2(() => own.get('key'));
+      await own.connect();
+      expect(await other).toBe('of acme2');
+      expect(await acme2(() => own.set('key', 'of acme2'))).toBe('OK');
+      expect((await transaction).message).toMatch(/^(?:NOPERM|ERR EXEC)/);
+      expect(await acme(() => own.multi().get('key').exec())).toEqual([[null, 'of acme']]);
+    } finally {
+      await raw.call('ACL', 'DELUSER', name);
+    }
   });
 
   it('cannot be left open', async () => {

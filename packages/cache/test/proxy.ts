@@ -8,11 +8,15 @@ export interface Proxy extends AsyncDisposable {
   breakAfter(bytes: number): void;
   /** Lets nothing through any more, and does not say so. */
   swallow(): void;
+  /** Keeps back what the server answers, until {@link Proxy.release}. */
+  hold(): void;
+  release(): void;
 }
 
 export async function proxyTo(target: { host: string; port: number }): Promise<Proxy> {
   let left = Infinity;
   let silent = false;
+  let held: (() => void)[] | undefined;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(target);
@@ -25,9 +29,18 @@ export async function proxyTo(target: { host: string; port: number }): Promise<P
     });
     upstream.on('data', (bytes) => {
       if (silent) return;
+      if (held !== undefined) {
+        held.push(() => client.write(bytes));
+        return;
+      }
       client.write(bytes.subarray(0, left));
       left -= bytes.length;
-      if (left <= 0) client.end();
+      // Whoever comes back finds the way open again.
+      if (left <= 0) {
+        left = Infinity;
+        client.end();
+        upstream.destroy();
+      }
     });
     client.on('close', () => upstream.destroy());
     upstream.on('close', () => client.destroy());
@@ -43,6 +56,14 @@ export async function proxyTo(target: { host: string; port: number }): Promise<P
     },
     swallow() {
       silent = true;
+    },
+    hold() {
+      held = [];
+    },
+    release() {
+      const kept = held ?? [];
+      held = undefined;
+      for (const write of kept) write();
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();

@@ -1,15 +1,15 @@
 import { withTenant } from '@tenantkit/core';
 import { Command } from 'ioredis';
 import { describe, expect, it } from 'vitest';
+import { Sent } from '../src/sent.ts';
 import { Guard } from '../src/guard.ts';
 
 describe('an error reply', () => {
   const guard = new Guard({ names: '{tenant}:' });
   const readable = (message: string): string =>
     withTenant('1', () => {
-      const command = new Command('get', ['key']);
-      expect(guard.admit(command)).toBeUndefined();
-      return guard.readable(new Error(message), command).message;
+      const sent = Sent.of(guard.admit(new Command('get', ['key'])));
+      return sent?.read(new Error(message)).message ?? 'not admitted';
     });
 
   it.each(['MOVED 5 127.0.0.1:7001', 'ASK 5 127.0.0.1:7001'])(

@@ -2,6 +2,7 @@
 import type { Rules } from '@tenantkit/core';
 import Default, { Cluster, Redis, type ClusterOptions, type RedisOptions } from '@tenantkit/cache';
 import type { Cluster as RawCluster, Redis as RawRedis, RedisCommander } from 'ioredis';
+import type { ReplyMappingMode } from 'ioredis/built/types.js';
 import type { KeySpec } from '../src/keyspec.ts';
 import type { CommandName, CommandsOf, CustomRewrite, UndeclaredCommand } from '../src/rules.ts';
 import { rules } from '../src/rules.ts';
@@ -41,6 +42,20 @@ void (redis.getBuffer('key') satisfies Promise<Buffer | null>);
 void (redis.multi().get('key').exec() satisfies Promise<[error: Error | null, result: unknown][] | null>);
 void (redis.multi({ pipeline: false }) satisfies Promise<'OK'>);
 new Redis({ protocol: 3, replyMapping: 'resp3' }) satisfies Redis<'resp3'>;
+
+// Code that is generic over the form of replies takes ours as it takes those of ioredis.
+export function generic<M extends ReplyMappingMode>(one: Redis<M>, all: Cluster<M>): void {
+  one satisfies RawRedis<M>;
+  all satisfies RawCluster<M>;
+  one.duplicate() satisfies Redis<M>;
+  all.duplicate() satisfies Cluster<M>;
+  one.pipeline() satisfies ReturnType<RawRedis<M>['pipeline']>;
+  void one.multi().get('key').exec();
+  void one.get('key');
+}
+export function made<M extends ReplyMappingMode>(options: { replyMapping: M }): Redis<M> {
+  return new Redis<M>({ protocol: 3, ...options });
+}
 
 // Options of ours are few, and no others exist.
 ({ port: 6379, tenant: { names: 'app:{tenant}:', hashTag: true } }) satisfies RedisOptions;

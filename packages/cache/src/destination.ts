@@ -1,0 +1,59 @@
+import type { Redis as RawRedis } from 'ioredis';
+import type { Sent } from './sent.ts';
+
+/** What ioredis keeps in a cluster about where commands go. */
+interface Cluster {
+  readonly status: string;
+  /** The keys of the nodes that hold a slot, the master's first. */
+  readonly slots: readonly (readonly string[] | undefined)[];
+  readonly options: { readonly enableOfflineQueue?: boolean | undefined };
+  readonly connectionPool: { getInstanceByKey(key: string): RawRedis | undefined };
+  connect(): Promise<void>;
+}
+
+/** The node that holds the slot of a command; `undefined` for one that any node can answer. */
+export function destinationIn(cluster: object, command: Sent): string | undefined {
+  const slot = command.getSlot();
+  return slot === null ? undefined : (cluster as Cluster).slots[slot]?.[0];
+}
+
+/**
+ * What has to be waited for before a batch can be sent to a cluster: until the first answer nobody knows where.
+ * Without an offline queue ioredis rejects all but the first command of a turn while the node connects; its own
+ * autopipelining waits for the first answer, and sends the turn as a whole.
+ *
+ * @param delay - calls back when the cluster knows its slots
+ */
+export function readinessOf(
+  cluster: object,
+  command: Sent,
+  delay: (callback: (error?: Error | null) => void) => void,
+): Promise<void> | undefined {
+  const client = cluster as Cluster;
+  const { slots, status, options, connectionPool } = client;
+  if (slots.length === 0) {
+    // Told by the callback below.
+    if (status === 'wait') client.connect().catch(ignore);
+    return new Promise((resolve, reject) => {
+      delay((error) => (error ? reject(error) : resolve()));
+    });
+  }
+  if (options.enableOfflineQueue !== false) return undefined;
+  const node = connectionPool.getInstanceByKey(destinationIn(cluster, command) ?? '');
+  // One that is not there is told by ioredis to the command itself, when it is sent.
+  if (node?.status === 'wait') return node.connect().catch(ignore);
+  if (node?.status !== 'connecting' && node?.status !== 'connect') return undefined;
+  return new Promise((resolve) => {
+    const heard = (): void => {
+      node.off('ready', heard);
+      node.off('close', heard);
+      resolve();
+    };
+    node.on('ready', heard);
+    node.on('close', heard);
+  });
+}
+
+function ignore(): void {
+  // Whoever waits is told in another way.
+}

@@ -1,0 +1,276 @@
+import { Command } from 'ioredis';
+import { keyPlaces, type Argument } from './keyspec.ts';
+import { TenantNames } from './names.ts';
+import { headFor, headOf, type Row } from './rows.ts';
+
+/** For whom a command of ioredis's own work is sent: nobody; it names nothing, and may be sent at any time. */
+export const OWN: unique symbol = Symbol('tenantkit.cache.own');
+
+/** For whom a command with raw names is sent that was made inside acrossTenants. */
+export const RAW: unique symbol = Symbol('tenantkit.cache.raw');
+
+/** MULTI and EXEC of one pipeline: in any other place they would open a transaction that nobody closes. */
+export const BRACKET: unique symbol = Symbol('tenantkit.cache.bracket');
+
+/** For whom a command was admitted. */
+export type Mark = TenantNames | typeof OWN | typeof RAW | typeof BRACKET;
+
+/** What settles a caller's command, read once when it is admitted. */
+export interface Caller {
+  readonly command: Partial<Command>;
+  readonly promise: Promise<unknown>;
+  readonly resolve: (reply: unknown) => unknown;
+  readonly reject: (error: Error) => unknown;
+}
+
+/** What few commands have. */
+interface Rare {
+  given?: readonly Argument[];
+  denied?: Error;
+  lastError?: Error;
+  whenSettled?: () => void;
+}
+
+/** What ioredis calls on the commands that it sends, and that works on any object with the fields of one. */
+interface Inherited {
+  getSlot(): number | null;
+  setTimeout(ms: number): void;
+  setBlockingTimeout(ms: number): void;
+  extractBlockingTimeout(): number | null | undefined;
+  setReplyContext(context: object): void;
+}
+
+interface Internals {
+  _clearTimers(this: object): void;
+  _iterateKeys(this: { name: string; args: readonly Argument[]; keys: undefined }): Argument[];
+}
+
+// The class of ioredis without its constructor, which makes a promise and transforms arguments once more.
+function Prototype(): void {}
+Prototype.prototype = Command.prototype;
+const Base = Prototype as unknown as new () => Inherited;
+const internals = Command.prototype as unknown as Internals;
+
+/**
+ * What is sent in the place of a caller's command. The caller's own object never reaches a connection: it could
+ * have other arguments, another name or other bytes by the time ioredis writes it, which may be after a
+ * reconnect. It only hears the outcome, so its promise settles as with ioredis.
+ */
+export class Sent extends Base {
+  // What ioredis reads and writes. Those of a single command are declared only: every field costs each command.
+  declare pipelineIndex?: number;
+  declare ignore?: boolean;
+  declare isReadOnly?: boolean;
+  promise: Promise<unknown>;
+  inTransaction = false;
+  isTraced = false;
+  isSettled = false;
+  readonly #mark: Mark;
+  readonly #row: Row;
+  readonly #name: string;
+  // What is written, in physical names: copies that nobody else holds.
+  readonly #args: readonly Argument[];
+  readonly #command: Partial<Command>;
+  #resolve: Caller['resolve'];
+  #reject: Caller['reject'];
+  #pipeline: object | undefined = undefined;
+  #rare: Rare | undefined = undefined;
+
+  constructor(mark: Mark, row: Row, name: string, args: readonly Argument[], caller: Caller) {
+    super();
+    this.promise = caller.promise;
+    this.#mark = mark;
+    this.#row = row;
+    this.#name = name;
+    this.#args = args;
+    this.#command = caller.command;
+    this.#resolve = caller.resolve;
+    this.#reject = caller.reject;
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'toWritable', { writable: false, configurable: false });
+  }
+
+  /** `command`, if it is one of these. */
+  static of(command: unknown): Sent | undefined {
+    return typeof command === 'object' && command !== null && #mark in command ? command : undefined;
+  }
+
+  get name(): string {
+    return this.#rare?.denied === undefined ? this.#name : 'ping';
+  }
+
+  /** The arguments as the caller knows them: ioredis puts them into errors and into its tracing. */
+  get args(): Argument[] {
+    const args = this.#args;
+    const logical = [...(this.#rare?.given ?? args)];
+    const mark = this.#mark;
+    const { rule, where } = this.#row;
+    if (!(mark instanceof TenantNames) || rule.kind !== 'rewrite') return logical;
+    for (const place of keyPlaces(rule.rewrite, args) ?? [])
+      logical[place] = mark.decode(args[place] as Argument, where.operation);
+    return logical;
+  }
+
+  get mark(): Mark {
+    return this.#mark;
+  }
+
+  get row(): Row {
+    return this.#row;
+  }
+
+  /** Whether it stands between MULTI and EXEC, or is one of them: it is sent with all of them, or not at all. */
+  get isPart(): boolean {
+    return this.inTransaction || this.mark === BRACKET;
+  }
+
+  /** The error reply that ioredis may answer by sending the command again. */
+  get lastError(): Error | undefined {
+    return this.#rare?.lastError;
+  }
+
+  /** Notes the error reply, in logical names: Redis repeats arguments in its texts. */
+  read<E>(error: E): E {
+    const mark = this.#mark;
+    if (!(error instanceof Error)) return error;
+    (this.#rare ??= {}).lastError = error;
+    // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
+    if (!(mark instanceof TenantNames) || /^(?:MOVED|ASK) /.test(error.message)) return error;
+    error.message = error.message.replaceAll(mark.prefix, '');
+    if (error.stack !== undefined) error.stack = error.stack.replaceAll(mark.prefix, '');
+    return error;
+  }
+
+  /** Makes it one of a pipeline, for as long as it lives. */
+  join(pipeline: object): void {
+    this.#pipeline = pipeline;
+  }
+
+  isOf(pipeline: object): boolean {
+    return this.#pipeline === pipeline;
+  }
+
+  /** Makes it a PING that answers with `error`: its place in a pipeline stays, and nothing else of it is sent. */
+  deny(error: Error): this {
+    (this.#rare ??= {}).denied = error;
+    return this;
+  }
+
+  /** Notes what the caller gave, where it cannot be worked out from what is written. */
+  note(given: readonly Argument[]): this {
+    (this.#rare ??= {}).given = given;
+    return this;
+  }
+
+  /** Whether somebody who has found it in a queue has given it other bytes. */
+  get isAltered(): boolean {
+    return Object.hasOwn(this, 'toWritable');
+  }
+
+  /** Calls `heard` when this is settled; one listener at most. */
+  whenSettled(heard: () => void): void {
+    (this.#rare ??= {}).whenSettled = heard;
+  }
+
+  /** The physical keys, for the slot. */
+  getKeys(): Argument[] {
+    return internals._iterateKeys.call({ name: this.#name, args: this.#args, keys: undefined });
+  }
+
+  toWritable(): string | Buffer {
+    if (this.#rare?.denied !== undefined) return '*1\r\n$4\r\nping\r\n';
+    const name = this.#name;
+    const row = this.#row;
+    const args = this.#args;
+    // Few pieces: the text is put together when it is written, and each piece costs there once more.
+    let text = row.name === name ? headFor(row, args.length) : headOf(name, args.length);
+    let end = '';
+    let bytes: Buffer[] | undefined;
+    for (const argument of args) {
+      if (typeof argument === 'string') {
+        text = text + `${end}$${Buffer.byteLength(argument)}\r\n` + argument;
+      } else {
+        bytes ??= [];
+        bytes.push(Buffer.from(`${text}${end}$${argument.length}\r\n`), argument);
+        text = '';
+      }
+      end = '\r\n';
+    }
+    text += end;
+    if (bytes === undefined) return text;
+    bytes.push(Buffer.from(text));
+    return Buffer.concat(bytes);
+  }
+
+  /** A reply that EXEC hands out for this command. */
+  transformReply(reply: unknown): unknown {
+    const command = this.#command;
+    const logical = this.#read(reply);
+    command.setReplyContext?.(this as never);
+    return command.transformReply === undefined ? logical : command.transformReply(logical as Buffer);
+  }
+
+  resolve(reply: unknown): Promise<unknown> {
+    internals._clearTimers.call(this);
+    const command = this.#command;
+    try {
+      const logical = this.#read(reply);
+      command.setReplyContext?.(this as never);
+      this.#resolve.call(command, logical);
+      this.isSettled = true;
+      this.#settle();
+    } catch (error) {
+      // Where a Cluster has put its own handling of errors in front, this goes through it, as with ioredis.
+      this.reject(error as Error);
+    }
+    return this.promise;
+  }
+
+  reject(error: Error): void {
+    internals._clearTimers.call(this);
+    this.isSettled = true;
+    try {
+      this.#reject.call(this.#command, error);
+    } catch (thrown) {
+      // ioredis may be in the middle of the work of other callers.
+      process.nextTick(() => {
+        throw thrown;
+      });
+    }
+    this.#settle();
+  }
+
+  /** Begins anew: a Cluster sends a whole pipeline again. */
+  initPromise(): void {
+    (this.#command as { initPromise?: () => void }).initPromise?.();
+    const { promise, resolve, reject } = callerOf(this.#command);
+    this.promise = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.isSettled = false;
+  }
+
+  #read(reply: unknown): unknown {
+    const denied = this.#rare?.denied;
+    if (denied !== undefined) throw denied;
+    const { read, where } = this.#row;
+    const mark = this.#mark;
+    return read !== undefined && mark instanceof TenantNames ? read(reply, mark, where.operation) : reply;
+  }
+
+  #settle(): void {
+    const rare = this.#rare;
+    const heard = rare?.whenSettled;
+    if (rare === undefined || heard === undefined) return;
+    delete rare.whenSettled;
+    heard();
+  }
+}
+
+/** Reads what settles a command, each once. */
+export function callerOf(command: Partial<Command>): Caller {
+  const { promise, resolve, reject } = command as Command;
+  return { command, promise, resolve, reject };
+}

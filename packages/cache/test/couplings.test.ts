@@ -1,0 +1,136 @@
+import { Cluster, Redis } from '@tenantkit/cache';
+import { Command, Pipeline, Redis as Raw } from 'ioredis';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recheckLibrary } from '../src/couplings.ts';
+import { acme, openCache, ready, type Opened } from './support.ts';
+
+let opened: Opened;
+beforeAll(async () => {
+  opened = await openCache();
+});
+afterAll(() => opened[Symbol.asyncDispose]());
+
+/** Lets ioredis be another one for a while. */
+function changed<T>(host: object, name: string, value: unknown, fn: () => T): T {
+  const before = Object.getOwnPropertyDescriptor(host, name);
+  Object.defineProperty(host, name, { value, configurable: true, writable: true });
+  try {
+    return fn();
+  } finally {
+    if (before === undefined) Reflect.deleteProperty(host, name);
+    else Object.defineProperty(host, name, before);
+  }
+}
+
+const sendCommand = Reflect.get(Raw.prototype, 'sendCommand') as (...args: unknown[]) => unknown;
+
+describe('an ioredis that works differently', () => {
+  it('is not this one', () => {
+    expect(recheckLibrary).not.toThrow();
+  });
+
+  const CHANGES: readonly [string, object, string, unknown, RegExp][] = [
+    [
+      'writes a command by itself',
+      Raw.prototype,
+      'sendCommand',
+      function (this: Raw, command: Command, stream: never) {
+        const copy = new Command(command.name, command.args as string[]);
+        return sendCommand.call(this, copy, stream);
+      },
+      /toWritable returns is written/,
+    ],
+    [
+      'has methods that send in another way',
+      Raw.prototype,
+      'get',
+      function (this: { options: object }) {
+        return Promise.resolve(this.options);
+      },
+      /hands its Command to sendCommand/,
+    ],
+    [
+      'writes in another form',
+      Command.prototype,
+      'toWritable',
+      () => 'GET key\r\n',
+      /in the form that ioredis writes/,
+    ],
+    [
+      'hands out replies of EXEC as they are',
+      Pipeline.prototype,
+      'fillResult',
+      () => undefined,
+      /EXEC through transformReply/,
+    ],
+    ['has other timers', Command.prototype, '_clearTimers', undefined, /has the methods/],
+    [
+      'sends pipelines in another way',
+      Pipeline.prototype,
+      'exec',
+      () => Promise.resolve([]),
+      /on a stream of its own/,
+    ],
+  ];
+
+  it.each(CHANGES)('%s', (_, host, name, value, message) => {
+    const error = changed(host, name, value, () => {
+      try {
+        recheckLibrary();
+      } catch (thrown) {
+        return thrown;
+      }
+      return undefined;
+    });
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) });
+    expect(() => changed(host, name, value, () => new Redis({ lazyConnect: true }))).toThrow(message);
+    expect(() => changed(host, name, value, () => new Cluster([], { lazyConnect: true }))).toThrow(message);
+    recheckLibrary();
+  });
+
+  it('begins an autopipeline of its own: the call ends there, and nobody else is harmed', async () => {
+    const own = opened.guarded({ enableAutoPipelining: true });
+    await ready(own);
+    await acme(() => own.set('key', 'of acme'));
+    const { includes } = Array.prototype;
+    // As if it read the list of ignored commands in another way.
+    const list = own.options.autoPipeliningIgnoredCommands ?? [];
+    const host = Object.getPrototypeOf(list) as object;
+    expect(Object.isFrozen(host)).toBe(true);
+    expect(includes.call(list, 'get')).toBe(false);
+    const pipelines = (own as unknown as { _autoPipelines: Map<string, unknown> })._autoPipelines;
+    expect(() => pipelines.has('main')).toThrow(/installed ioredis works differently/);
+    expect(() => pipelines.set('main', {})).toThrow(/installed ioredis works differently/);
+    expect(() => Object.assign(own, { _autoPipelines: new Map() })).toThrow(TypeError);
+    expect(await acme(() => own.get('key'))).toBe('of acme');
+  });
+
+  it('makes nodes of a cluster in another way: none is handed out', async () => {
+    const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true });
+    cluster.on('error', () => undefined);
+    const pool = (
+      cluster as unknown as {
+        connectionPool: {
+          nodes: Record<string, Record<string, Raw>>;
+          createRedisFromOptions(node: object, readOnly: boolean): Raw;
+          findOrCreate(node: object): Raw;
+        };
+      }
+    ).connectionPool;
+    const raw = new Raw({ lazyConnect: true });
+    pool.createRedisFromOptions = () => raw;
+    expect(() => pool.findOrCreate({ host: '127.0.0.1', port: 7 })).toThrow(/createRedisFromOptions/);
+    expect(() => cluster.nodes()).toThrow(/createRedisFromOptions/);
+    const heard = once(cluster, 'end');
+    cluster.disconnect();
+    await heard;
+  });
+
+  it('makes scan streams in another way', () => {
+    const make = (): Redis => new Redis({ lazyConnect: true });
+    expect(() => changed(Raw.prototype, 'createScanStream', undefined, make)).toThrow(
+      /scan streams are made/,
+    );
+  });
+});
