@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -49,7 +49,9 @@ async function recorded(): Promise<{ readonly places: string[]; readonly pids: n
 function isThere(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    // Where nothing collects the orphans, as in a container without an init, what has ended is listed all the same.
+    const stat = `/proc/${pid}/stat`;
+    return !existsSync(stat) || !/\) [ZX] /.test(readFileSync(stat, 'utf8'));
   } catch {
     return false;
   }

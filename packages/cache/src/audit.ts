@@ -9,10 +9,16 @@ import type { Guard } from './guard.ts';
 export interface CacheAuditorOptions extends RawStoreOptions {
   /** The name of this store in findings, by default `cache`. */
   readonly store?: string | undefined;
+  /**
+   * What the names of keys begin with that something else keeps in the same database and looks after itself, such
+   * as `bull:` for BullMQ, whose jobs `queueAuditor` looks at.
+   */
+  readonly known?: readonly string[] | undefined;
 }
 
 const schema = z.strictObject({
   store: z.string().min(1).optional(),
+  known: z.array(z.string().min(1)).optional(),
   timeout: z.number().int().positive().optional(),
 });
 
@@ -20,7 +26,7 @@ const FINDINGS = {
   outside_every_tenant: {
     severity: 'high',
     message: 'A key belongs to no tenant: no tenant can read it, and no erasure finds it.',
-    hint: 'Find out who writes past @tenantkit/cache; rename the key under its tenant, or remove it.',
+    hint: 'Find out who writes past @tenantkit/cache. Where it is another program, such as BullMQ, name its prefix in the option known; else rename the key under its tenant, or remove it.',
   },
   unknown_reserved_name: {
     severity: 'medium',
@@ -50,7 +56,8 @@ const FINDINGS = {
  * ```
  */
 export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptions = {}): Auditor {
-  const { store = 'cache', timeout } = parse(options);
+  const { store = 'cache', timeout, known = [] } = parse(options);
+  const prefixes = known.map((prefix) => Buffer.from(prefix).toString('latin1'));
   const { guard } = assertGuarded(client);
   return {
     store,
@@ -58,7 +65,7 @@ export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptio
       const raw = new RawStore(client, 'cacheAuditor.audit', 'audit of all keys', { timeout });
       for await (const { keys } of raw.pages({ signal })) {
         for (const key of keys) {
-          const code = codeOf(key, guard);
+          const code = codeOf(key, guard, prefixes);
           if (code !== undefined) yield { store, code, name: printable(key), ...FINDINGS[code] };
         }
       }
@@ -66,12 +73,18 @@ export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptio
   };
 }
 
-function codeOf(key: Buffer, { names, fence }: Guard): keyof typeof FINDINGS | undefined {
+function codeOf(
+  key: Buffer,
+  { names, fence }: Guard,
+  known: readonly string[],
+): keyof typeof FINDINGS | undefined {
   // Every prefix is plain ASCII, which this keeps byte for byte.
   const name = key.toString('latin1');
   if (name.startsWith(RESERVED)) return 'unknown_reserved_name';
   const tenant = names.codec.tenantOf(name);
-  if (tenant === undefined) return 'outside_every_tenant';
+  if (tenant === undefined) {
+    return known.some((prefix) => name.startsWith(prefix)) ? undefined : 'outside_every_tenant';
+  }
   return fence?.state(tenant) === 'erased' ? 'erased_tenant' : undefined;
 }
 
@@ -89,6 +102,6 @@ function parse(options: CacheAuditorOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'cacheAuditor',
     problem: z.prettifyError(result.error),
-    hint: 'It takes store and timeout; how keys are named comes from the client.',
+    hint: 'It takes store, known and timeout; how keys are named comes from the client.',
   });
 }

@@ -1,4 +1,4 @@
-import { currentScope, refusal } from '@tenantkit/core';
+import { currentScope, markGuarded, refusal } from '@tenantkit/core';
 import {
   Cluster as RawCluster,
   Redis as RawRedis,
@@ -61,6 +61,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   static {
     bindListeners(this.prototype);
+    markGuarded(this.prototype, 'cache');
     hangExports(this, { Redis: () => Redis, Cluster: () => Cluster, default: () => Redis });
   }
 
@@ -185,6 +186,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   static {
     bindListeners(this.prototype);
+    markGuarded(this.prototype, 'cache');
   }
 
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {

@@ -37,6 +37,17 @@ describe('the auditor', () => {
     expect(await everythingIn(raw)).toEqual(before);
   });
 
+  it('leaves out what it is told that something else keeps there', async () => {
+    const { redis, raw } = opened;
+    await raw.mset('bull:mail:meta', '1', 'bulletin', '1', 'tk!unknown', '1');
+    const found: Finding[] = [];
+    const auditor = cacheAuditor(redis, { known: ['bull:', 'tk!'] });
+    for await (const finding of auditor.audit(new AbortController().signal)) found.push(finding);
+    // Names that are ours stay ours.
+    expect(found.map(({ name }) => name).toSorted()).toEqual(['bulletin', 'tk!unknown']);
+    expect(() => cacheAuditor(redis, { known: [''] })).toThrow(/known/);
+  });
+
   it('knows the names of its client', async () => {
     await opened.raw.mset('tk:acme:x', '1', 'app:{acme}:x', '1');
     const own = opened.guarded({ tenant: { names: 'app:{tenant}:', hashTag: true } });
@@ -72,7 +83,7 @@ describe('the auditor', () => {
   });
 
   it('takes no unknown option, and no other client', () => {
-    expect(() => cacheAuditor(opened.redis, { deep: true } as object)).toThrow(/store and timeout/);
+    expect(() => cacheAuditor(opened.redis, { deep: true } as object)).toThrow(/store, known and timeout/);
     expect(() => cacheAuditor(opened.raw as unknown as Redis)).toThrow(/@tenantkit\/cache/);
   });
 });

@@ -58,6 +58,7 @@ export type {
 } from './errors.ts';
 export { auditChannels, publish } from './events.ts';
 export type { ApiActivity, AuditDetails, AuditEvent, AuditKind } from './events.ts';
+export { guardedBy, markGuarded } from './guarded.ts';
 export { ID_ALPHABET, ID_MAX_LENGTH, assertId, isId, subjectId, tenantId } from './ids.ts';
 export { breach, nameTemplate, type NameCodec } from './names.ts';
 export { optionSchemas, parseOptions, subjectPattern } from './options.ts';

@@ -141,14 +141,21 @@ describe('withTenant', () => {
       expect(attempt).toThrow(expect.objectContaining({ message: expect.not.stringContaining(id) }));
   });
 
-  it.each([undefined, null, 7, {}, [], { tenant: ['acme'] }, { tenant: new URL('http://acme') }])(
-    'refuses %j where an id is expected',
-    (id) => {
-      expect(() => withTenant(id as never, () => 'entered')).toThrow(
-        expect.objectContaining({ code: 'TENANT_INVALID' }),
-      );
-    },
-  );
+  it.each([
+    undefined,
+    null,
+    'undefined',
+    'null',
+    7,
+    {},
+    [],
+    { tenant: ['acme'] },
+    { tenant: new URL('http://acme') },
+  ])('refuses %j where an id is expected', (id) => {
+    expect(() => withTenant(id as never, () => 'entered')).toThrow(
+      expect.objectContaining({ code: 'TENANT_INVALID' }),
+    );
+  });
 
   it.each(['', 'a:b', 'x'.repeat(65)])('refuses the subject %j', (subject) => {
     expect(() => withTenant({ tenant: 'acme', subject }, () => 'entered')).toThrow(

@@ -102,7 +102,7 @@ export class SubjectUnsupportedError extends ErasureError<'ERASURE_SUBJECT_UNSUP
     super(`A person cannot be erased from: ${list}.`, {
       operation: 'plan',
       erasure,
-      hint: "Set these stores up so that a person's data can be found (the `subjects` option of the adapter), or erase the tenant.",
+      hint: "Erase the whole tenant, or leave these stores to a tool of your own and configure only stores that can find a person's data; their READMEs say which can.",
     });
     this.stores = stores;
   }

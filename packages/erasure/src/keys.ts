@@ -1,11 +1,11 @@
-import { KeyObject, createPublicKey, type JsonWebKey } from 'node:crypto';
+import { KeyObject, createPublicKey, type JsonWebKeyInput } from 'node:crypto';
 import { ConfigError } from '@tenantkit/core';
-import { publicJwk, type PublicJwk } from './signer.ts';
+import { publicJwk, type Jwk, type PublicJwk } from './signer.ts';
 
 /** A JWKS or a list of Ed25519 public keys. A key without `kid` is known by its RFC 7638 thumbprint. */
 export type VerificationKeys =
-  | { readonly keys: readonly (PublicJwk | JsonWebKey)[] }
-  | readonly (PublicJwk | JsonWebKey | KeyObject)[];
+  | { readonly keys: readonly (PublicJwk | Jwk)[] }
+  | readonly (PublicJwk | Jwk | KeyObject)[];
 
 /** The keys by their `kid`. @throws {@link ConfigError} */
 export async function keyRing(given: VerificationKeys): Promise<ReadonlyMap<string, KeyObject>> {
@@ -17,7 +17,7 @@ export async function keyRing(given: VerificationKeys): Promise<ReadonlyMap<stri
     if (key === undefined) continue;
     const { kid } = await publicJwk(
       key,
-      entry instanceof KeyObject ? undefined : (entry as JsonWebKey)['kid'],
+      entry instanceof KeyObject ? undefined : (entry as { readonly kid?: unknown }).kid,
     );
     if (ring.has(kid)) throw notKeys('two keys have the same kid');
     ring.set(kid, key);
@@ -40,7 +40,7 @@ function toPublic(entry: unknown): KeyObject | undefined {
 
 function importPublic(entry: object): KeyObject | undefined {
   try {
-    return createPublicKey({ key: { ...entry } as JsonWebKey, format: 'jwk' });
+    return createPublicKey({ key: { ...entry } as JsonWebKeyInput['key'], format: 'jwk' });
   } catch {
     return undefined; // of a kind that this Node does not know
   }

@@ -3,11 +3,16 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
-  type JsonWebKey,
+  type JsonWebKeyInput,
 } from 'node:crypto';
 import { ConfigError } from '@tenantkit/core';
 import { CompactSign, calculateJwkThumbprint } from 'jose';
 import { line } from './events.ts';
+
+/** A JSON Web Key as it comes from elsewhere (RFC 7517). Our own type: @types/node names it differently in every major. */
+export interface Jwk {
+  readonly kty?: string | undefined;
+}
 
 /** The public half of a signing key, as it is given to whoever verifies certificates. */
 export type PublicJwk = {
@@ -33,7 +38,7 @@ export interface Signer {
 /** Options of {@link createSigner}. */
 export interface SignerOptions {
   /** Ed25519: a private JWK, PKCS #8 in PEM, or a KeyObject. */
-  readonly privateKey: PrivateJwk | JsonWebKey | string | KeyObject;
+  readonly privateKey: PrivateJwk | Jwk | string | KeyObject;
   /** Names the key in certificates. Default: the JWK's own, else the key's RFC 7638 thumbprint. */
   readonly kid?: string;
 }
@@ -106,7 +111,7 @@ function toPrivate(given: SignerOptions['privateKey']): KeyObject | undefined {
   try {
     return typeof given === 'string'
       ? createPrivateKey(given)
-      : createPrivateKey({ key: { ...given } as JsonWebKey, format: 'jwk' });
+      : createPrivateKey({ key: { ...given } as JsonWebKeyInput['key'], format: 'jwk' });
   } catch {
     // The error of the parser may quote what it was given, which is a secret: it is not passed on as a cause.
     return undefined;

@@ -5,7 +5,7 @@ import {
   type ConnectionOptions,
   type QueueBaseOptions,
 } from 'bullmq';
-import { ConfigError } from '@tenantkit/core';
+import { ConfigError, guardedBy } from '@tenantkit/core';
 
 /** BullMQ's options, as far as they decide how its connections are made. */
 export type StoreOptions = QueueBaseOptions & { readonly prefix?: string; readonly name?: string };
@@ -46,8 +46,10 @@ export function connectBlocking(
 
 function checkConnection(connection: ConnectionOptions): void {
   const problem = isRedisInstance(connection)
-    ? typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
-      'the connection is not an ioredis client'
+    ? guardedBy(connection) !== undefined
+      ? 'the connection is a client of @tenantkit/cache, which prefixes the keys of BullMQ’s scripts'
+      : typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
+        'the connection is not an ioredis client'
     : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
       'the connection has a keyPrefix, which BullMQ’s scripts do not know';
   if (problem === false) return;

@@ -15,6 +15,7 @@ import {
   currentTenant,
   isTenantkitError,
   memoryTenantStore,
+  markGuarded,
   withTenant,
 } from '@tenantkit/core';
 import { TENANTS } from '@tenantkit/testing';
@@ -698,6 +699,10 @@ describe('construction', () => {
     ]) {
       expect(() => make(bad), JSON.stringify(bad)).toThrow(ConfigError);
     }
+    // As a client of another adapter is marked, which would prefix the keys of BullMQ's scripts.
+    const guarded = on.redis.duplicate({ lazyConnect: true });
+    markGuarded(guarded, 'cache');
+    expect(() => make({ tenant: { signingKeys }, connection: guarded })).toThrow(/raw ioredis client/);
     expect(() => make({ tenant: { signingKeys }, settings: {} })).toThrow(OperationRefusedError);
     const error = caught(() => make({ tenant: { signingKeys: [{ kid: 'k', secret: 'a short secret' }] } }));
     expect(inspect(error)).not.toContain('a short secret');

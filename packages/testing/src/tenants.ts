@@ -19,8 +19,6 @@ export const HOSTILE_TENANTS: readonly string[] = [
   '__proto__',
   'constructor',
   'toString',
-  'null',
-  'undefined',
   'true',
   'tenant',
   'default',
@@ -29,6 +27,8 @@ export const HOSTILE_TENANTS: readonly string[] = [
 
 /** What is no tenant id and must be refused before any name is built from it. */
 export const INVALID_TENANTS: readonly unknown[] = [
+  'null',
+  'undefined',
   '',
   ' ',
   'acme ',

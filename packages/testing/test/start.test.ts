@@ -1,6 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { createServer, type Server, type Socket } from 'node:net';
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ListBucketsCommand } from '@aws-sdk/client-s3';
@@ -183,7 +191,7 @@ describe('servers of this machine', () => {
 
       const folder = folders().find((name) => !before.includes(name)) ?? '';
       expect(readdirSync(join(temp, folder, 's3'))).toEqual(['ceph-1', 'ceph-2']);
-      const commands = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).split('\n');
+      const commands = commandLines();
       const running = (attempt: string): string[] =>
         commands.filter((command) => command.includes(join(temp, folder, 's3', attempt)));
       expect(running('ceph-2')).toHaveLength(3);
@@ -498,4 +506,21 @@ async function listening(
       await closed;
     },
   };
+}
+
+/** The command line of every process. A small machine has /proc, and no `ps`; macOS the other way round. */
+function commandLines(): readonly string[] {
+  if (!existsSync('/proc/self/cmdline'))
+    return execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).split('\n');
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => readIfThere(`/proc/${pid}/cmdline`).replaceAll('\0', ' '));
+}
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return ''; // It has ended meanwhile.
+  }
 }

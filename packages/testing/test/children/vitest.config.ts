@@ -5,6 +5,7 @@ const conditions = ['@tenantkit/source'];
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
+  environments: { __vitest__: { resolve: { conditions, externalConditions: conditions } } },
   test: {
     include: ['endless.ts'],
     globalSetup: ['./setup.ts'],
