@@ -44,7 +44,7 @@ describe('the auditor', () => {
     const auditor = cacheAuditor(redis, { known: ['bull:', 'tk!'] });
     for await (const finding of auditor.audit(new AbortController().signal)) found.push(finding);
     // Names that are ours stay ours.
-    expect(found.map(({ name }) => name).toSorted()).toEqual(['bulletin', 'tk!unknown']);
+    expect(new Set(found.map(({ name }) => name))).toEqual(new Set(['bulletin', 'tk!unknown']));
     expect(() => cacheAuditor(redis, { known: [''] })).toThrow(/known/);
   });
 

@@ -105,12 +105,17 @@ async function dryRun(
     const { inventories, plannedAt } = await erasure.plan(id, { signal: session.signal });
     session.output.result({ dryRun: true, ...scope, plannedAt, inventories }, (output) => {
       showPlan(output, inventories);
+      if (isEmpty(inventories)) output.note('No store knows anything of it. Is the id right?');
       output.note('Nothing was erased, and nothing was written down.');
     });
     return EXIT.done;
   } finally {
     await ledger.close();
   }
+}
+
+function isEmpty(inventories: readonly Inventory[]): boolean {
+  return inventories.every(({ items, kept }) => [...items, ...kept].every(({ count }) => count === 0));
 }
 
 async function approve(

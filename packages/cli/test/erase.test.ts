@@ -106,6 +106,8 @@ describe('tenantkit erase', () => {
       inventories: [{ store: 'files', items: [{ kind: 'files', count: 6 }], kept: [] }],
     });
     expect(await left(folder, 'acme')).toHaveLength(6);
+    expect((await tenantkit(folder, ['erase', 'acme', '--dry-run'])).err).not.toContain('Is the id right?');
+    expect((await tenantkit(folder, ['erase', 'acmee', '--dry-run'])).err).toContain('Is the id right?');
     const list = await tenantkit(folder, ['erasures', 'list', '--json']);
     expect(list.json()).toEqual({ erasures: [] });
   });

@@ -16,6 +16,8 @@ export function eraseCases<Opened extends AsyncDisposable>(
     for (const tenant of tenants) {
       for (const id of IDS) await withTenant(tenant, () => write(opened, id, valueOf(tenant, id)));
     }
+    // An empty dump is the same before and after everything.
+    ok(Object.keys(await dump(opened)).length > 0, 'the dump shows nothing of what was written');
   };
 
   const cases: Record<string, Case<Opened>> = {
