@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { PutObjectCommand, type S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { getEndpointFromInstructions } from '@smithy/core/endpoints';
 import {
@@ -20,19 +19,19 @@ import {
   type OutgoingRequest,
   type Target,
 } from './guard.ts';
+import { prepareBody } from './outgoing.ts';
+import { detachReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { rewriteError, rewriteOutput } from './reply.ts';
 import { rewriteInput, type Call } from './rewrite.ts';
 import { rules, type CommandPlan } from './rules.ts';
+import { outside, running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
 import type { Around, Step } from './stack.ts';
 
 /** The default of `tenant.maxExpiresIn`: 15 minutes. */
 const MAX_EXPIRES_IN = 900;
-
-/** What runs inside of one guarded call; credentials are only given out there. */
-const running = new AsyncLocalStorage<'tenant' | 'bypass'>();
 
 /** Everything that one client needs to keep its commands inside their tenants. */
 export class Engine {
@@ -118,7 +117,9 @@ export class Engine {
     return async (args) => {
       const request = this.#snapshot(call, args['request']);
       assertRequest(request, call, await this.#target(call.bucket));
-      return last({ ...args, request });
+      prepareBody(request, call);
+      // From here on the caller's streams and signals are read: their code is given no credentials.
+      return detachReply(await outside(() => last({ ...args, request })));
     };
   }
 

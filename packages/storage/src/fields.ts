@@ -26,6 +26,7 @@ export type InputRole =
   | 'token'
   | 'copySource'
   | 'version'
+  | 'body'
   | 'same';
 
 /** One field of a request: what it holds and how it travels, which is also what the last check lets through. */
@@ -166,7 +167,7 @@ const CHECKSUMS = {
 export const putObjectInput = table({
   ...WRITE,
   ...CHECKSUMS,
-  Body: { as: 'same' },
+  Body: { as: 'body' },
   ChecksumAlgorithm: header('x-amz-sdk-checksum-algorithm'),
   ContentLength: header('content-length'),
   ContentMD5: header('content-md5'),

@@ -17,6 +17,8 @@ export interface OutgoingRequest {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly fragment?: string | undefined;
+  /** What is sent; replaced by a copy that keeps its announced length. */
+  body?: unknown;
 }
 
 /** Where the requests of a bucket go, as the client was configured when it was made. */
@@ -63,7 +65,7 @@ export interface PresignLimit {
 export function snapshot(given: unknown): OutgoingRequest | undefined {
   if (typeof given !== 'object' || given === null) return undefined;
   const { method, protocol, hostname, port, path, query, headers, username, password, fragment, body } =
-    given as Partial<Record<keyof OutgoingRequest | 'body', unknown>>;
+    given as Partial<Record<keyof OutgoingRequest, unknown>>;
   const texts = isText(method) && isText(protocol) && isText(hostname) && isText(path);
   if (!texts || !isRecord(query) || !isRecord(headers)) return undefined;
   if (port !== undefined && typeof port !== 'number') return undefined;

@@ -1,6 +1,8 @@
 import { SignatureError, publish, refusal, refuse, ruleFor, type RefuseRule } from '@tenantkit/core';
 import { VERSION_ID, formatCopySource, parseCopySource } from './copy-source.ts';
 import type { InputField, InputRole } from './fields.ts';
+import { inputBody } from './outgoing.ts';
+import { plainValue } from './plain.ts';
 import { shown, type KeyRole } from './grammar.ts';
 import type { StorageNames } from './names.ts';
 import type { CommandPlan } from './rules.ts';
@@ -59,7 +61,8 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
   const prefix = plan.target === 'bucket' ? encode('Prefix', fields.get('Prefix') ?? '', 'partial') : '';
   const place = ['list', tenant, bucket, prefix];
   const roles: Readonly<Record<InputRole, (value: unknown, field: string) => unknown>> = {
-    same: (value) => value,
+    same: (value, field) => plainValue(operation, field, value),
+    body: (value) => inputBody(operation, value, fields.get('ContentLength')),
     bucket: () => bucket,
     key: (value, field) => encode(field, value, 'key'),
     prefix: () => prefix,

@@ -1,4 +1,5 @@
 import type { S3Client as RawS3Client } from '@aws-sdk/client-s3';
+import { outsideSignal } from './running.ts';
 
 /** The middleware stack of the raw client. */
 export type Stack = RawS3Client['middlewareStack'];
@@ -12,10 +13,17 @@ export type Step = (args: Readonly<Record<string, unknown>>) => Promise<Readonly
 /** Runs one command: `resolve` builds the stack's chain in front of the last step that it is given. */
 export type Around = (resolve: (last: Step) => Step, last: Step, commandName: string) => Step;
 
+/** What the SDK tells every middleware of a call. */
+interface Context {
+  readonly commandName?: string;
+  readonly [SMITHY]?: { readonly abortSignal?: AbortSignal };
+}
+const SMITHY = '__smithy_context';
+
 /** The SDK's stack without its types: they are generic per command, which nothing here can name. */
 type Loose = {
   readonly [Method in keyof Stack]: Method extends 'resolve'
-    ? (last: Step, context: { readonly commandName?: string }) => Step
+    ? (last: Step, context: Context) => Step
     : (...args: never[]) => unknown;
 };
 
@@ -82,10 +90,16 @@ class GuardedStack implements Loose {
     return this.#inner.identifyOnResolve(...args);
   }
 
-  resolve(last: Step, context: { readonly commandName?: string }): Step {
+  resolve(last: Step, context: Context): Step {
     const inner = this.#inner as unknown as Loose;
     // Read here, before any middleware has seen the context.
     const commandName = context.commandName ?? 'an unnamed command';
-    return this.#around((end) => inner.resolve(end, context), last, commandName);
+    return this.#around((end) => inner.resolve(end, withoutSignal(context)), last, commandName);
   }
+}
+
+function withoutSignal(context: Context): Context {
+  const { [SMITHY]: inner } = context;
+  if (inner?.abortSignal === undefined) return context;
+  return { ...context, [SMITHY]: { ...inner, abortSignal: outsideSignal(inner.abortSignal) as AbortSignal } };
 }

@@ -1,0 +1,98 @@
+import { Readable } from 'node:stream';
+import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
+import { BoundedBody, ownBytes } from './body.ts';
+import type { OutgoingRequest } from './guard.ts';
+import type { Call } from './rewrite.ts';
+
+/**
+ * The body of a command as it is given to the SDK.
+ *
+ * @throws OperationRefusedError for a kind that cannot be measured, or a `ContentLength` that is not its length
+ */
+export function inputBody(operation: string, body: unknown, contentLength: unknown): unknown {
+  const announced = contentLength === undefined ? undefined : lengthOf(operation, contentLength);
+  if (body instanceof Readable) return new BoundedBody(body, announced);
+  const own = typeof body === 'string' ? body : ownBytes(body);
+  if (own === undefined) throw refusal('storage', operation, NO_BODY);
+  if (announced !== undefined && announced !== Buffer.byteLength(own)) throw mismatch(operation);
+  return own;
+}
+
+/**
+ * Makes the framing of a request certain: a connection is shared, and every byte behind the announced length would
+ * be read as the next request on it, every missing one be taken from there (CWE-444).
+ *
+ * @throws OperationRefusedError when body and headers do not fit together
+ */
+export function prepareBody(request: OutgoingRequest, call: Call): void {
+  const { operation, plan } = call;
+  const headers = new Map(
+    Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
+  );
+  for (const [name, values] of Object.entries(FRAMING)) {
+    const value = headers.get(name);
+    if (value !== undefined && !values.includes(String(value).toLowerCase())) {
+      throw refusal(
+        'storage',
+        operation,
+        refuse(`its header "${name}" has a value that is not allowed`, PLAIN),
+      );
+    }
+  }
+  const given = headers.get('content-length');
+  const announced = given === undefined ? undefined : lengthOf(operation, given);
+  if (announced !== undefined && headers.get('transfer-encoding') !== undefined) {
+    throw refusal('storage', operation, refuse('it announces its length in two ways', PLAIN));
+  }
+  const { body } = request;
+  if (body === undefined || body === null || body === '') {
+    if (announced !== undefined && announced !== 0) throw mismatch(operation);
+    return;
+  }
+  if (!('Body' in plan.input)) throw refusal('storage', operation, refuse('it takes no body', PLAIN));
+  if (body instanceof Readable) {
+    const bounded = body instanceof BoundedBody ? body : new BoundedBody(body);
+    if (call.input['Body'] instanceof BoundedBody && bounded !== call.input['Body'])
+      call.input['Body'].open(undefined);
+    bounded.open(announced);
+    request.body = bounded;
+    return;
+  }
+  const own = typeof body === 'string' ? body : ownBytes(body);
+  if (own === undefined) throw refusal('storage', operation, NO_BODY);
+  if (announced !== undefined && announced !== Buffer.byteLength(own)) throw mismatch(operation);
+  request.body = own;
+}
+
+/** What these headers may say. */
+const FRAMING: Readonly<Record<string, readonly string[]>> = {
+  connection: ['keep-alive', 'close'],
+  expect: ['100-continue'],
+  'transfer-encoding': ['chunked'],
+};
+const PLAIN = 'Leave framing to the SDK: no middleware may add it.';
+const NO_BODY = refuse(
+  'its Body is of a kind whose bytes cannot be counted',
+  'Give a text, a Buffer, a typed array or a Readable; Readable.fromWeb(stream) makes one of a web stream or blob.stream().',
+);
+
+function lengthOf(operation: string, value: unknown): number {
+  const length = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
+  if (typeof length === 'number' && Number.isSafeInteger(length) && length >= 0) return length;
+  throw refusal(
+    'storage',
+    operation,
+    refuse('ContentLength is not a number of bytes', 'Give an integer, 0 or more.'),
+  );
+}
+
+function mismatch(operation: string): OperationRefusedError {
+  return refusal(
+    'storage',
+    operation,
+    refuse(
+      'ContentLength is not the length of the body',
+      'Count its bytes (Buffer.byteLength), or leave it out.',
+    ),
+  );
+}

@@ -1,0 +1,35 @@
+import { isDate } from 'node:util/types';
+import { refusal, refuse } from '@tenantkit/core';
+import { ownBytes } from './body.ts';
+
+/**
+ * A copy that holds no code of the caller's: a getter or a `toString` would run in the middle of the call, where
+ * the client's credentials are at hand, and could answer every reading differently.
+ *
+ * @throws OperationRefusedError for control characters and for anything else than texts, numbers, booleans, dates,
+ *   bytes, and lists and records of them
+ */
+export function plainValue(operation: string, field: string, value: unknown, depth = 0): unknown {
+  if (typeof value === 'string') {
+    if (!CONTROL.test(value)) return value;
+    const rule = refuse(`${field} has a control character`, 'Remove it: it would end a header.');
+    throw refusal('storage', operation, rule);
+  }
+  if (typeof value === 'number' || typeof value === 'boolean') return value;
+  if (isDate(value)) return new Date(Date.prototype.getTime.call(value));
+  const bytes = ownBytes(value);
+  if (bytes !== undefined) return bytes;
+  if (typeof value === 'object' && value !== null && depth === 0) {
+    const entries = Object.entries(value).filter(([, one]) => one !== undefined && one !== null);
+    const copies = entries.map(([name, one]) => [name, plainValue(operation, field, one, 1)] as const);
+    return Array.isArray(value) ? copies.map(([, one]) => one) : Object.fromEntries(copies);
+  }
+  throw refusal(
+    'storage',
+    operation,
+    refuse(`${field} is not a plain value`, 'Give a text, number, boolean, date or bytes.'),
+  );
+}
+
+// oxlint-disable-next-line no-control-regex -- these are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/;

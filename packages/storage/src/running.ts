@@ -1,0 +1,29 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** What runs inside of one guarded call; credentials are only given out there. */
+export const running: AsyncLocalStorage<'tenant' | 'bypass' | undefined> = new AsyncLocalStorage();
+
+/** Runs code of the caller's, or what may call it: it is given no credentials. */
+export function outside<T>(run: () => T): T {
+  return running.run(undefined, run);
+}
+
+/** A signal whose methods run outside: whoever made it may have replaced them. */
+export function outsideSignal(signal: AbortSignal): Partial<AbortSignal> {
+  return {
+    get aborted() {
+      return outside(() => signal.aborted);
+    },
+    addEventListener: (...args: Parameters<AbortSignal['addEventListener']>) =>
+      outside(() => listen(signal, ...args)),
+    removeEventListener: (...args: Parameters<AbortSignal['removeEventListener']>) =>
+      outside(() => signal.removeEventListener?.(...args)),
+  };
+}
+
+function listen(signal: AbortSignal, ...args: Parameters<AbortSignal['addEventListener']>): void {
+  if (typeof signal.addEventListener === 'function') signal.addEventListener(...args);
+  // Signals older than the platform's.
+  // oxlint-disable-next-line unicorn/prefer-add-event-listener -- they have none
+  else signal.onabort = args[1] as AbortSignal['onabort'];
+}
