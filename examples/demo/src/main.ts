@@ -57,6 +57,9 @@ try {
 async function demo(): Promise<boolean> {
   heading('Servers');
   await using servers = await startServers({ redis: true, s3: true, opensearch: true, signal: stop.signal });
+  line(`  redis       ${withoutCredentials(servers.redis.url)}`);
+  line(`  s3          ${servers.s3.endpoint}`);
+  line(`  opensearch  ${withoutCredentials(servers.opensearch.url)}`);
   const surfaces: readonly DemoSurface[] = [
     cacheSurface({ url: servers.redis.url }),
     await storageSurface({ ...servers.s3, bucket: run }),
@@ -73,6 +76,11 @@ async function demo(): Promise<boolean> {
     const erased = await erase(surfaces).catch(failed);
     heading('Summary');
     summary(rows.map((row) => ({ ...row, erased: erased.get(row.surface) })));
+    line(
+      pc.dim(
+        '  nothing left: no client finds anything; what a server still holds on its disk is in the certificate.',
+      ),
+    );
     const good =
       rows.every(({ own, other, none }) => own && other && none) &&
       [...erased.values()].every((verdict) => verdict);
@@ -92,7 +100,10 @@ function failed(error: unknown): ReadonlyMap<string, boolean> {
 
 async function show(surface: DemoSurface): Promise<Row> {
   heading(surface.name);
-  const seeded = await answers('both tenants write under the same names', undefined, () => surface.seed());
+  const seeded = await answers('both tenants write under the same names', 'written', async () => {
+    await surface.seed();
+    return 'written';
+  });
   return {
     surface: surface.name,
     own: attempts('own read', [seeded, ...(await surface.ownRead())]),
@@ -112,7 +123,10 @@ async function erase(surfaces: readonly DemoSurface[]): Promise<ReadonlyMap<stri
     const own = await surface.raw(TENANT);
     verdict.set(
       surface.name,
-      fact(`${surface.name}: ${own.size} physical records of ${TENANT} before`, own.size > 0),
+      fact(
+        `${surface.name}: ${own.size} physical records of ${TENANT} before, seen by a raw client`,
+        own.size > 0,
+      ),
     );
   }
 
@@ -135,7 +149,10 @@ async function erase(surfaces: readonly DemoSurface[]): Promise<ReadonlyMap<stri
   for (const surface of surfaces) {
     const left = await surface.raw(TENANT);
     const after = digest(await surface.raw(NEIGHBOUR));
-    const gone = fact(`${surface.name}: ${left.size} physical records of ${TENANT} left`, left.size === 0);
+    const gone = fact(
+      `${surface.name}: ${left.size} physical records of ${TENANT} left, seen by a raw client`,
+      left.size === 0,
+    );
     const untouched = fact(
       `${surface.name}: ${NEIGHBOUR} byte for byte as before (sha-256 ${after.slice(0, 16)}…)`,
       after === before.get(surface.name),
@@ -158,7 +175,7 @@ async function check(certificate: string, publicKey: PublicJwk): Promise<boolean
   );
   const counted = stores.map(({ store, before, remaining, control }) =>
     fact(
-      `${store}: counted ${count(before)} before, ${count(remaining)} after; positive control found ${control.found} of ${control.planted}`,
+      `${store}: ${kinds(before)} before, ${count(remaining)} after; positive control found ${control.found} of ${control.planted}`,
       count(remaining) === 0 && control.found === control.planted,
     ),
   );
@@ -181,6 +198,18 @@ async function check(certificate: string, publicKey: PublicJwk): Promise<boolean
   async function tenantOf(text: string): Promise<string> {
     return (await verifyCertificate(text, { keys: [publicKey] })).certificate.tenant;
   }
+}
+
+/** `4 jobs, 4 keys, 11 events` */
+function kinds(items: readonly { readonly kind: string; readonly count: number }[]): string {
+  return items.map((item) => `${item.count} ${item.kind}`).join(', ');
+}
+
+function withoutCredentials(url: string): string {
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return shown.href;
 }
 
 function count(items: readonly { readonly count: number }[]): number {
