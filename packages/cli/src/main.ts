@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { EXIT, exitCodeOf } from './exit.ts';
 import { Output } from './output.ts';
 import { runCommand } from './program.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { sqliteLedger } from '@tenantkit/erasure';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../src/load.ts';
+import { tooOld } from '../src/node-version.ts';
 import { DIRECTORY_CONFIG, IMPORTS, project, tenantkit } from './project.ts';
 
 describe('bad usage ends with 2', () => {
@@ -123,6 +124,20 @@ export default async () => ({ stores, ledger, signer: await Promise.resolve({}) 
     );
     const config = await loadConfig({ folder, typescript: false });
     expect(config).toEqual({ stores: [{ store: 'files' }], ledger: {}, signer: {} });
+  });
+});
+
+describe('the Node that runs it', () => {
+  it.each([
+    ['20.20.2', true],
+    ['22.12.0', true],
+    ['22.13.0', false],
+    ['24.21.0', false],
+    ['100.0.0', false],
+  ])('%s is too old: %s', (version, expected) => {
+    const problem = tooOld(version);
+    expect(problem !== undefined).toBe(expected);
+    if (expected) expect(problem).toContain(`this is ${version}`);
   });
 });
 
