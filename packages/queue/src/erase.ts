@@ -25,6 +25,7 @@ import {
   checkPlaces,
   placeSchemas,
   scanKeys,
+  stateIds,
   type CheckedPlaces,
   type QueueKeyspace,
   type QueuePlaces,
@@ -44,6 +45,10 @@ const MOST_PASSES = 100;
 const POLL = 250;
 /** The control job waits for this long, in milliseconds, so that no worker picks it up: a day. */
 const CONTROL_DELAY = 86_400_000;
+/** What the throw-away tenants of core look like. */
+const CONTROL_TENANT = /^tk-control-[0-9a-f]{32}$/;
+/** No recount takes this long, in milliseconds. */
+const CONTROL_LIFE = 3_600_000;
 
 const NO_SUBJECTS =
   'jobs are found by their tenant only: no index says yet which jobs are about a person, so erase the tenant or let the jobs finish with removeOnComplete and removeOnFail';
@@ -177,6 +182,7 @@ async function controlCount(work: Work): Promise<Verification['control']> {
   const { raw, names, tenant } = control;
   let found = 0;
   for (const queue of work.queues) {
+    await sweepControls(work, queue);
     try {
       await raw.run((redis) => plant(redis, queue, names.encode(tenant, 'control')));
       const { jobs, keys, events } = await countOwn(raw, [queue], names, tenant);
@@ -193,6 +199,20 @@ async function controlCount(work: Work): Promise<Verification['control']> {
     found,
     method: 'one delayed job with one log row per queue, stored by BullMQ under a tenant that does not exist',
   };
+}
+
+/** Removes the controls of recounts that were killed: nobody else ever would. */
+async function sweepControls(work: Work, queue: QueueKeyspace): Promise<void> {
+  const { raw, names } = work;
+  for await (const ids of stateIds(raw, queue.base, 'delayed')) {
+    for (const id of ids) {
+      const tenant = names.tenantOf(id);
+      if (tenant === undefined || !CONTROL_TENANT.test(tenant)) continue;
+      const planted = await raw.run((redis) => redis.hget(queue.base + id, 'timestamp'));
+      // A younger one is that of a recount that runs right now, in another process.
+      if (Date.now() - Number(planted ?? 0) > CONTROL_LIFE) await eraseOnce({ ...work, tenant }, queue);
+    }
+  }
 }
 
 async function plant(connection: Redis, { queue, prefix }: QueueKeyspace, id: string): Promise<void> {

@@ -303,6 +303,25 @@ describe('erasing a tenant', () => {
     expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
   });
 
+  it('removes the control of a recount that was killed, and none that may still run', async () => {
+    const [dead, alive] = ['0'.repeat(32), '1'.repeat(32)].map((hex) => `tk-control-${hex}~control`);
+    const queue = on.raw('mail');
+    await queue.add(
+      'tk-control',
+      {},
+      { jobId: dead ?? '', delay: 60_000, timestamp: Date.now() - 7_200_000 },
+    );
+    await queue.add('tk-control', {}, { jobId: alive ?? '', delay: 60_000 });
+    await queue.add('n', {}, { jobId: 'acme2~old', delay: 60_000, timestamp: 1 });
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
+    expect(await on.redis.zrange('bull:mail:delayed', 0, '-1')).toEqual(
+      expect.arrayContaining([alive, 'acme2~old']),
+    );
+    expect(await on.redis.keys(`*${'0'.repeat(32)}*`)).toEqual([]);
+    expect(JSON.stringify(await on.redis.xrange('bull:mail:events', '-', '+'))).not.toContain('0'.repeat(32));
+  });
+
   it('says when the server cannot be reached', async () => {
     const away = new Redis({
       host: '127.0.0.1',
