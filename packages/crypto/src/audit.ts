@@ -1,8 +1,9 @@
-import type { Auditor, Finding } from '@tenantkit/core';
+import { refuse, type Auditor, type Finding } from '@tenantkit/core';
 import { z } from 'zod';
 import { isControl } from './control.ts';
 import { insideOf } from './inside.ts';
 import type { Keyring } from './keyring.ts';
+import { outsideOnly } from './operator.ts';
 import { parse } from './options.ts';
 
 /** Options of {@link keyringAuditor}. */
@@ -12,6 +13,8 @@ export interface KeyringAuditorOptions {
 }
 
 const schema = z.strictObject({ store: z.string().min(1).max(64).default('crypto') });
+
+const EVERYBODY = refuse('it names the tenants of everybody', 'Audit outside of any tenant, as an operator.');
 
 /**
  * Looks through the key store: secrets that the master key does not open, erased tenants that still have
@@ -34,6 +37,7 @@ export function keyringAuditor(keyring: Keyring, options: KeyringAuditorOptions 
   return {
     store,
     async *audit(signal): AsyncIterable<Finding> {
+      outsideOnly('keyringAuditor.audit', EVERYBODY);
       const unreadable = new Set<string>();
       for await (const finding of keys.audit(signal)) {
         if (finding.tenant !== undefined) unreadable.add(finding.tenant);

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { inspect } from 'node:util';
+import { inspect, types } from 'node:util';
 import type { EncryptionReason, TenantContext } from '@tenantkit/core';
 import { readField, type BoundField, type Field } from './field.ts';
 import { MAX_PLAINTEXT, fromText, split, toText, type FormatProblem, type Message } from './format.ts';
@@ -66,7 +66,7 @@ export class FieldCipher {
   encryptBytes(bytes: null, field: Field): null;
   encryptBytes(bytes: Uint8Array | null, field: Field): Buffer | null;
   encryptBytes(bytes: Uint8Array | null, field: Field): Buffer | null {
-    const job = this.#toEncrypt('encryptBytes', bytes, field, isBytes);
+    const job = this.#toEncrypt('encryptBytes', viewed(bytes), field, isBytes);
     return job && this.#seal(job, this.#inside.loader.peek(job.context.tenant));
   }
 
@@ -85,7 +85,7 @@ export class FieldCipher {
   async encryptAsync(text: string | null, field: Field): Promise<string | null>;
   async encryptAsync(text: string | null, field: Field): Promise<string | null> {
     const job = this.#toEncrypt('encryptAsync', text, field, isText);
-    return job && toText(this.#seal(job, await this.#load(job.context)));
+    return job && toText(this.#seal(job, await this.#load(job)));
   }
 
   /** {@link FieldCipher.decrypt}, after loading the tenant's keys. */
@@ -94,7 +94,7 @@ export class FieldCipher {
   async decryptAsync(text: string | null, field: Field): Promise<string | null>;
   async decryptAsync(text: string | null, field: Field): Promise<string | null> {
     const job = this.#toDecrypt('decryptAsync', text, field, bytesOfText);
-    return job && asText(job, this.#open(job, await this.#load(job.context, job.message.epoch)));
+    return job && asText(job, this.#open(job, await this.#load(job, job.message.epoch)));
   }
 
   /** {@link FieldCipher.encryptBytes}, after loading the tenant's keys. */
@@ -103,7 +103,7 @@ export class FieldCipher {
   async encryptBytesAsync(bytes: Uint8Array | null, field: Field): Promise<Buffer | null>;
   async encryptBytesAsync(bytes: Uint8Array | null, field: Field): Promise<Buffer | null> {
     const job = this.#toEncrypt('encryptBytesAsync', copied(bytes), field, isBytes);
-    return job && this.#seal(job, await this.#load(job.context));
+    return job && this.#seal(job, await this.#load(job));
   }
 
   /** {@link FieldCipher.decryptBytes}, after loading the tenant's keys. */
@@ -112,7 +112,7 @@ export class FieldCipher {
   async decryptBytesAsync(bytes: Uint8Array | null, field: Field): Promise<Buffer | null>;
   async decryptBytesAsync(bytes: Uint8Array | null, field: Field): Promise<Buffer | null> {
     const job = this.#toDecrypt('decryptBytesAsync', copied(bytes), field, bytesOfBytes);
-    return job && this.#open(job, await this.#load(job.context, job.message.epoch));
+    return job && this.#open(job, await this.#load(job, job.message.epoch));
   }
 
   toJSON(): { readonly name: 'FieldCipher' } {
@@ -184,9 +184,15 @@ export class FieldCipher {
   }
 
   // Only a decryption names an epoch, and only an encryption may make a tenant's first key.
-  #load({ tenant }: TenantContext, epoch?: number): Promise<TenantKeys | Unavailable> {
-    const { loader, create } = this.#inside;
-    return loader.load(tenant, { create: create && epoch === undefined, epoch });
+  async #load(
+    { operation, context: { tenant } }: Sealing | Opening,
+    epoch?: number,
+  ): Promise<TenantKeys | Unavailable> {
+    const { loader, create, check } = this.#inside;
+    const keys = await loader.load(tenant, { create: create && epoch === undefined, epoch });
+    // The store may have taken its time, and the tenant been frozen meanwhile.
+    check(operation, tenant);
+    return keys;
   }
 }
 
@@ -212,8 +218,9 @@ function isText(value: unknown): EncryptionReason | undefined {
 }
 
 function isBytes(value: unknown): EncryptionReason | undefined {
-  if (!(value instanceof Uint8Array)) return 'type';
-  return value.byteLength > MAX_PLAINTEXT ? 'size' : undefined;
+  const bytes = viewOf(value);
+  if (bytes === undefined) return 'type';
+  return bytes.byteLength > MAX_PLAINTEXT ? 'size' : undefined;
 }
 
 function bytesOfText(value: unknown): Buffer | FormatProblem {
@@ -221,13 +228,33 @@ function bytesOfText(value: unknown): Buffer | FormatProblem {
 }
 
 function bytesOfBytes(value: unknown): Buffer | FormatProblem {
-  if (!(value instanceof Uint8Array)) return 'malformed';
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  return viewOf(value) ?? 'malformed';
+}
+
+const { buffer, byteOffset, byteLength } = Object.getOwnPropertyDescriptors(
+  Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array,
+);
+
+/**
+ * The bytes that `value` really holds; `undefined` when it holds none. `instanceof` is true for a Proxy and for a
+ * mere object with the prototype, a subclass may say another length, and a buffer that was handed to a worker
+ * looks empty: an empty value would be stored in place of the caller's.
+ */
+function viewOf(value: unknown): Buffer | undefined {
+  if (!types.isUint8Array(value)) return undefined;
+  const memory = buffer.get?.call(value) as ArrayBufferLike;
+  if ('detached' in memory && memory.detached) return undefined;
+  return Buffer.from(memory, byteOffset.get?.call(value) as number, byteLength.get?.call(value) as number);
+}
+
+function viewed<T>(value: T): T | Buffer {
+  return viewOf(value) ?? value;
 }
 
 // While the keys load, the caller may already reuse its buffer.
 function copied<T>(value: T): T | Buffer {
-  return value instanceof Uint8Array ? Buffer.from(value) : value;
+  const bytes = viewOf(value);
+  return bytes === undefined ? value : Buffer.from(bytes);
 }
 
 // toString() would put U+FFFD for what is not UTF-8, and hide that these were bytes.

@@ -19,6 +19,7 @@ import { z } from 'zod';
 import { FieldCipher } from './cipher.ts';
 import { insideOf } from './inside.ts';
 import type { Keyring } from './keyring.ts';
+import { operatorOf } from './operator.ts';
 import { parse } from './options.ts';
 
 /** Options of {@link keyringEraser}. */
@@ -94,7 +95,7 @@ export function keyringEraser(keyring: Keyring, options: KeyringEraserOptions = 
       const tenant = wholeTenant('erase', scope);
       run.signal.throwIfAborted();
       const { count } = await resumed(run.checkpoint, () => secrets(tenant));
-      const { destroyed, completeAt } = await outside(() => keyring.shred(tenant));
+      const { destroyed, completeAt } = await outside(() => keyring.shred(tenant, { evenIfMissing: true }));
       run.progress({ kind: 'secrets', done: count, total: count });
       return { store, erased: [{ kind: 'secrets', count }], kept: backups(destroyed), completeAt };
     },
@@ -157,11 +158,12 @@ async function resumed(
 }
 
 function wholeTenant(operation: string, { tenant, subject }: ErasureScope): string {
+  operatorOf(`keyringEraser.${operation}`, tenant);
   if (subject !== undefined) throw refusal('crypto', operation, NO_SUBJECT);
   return tenant;
 }
 
-// An orchestrator may well run inside some tenant or bypass; the tenants here are named, not taken from it.
+// An orchestrator may run inside of a bypass, or of the tenant that it erases: neither belongs to the control's.
 function outside<T>(work: () => T): T {
   return runInScope(undefined, work);
 }

@@ -22,20 +22,19 @@ const MAX_NAME = 256;
 const KEYS: ReadonlySet<string> = new Set(['table', 'column', 'row'] satisfies (keyof Field)[]);
 
 /**
- * Reads a field; `undefined` when it is not one. A key that is not known is refused, and so is `row: undefined`:
- * a row id that got lost on the way would silently leave the value unbound.
+ * Reads a field, each part once; `undefined` when it is not one. A key that is not known is refused, and so is a
+ * `row` that is there in any form (own, inherited, by an accessor, not enumerable) and `undefined`: a row id that
+ * got lost on the way would silently leave the value unbound.
  */
 export function readField(field: Field): BoundField | undefined {
   if (typeof field !== 'object' || field === null) return undefined;
-  let bound = false;
-  for (const key in field) {
-    if (!KEYS.has(key)) return undefined;
-    if (key === 'row') bound = true;
-  }
-  const { table, column } = field;
+  for (const key in field) if (!KEYS.has(key)) return undefined;
+  // A polluted prototype would bind every value to its row, and no value were readable without it.
+  for (const key of KEYS) if (key in Object.prototype && !Object.hasOwn(field, key)) return undefined;
+  const { table, column, row: given } = field;
   if (!isName(table) || !isName(column)) return undefined;
-  if (!bound) return { table, column, row: undefined };
-  const row = rowText(field.row);
+  if (given === undefined) return 'row' in field ? undefined : { table, column, row: undefined };
+  const row = rowText(given);
   return row === undefined ? undefined : { table, column, row: Buffer.from(row, 'utf8') };
 }
 

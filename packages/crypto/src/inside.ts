@@ -13,6 +13,8 @@ export interface Inside {
   readonly create: boolean;
   /** The tenant at work. @throws when there is none, or the fence holds it back */
   readonly enter: (operation: string) => TenantContext;
+  /** Asks the fence once more, after an await. @throws {@link TenantFencedError} */
+  readonly check: (operation: string, tenant: string) => void;
 }
 
 const insides = new WeakMap<Keyring, Inside>();

@@ -34,8 +34,8 @@ export interface KeyringCache {
   readonly maxColumns?: number | undefined;
 }
 
-/** How many records are looked at to find out whether the master key is the one that the store was made with. */
-const PROBED = 32;
+/** How many unreadable records are passed over in search of one that tells the master key. */
+const UNREADABLE = 32;
 
 const positive = (max: number): z.ZodInt => z.int().min(1).max(max);
 
@@ -65,19 +65,21 @@ export const keyringOptions = z.strictObject({
 
 /**
  * Compares the master key with what the store was made with: a wrong one that is noticed only when a value is
- * read has by then wrapped new tenants' secrets.
+ * read has by then wrapped new tenants' secrets. Reads on past tombstones, which tell nothing of it, until the
+ * first record that has secrets.
  *
+ * @returns whether a secret of this master was found; `false` when nobody has any yet
  * @throws {@link ConfigError}
  */
-export async function assertMaster(store: KeyStore, master: MasterKey): Promise<void> {
-  let probed = 0;
+export async function assertMaster(store: KeyStore, master: MasterKey): Promise<boolean> {
+  let readable = 0;
   const unreadable: unknown[] = [];
   for await (const tenant of store.tenants()) {
     const held = await store.read(tenant).catch((error: unknown) => {
       unreadable.push(error);
     });
     if (held?.state === 'live') {
-      if (held.epochs.some((epoch) => epoch.master === master.id)) return;
+      if (held.epochs.some((epoch) => epoch.master === master.id)) return true;
       throw new ConfigError({
         surface: 'crypto',
         operation: 'Keyring.open',
@@ -85,11 +87,12 @@ export async function assertMaster(store: KeyStore, master: MasterKey): Promise<
         hint: 'Give the master key that the store was made with; rotating it is refused today.',
       });
     }
-    probed += 1;
-    if (probed === PROBED) break;
+    if (held !== undefined) readable += 1;
+    if (unreadable.length === UNREADABLE) break;
   }
   // One damaged record must not keep every tenant out, but a store in which nothing can be read must.
-  if (unreadable.length > 0 && unreadable.length === probed) throw unreadable[0];
+  if (unreadable.length > 0 && (readable === 0 || unreadable.length === UNREADABLE)) throw unreadable[0];
+  return false;
 }
 
 function ignore(): void {

@@ -1,18 +1,11 @@
 import { inspect } from 'node:util';
-import {
-  TenantSwitchError,
-  assertId,
-  currentTenant,
-  publish,
-  refusal,
-  refuse,
-  requireTenant,
-  type TenantContext,
-} from '@tenantkit/core';
+import { publish, refuse, requireTenant } from '@tenantkit/core';
+import { z } from 'zod';
 import { admit, type Inside } from './inside.ts';
 import { KeyLoader, newEpoch } from './loader.ts';
 import { readMaster } from './master.ts';
 import { assertMaster, keyringOptions, type KeyringOptions } from './keyring-options.ts';
+import { operatorOf, outsideOnly } from './operator.ts';
 import { parse } from './options.ts';
 import { RECORD_FORMAT, newestOf, type LiveRecord, type Tombstone } from './record.ts';
 import { notDecrypted, notEncrypted } from './refusals.ts';
@@ -31,6 +24,13 @@ const LIST = refuse(
   'it names the tenants of everybody',
   'Use status(tenant), or list outside of any tenant, as an operator.',
 );
+
+const CLOSE = refuse(
+  'it ends the work of every tenant',
+  'Close it outside of any tenant, when the process ends.',
+);
+
+const shredOptions = z.strictObject({ evenIfMissing: z.boolean().default(false) });
 
 /**
  * The tenants' keys. Each tenant has a random secret per epoch, stored wrapped under the master key; destroying
@@ -76,17 +76,20 @@ export class Keyring {
     } = parse('Keyring.open', keyringOptions, options);
     const master = localMasterKey(await readMaster(source));
     await store.prepare();
-    await assertMaster(store, master);
+    const confirmed = await assertMaster(store, master);
+    const check = (operation: string, tenant: string): void =>
+      fence?.check(tenant, { surface: 'crypto', operation });
     return new Keyring({
-      loader: new KeyLoader({ store, master, ...cache, onRefreshError }),
+      loader: new KeyLoader({ store, master, ...cache, confirmed, onRefreshError }),
       store,
       master,
       create: firstUse === 'create',
       enter(operation) {
         const context = requireTenant({ surface: 'crypto', operation });
-        fence?.check(context.tenant, { surface: 'crypto', operation });
+        check(operation, context.tenant);
         return context;
       },
+      check,
     });
   }
 
@@ -98,16 +101,29 @@ export class Keyring {
    * @throws {@link DecryptionError} `keyShredded` or `keyMissing`
    */
   async load(): Promise<void> {
-    const { enter, loader, create } = this.#inside;
+    const { enter, check, loader, create } = this.#inside;
     const context = enter('load');
     const found = await loader.load(context.tenant, { create });
+    check('load', context.tenant);
     if (typeof found === 'string') throw notDecrypted('load', found, context);
   }
 
-  /** Runs `fn` once the current tenant's keys are loaded. @throws what {@link Keyring.load} throws */
+  /**
+   * Runs `fn` once the current tenant's keys are loaded. Until it has ended, no other tenant's keys take the
+   * place of these, whatever `cache.maxTenants` is; `cache.maxAge` and a shred hold as ever.
+   *
+   * @throws what {@link Keyring.load} throws
+   */
   async withKeys<T>(fn: () => T | Promise<T>): Promise<T> {
-    await this.load();
-    return fn();
+    const { enter, loader } = this.#inside;
+    const { tenant } = enter('load');
+    const unpin = loader.pin(tenant);
+    try {
+      await this.load();
+      return await fn();
+    } finally {
+      unpin();
+    }
   }
 
   /**
@@ -116,7 +132,7 @@ export class Keyring {
    * @throws {@link EncryptionError} `keyShredded` when the tenant was erased
    */
   async create(tenant: string): Promise<void> {
-    const context = this.#operator('create', tenant);
+    const context = operatorOf('create', tenant);
     const found = await this.#inside.loader.load(tenant, { create: true });
     if (typeof found === 'string') throw notEncrypted('create', found, context);
   }
@@ -128,7 +144,7 @@ export class Keyring {
    * @throws {@link EncryptionError} `keyMissing` or `keyShredded`
    */
   async rotate(tenant: string): Promise<{ readonly epoch: number; readonly completeAt: string }> {
-    const context = this.#operator('rotate', tenant);
+    const context = operatorOf('rotate', tenant);
     const { store, master, loader } = this.#inside;
     for (let before: number | undefined; ;) {
       const held = await store.read(tenant);
@@ -144,7 +160,7 @@ export class Keyring {
       }
       await store.sweep(tenant);
       await loader.reload(tenant);
-      return { epoch: before + 1, completeAt: after(held.heldFor) };
+      return { epoch: before + 1, completeAt: after(Math.max(held.heldFor, loader.heldFor)) };
     }
   }
 
@@ -152,12 +168,18 @@ export class Keyring {
    * Destroys every secret of a tenant and leaves a tombstone: what was encrypted stays unreadable, and the
    * tenant never gets another key. Idempotent. In this process at once; other processes hold keys in memory
    * until `completeAt`. Copies of the key store, such as backups, are out of reach.
+   *
+   * @param options.evenIfMissing - leave a tombstone also where there is no key: the id is then never given one
+   * @throws {@link EncryptionError} `keyMissing` when there is nothing to destroy: a mistyped id would otherwise
+   * be lost to whoever comes by that name
    */
-  async shred(tenant: string): Promise<Shredded> {
-    const context = this.#operator('shred', tenant);
+  async shred(tenant: string, options: { readonly evenIfMissing?: boolean } = {}): Promise<Shredded> {
+    const context = operatorOf('shred', tenant);
+    const { evenIfMissing } = parse('Keyring.shred', shredOptions, options);
     const { store, loader } = this.#inside;
     for (;;) {
       const held = await store.read(tenant);
+      if (held === undefined && !evenIfMissing) throw notEncrypted('shred', 'keyMissing', context);
       const buried = held?.state === 'shredded' ? held : tombstone(tenant, held, loader.heldFor);
       if (buried !== held && !(await store.write(buried))) continue;
       await store.sweep(tenant);
@@ -170,25 +192,33 @@ export class Keyring {
         actor: context.actor,
         extra: { destroyed: buried.destroyed.length },
       });
-      return { destroyed: buried.destroyed.length, completeAt: after(buried.heldFor) };
+      return {
+        destroyed: buried.destroyed.length,
+        completeAt: after(Math.max(buried.heldFor, loader.heldFor)),
+      };
     }
   }
 
   /** Which epochs a tenant has, and in what state. */
   async status(tenant: string): Promise<TenantKeyStatus> {
-    this.#operator('status', tenant);
+    operatorOf('status', tenant);
     return describe(tenant, await this.#inside.store.read(tenant));
   }
 
   /** Every tenant's {@link TenantKeyStatus}. @throws {@link OperationRefusedError} inside a tenant */
   async *list(): AsyncGenerator<TenantKeyStatus, void, undefined> {
-    if (currentTenant() !== undefined) throw refusal('crypto', 'list', LIST);
+    outsideOnly('list', LIST);
     const { store } = this.#inside;
     for await (const tenant of store.tenants()) yield describe(tenant, await store.read(tenant));
   }
 
-  /** Drops every key from memory; the keyring cannot be used afterwards. */
+  /**
+   * Drops every key from memory; the keyring cannot be used afterwards.
+   *
+   * @throws {@link OperationRefusedError} inside a tenant: it serves the others, too
+   */
   close(): void {
+    outsideOnly('close', CLOSE);
     this.#inside.loader.close();
   }
 
@@ -198,17 +228,6 @@ export class Keyring {
 
   [inspect.custom](): string {
     return `Keyring { store: '${this.#inside.store.kind}' }`;
-  }
-
-  #operator(operation: string, tenant: string): TenantContext {
-    assertId(tenant);
-    const context = currentTenant();
-    if (context !== undefined && context.tenant !== tenant) {
-      const error = new TenantSwitchError({ surface: 'crypto', operation });
-      publish('refused', { surface: 'crypto', operation, message: error.message, tenant: context.tenant });
-      throw error;
-    }
-    return context ?? { tenant };
   }
 }
 

@@ -22,22 +22,25 @@ export interface ColumnKey {
   readonly context: Buffer;
 }
 
+/** Milliseconds between two searches for epochs that are not there; a rotation elsewhere is seen after them. */
+const SEARCH_EVERY = 1_000;
+
 /**
  * One tenant's unwrapped secrets, as KeyObjects: no secret stays in a Buffer. After {@link TenantKeys.drop}
- * nothing can be derived any more, whoever still holds this object.
+ * nothing can be derived any more, whoever still holds this object. Keys that were merely evicted are not dropped:
+ * a call that has them in hand still ends.
  */
 export class TenantKeys {
   readonly tenant: string;
   readonly revision: number;
   /** The epoch that encrypts. */
   readonly newest: number;
-  /** An epoch that was looked for in the store and not found there, when these keys were read. */
-  searched: number | undefined;
   /** An epoch that a synchronous call could not look for: the next load does. */
   wanted: number | undefined;
   readonly #secrets: Map<number, KeyObject>;
   readonly #columns: Lru<string, ColumnKey>;
   #readAt: Moment;
+  #searchedAt = -Infinity;
 
   constructor(record: LiveRecord, secrets: Map<number, KeyObject>, readAt: Moment, maxColumns: number) {
     this.tenant = record.tenant;
@@ -67,9 +70,18 @@ export class TenantKeys {
     this.#readAt = readAt;
   }
 
-  /** Whether the store has to be asked before it can be said that `epoch` does not exist. */
+  /**
+   * Whether the store has to be asked before it can be said that `epoch` does not exist. After one search none
+   * is made for a while, whichever epoch it was for: a header is anybody's to write, and a read of the store per
+   * forged one would be an amplifier.
+   */
   mustSearch(epoch: number | undefined): boolean {
-    return epoch !== undefined && epoch > this.newest && epoch !== this.searched;
+    return epoch !== undefined && epoch > this.newest && performance.now() - this.#searchedAt >= SEARCH_EVERY;
+  }
+
+  /** The store was asked for an epoch that is not among these. */
+  searched(at: Moment): void {
+    this.#searchedAt = at.monotonic;
   }
 
   /** The key of a column, or `undefined` when there is no such epoch. */

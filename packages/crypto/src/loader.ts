@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { ConfigError, runInScope } from '@tenantkit/core';
+import { assertMaster } from './keyring-options.ts';
 import { TenantKeys, now, type Moment } from './keys.ts';
 import { Lru } from './lru.ts';
 import { RECORD_FORMAT, type EpochRecord, type LiveRecord } from './record.ts';
@@ -15,6 +16,8 @@ export interface LoaderOptions {
   readonly maxAge: number;
   readonly maxTenants: number;
   readonly maxColumns: number;
+  /** Whether the store is known to hold secrets of this master. */
+  readonly confirmed: boolean;
   readonly onRefreshError: (error: unknown) => void;
 }
 
@@ -36,6 +39,9 @@ interface Read {
 /** How many tenants are remembered as shredded or as having had a key: more than any cache of keys holds. */
 const MAX_REMEMBERED = 100_000;
 
+/** How often a read that took longer than the keys may live is made again. */
+const SLOW_READS = 3;
+
 /**
  * Tenants' keys in this process's memory: bounded in number, bounded in time, read from the store once however
  * many callers wait, refreshed in the background while in use.
@@ -51,13 +57,16 @@ export class KeyLoader {
   // get another one because its record has vanished.
   readonly #remembered = new Lru<string, 'had' | 'shredded'>(MAX_REMEMBERED);
   readonly #sweeper: NodeJS.Timeout;
+  readonly #pinned = new Map<string, number>();
+  #confirmed: boolean;
   #closed = false;
 
   constructor(options: LoaderOptions) {
     const sweepEvery = Math.ceil(options.maxAge / 4);
     this.heldFor = options.maxAge + sweepEvery;
     this.#options = options;
-    this.#keys = new Lru(options.maxTenants);
+    this.#confirmed = options.confirmed;
+    this.#keys = new Lru(options.maxTenants, (tenant) => this.#pinned.has(tenant));
     // Outside of any tenant: it serves all of them, whoever happened to open the keyring.
     this.#sweeper = runInScope(undefined, () => setInterval(() => this.#sweep(), sweepEvery).unref());
   }
@@ -109,6 +118,17 @@ export class KeyLoader {
     }
   }
 
+  /** Keeps a tenant's keys from being evicted by another's, until the function that it gives is called. */
+  pin(tenant: string): () => void {
+    this.#pinned.set(tenant, (this.#pinned.get(tenant) ?? 0) + 1);
+    return () => {
+      const users = (this.#pinned.get(tenant) ?? 0) - 1;
+      if (users > 0) this.#pinned.set(tenant, users);
+      else this.#pinned.delete(tenant);
+      this.#keys.trim();
+    };
+  }
+
   /** Drops a tenant's keys; a read that is under way does not bring them back. */
   forget(tenant: string): void {
     const read = this.#reads.get(tenant);
@@ -145,8 +165,8 @@ export class KeyLoader {
     { create, epoch }: LoadOptions,
     progress: Pick<Read, 'tooOld'>,
   ): Promise<TenantKeys | Unavailable> {
-    const { store } = this.#options;
-    for (;;) {
+    const { store, maxAge } = this.#options;
+    for (let attempt = 1; ; attempt += 1) {
       if (this.#closed) throw closed();
       progress.tooOld = false;
       // Taken before the read: what is read is at least as new as this moment.
@@ -169,7 +189,15 @@ export class KeyLoader {
         this.forget(tenant);
         return 'keyLocked';
       }
-      keys.searched = epoch;
+      if (keys.age > maxAge) {
+        // Whoever shredded meanwhile has promised that by now nobody holds them.
+        keys.drop();
+        this.forget(tenant);
+        if (attempt >= SLOW_READS) throw slow();
+        continue;
+      }
+      // Of this moment, not of readAt: a slow store must not be asked the more often.
+      if (epoch !== undefined && epoch > keys.newest) keys.searched(now());
       keys.wanted = undefined;
       this.#keys.set(tenant, keys);
       this.#remembered.set(tenant, 'had');
@@ -180,6 +208,10 @@ export class KeyLoader {
   /** The record once the store knows how long this process holds it; `undefined` when somebody was faster. */
   async #claim(tenant: string, held: LiveRecord | undefined): Promise<LiveRecord | undefined> {
     if (held !== undefined && held.heldFor >= this.heldFor) return held;
+    // Two processes with two master keys may have found the store empty: the first key decides which is right.
+    if (held === undefined && !this.#confirmed) {
+      this.#confirmed = await assertMaster(this.#options.store, this.#options.master);
+    }
     const claimed: LiveRecord =
       held === undefined
         ? {
@@ -233,6 +265,15 @@ export async function newEpoch(master: MasterKey, tenant: string, epoch: number)
     master: master.id,
     wrapped: wrapped.toString('base64url'),
   };
+}
+
+function slow(): ConfigError {
+  return new ConfigError({
+    surface: 'crypto',
+    operation: 'load',
+    problem: 'the key store answers later than cache.maxAge allows',
+    hint: 'Raise cache.maxAge, or make the key store faster.',
+  });
 }
 
 function closed(): ConfigError {

@@ -3,8 +3,12 @@ export class Lru<K, V> {
   readonly #max: number;
   readonly #entries = new Map<K, V>();
 
-  constructor(max: number) {
+  readonly #keep: (key: K) => boolean;
+
+  /** @param keep - tells which entries stay, also beyond the bound: their users would fail without them */
+  constructor(max: number, keep: (key: K) => boolean = () => false) {
     this.#max = max;
+    this.#keep = keep;
   }
 
   get size(): number {
@@ -24,9 +28,17 @@ export class Lru<K, V> {
   set(key: K, value: V): void {
     this.#entries.delete(key);
     this.#entries.set(key, value);
+    this.trim();
+  }
+
+  /** Forgets what is over the bound. */
+  trim(): void {
     if (this.#entries.size <= this.#max) return;
-    const oldest = this.#entries.keys().next();
-    if (oldest.done !== true) this.#entries.delete(oldest.value);
+    for (const key of this.#entries.keys()) {
+      if (this.#keep(key)) continue;
+      this.#entries.delete(key);
+      if (this.#entries.size <= this.#max) return;
+    }
   }
 
   delete(key: K): void {

@@ -2,12 +2,16 @@ import { createSecretKey, type KeyObject } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { ConfigError, isTenantkitError } from '@tenantkit/core';
 import { z } from 'zod';
+import { isTrustedOwner } from './owner.ts';
 
 /** Length of a master key, in bytes. */
 const LENGTH = 32;
 
 /** Writing by group, and everything by others: a mounted secret is often readable by the group it is for. */
 const TOO_OPEN = 0o027;
+
+/** What a variable's name looks like, and no key: words in capitals. */
+const NAME = /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$/;
 
 /** Text forms of 32 bytes, told apart by their length. */
 const TEXT_FORMS: Readonly<Record<number, BufferEncoding>> = Object.assign(Object.create(null), {
@@ -42,9 +46,16 @@ export async function readMaster(source: MasterKeySource): Promise<KeyObject> {
   if ('file' in source) return toMaster(await readKeyFile(source.file));
   const text = process.env[source.env];
   if (text === undefined || text === '') {
-    throw invalid(`the environment variable ${source.env} is not set`, MAKE_ONE);
+    throw invalid(`${named(source.env)} is not set`, MAKE_ONE);
   }
   return toMaster(fromText(Buffer.from(text, 'utf8')));
+}
+
+// Whoever writes `env: process.env.KEY` has given the key where its name belongs.
+function named(variable: string): string {
+  return variable.length <= 40 && NAME.test(variable)
+    ? `the environment variable ${variable}`
+    : 'the environment variable that master.env names (give its name, not its value)';
 }
 
 const MAKE_ONE =
@@ -80,9 +91,18 @@ async function readKeyFile(path: string): Promise<Buffer> {
     const file = await open(path, 'r');
     try {
       // Of the open file, not of the path: between two looks at a path another file can take its place.
-      const { mode } = await file.stat();
+      const { mode, uid } = await file.stat();
       if ((mode & TOO_OPEN) !== 0) {
-        throw invalid('users other than its owner can read or write the key file', 'chmod 400 the file.');
+        throw invalid(
+          'the key file is open: its group can write it, or others can open it',
+          'chmod 400 the file.',
+        );
+      }
+      if (!isTrustedOwner(uid)) {
+        throw invalid(
+          'the key file belongs to another user',
+          'chown it to the user of this service, or to root.',
+        );
       }
       const raw = await file.readFile();
       return raw.length === LENGTH ? raw : fromText(raw);
@@ -91,10 +111,15 @@ async function readKeyFile(path: string): Promise<Buffer> {
     }
   } catch (error) {
     if (isTenantkitError(error)) throw error;
-    throw invalid('the key file cannot be read', 'Check its path and that this user may read it.', error);
+    // The messages of node:fs hold the path, and that may be the key itself.
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw invalid(
+      `the key file cannot be read (${code})`,
+      'Give its path, not its contents, and check that this user may read it.',
+    );
   }
 }
 
-function invalid(problem: string, hint: string, cause?: unknown): ConfigError {
-  return new ConfigError({ surface: 'crypto', operation: 'master', problem, hint, cause });
+function invalid(problem: string, hint: string): ConfigError {
+  return new ConfigError({ surface: 'crypto', operation: 'master', problem, hint });
 }

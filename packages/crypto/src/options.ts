@@ -14,7 +14,7 @@ export function parse<T>(operation: string, schema: z.ZodType<T>, value: unknown
   const path = (issue?.path ?? []).join('.') || 'options';
   const problem =
     issue?.code === 'unrecognized_keys'
-      ? `unknown option ${issue.keys.join(', ')}`
+      ? `unknown option ${issue.keys.map(shown).join(', ')}`
       : (issue?.message ?? 'not accepted');
   throw new ConfigError({
     surface: 'crypto',
@@ -22,4 +22,11 @@ export function parse<T>(operation: string, schema: z.ZodType<T>, value: unknown
     problem: `${path}: ${problem}`,
     hint: 'See the options in the README of @tenantkit/crypto.',
   });
+}
+
+/** A key of 32 bytes has 43 characters or more in every form that is taken; an option has fewer. */
+const LONGEST_NAME = 32;
+
+function shown(name: string): string {
+  return /^[A-Za-z]+$/.test(name) && name.length <= LONGEST_NAME ? name : '(not shown: it is no name)';
 }

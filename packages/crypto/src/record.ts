@@ -50,17 +50,26 @@ export interface Tombstone {
 /** What a key store keeps for one tenant. */
 export type KeyRecord = LiveRecord | Tombstone;
 
+/** The longest that {@link KeyringCache.maxAge} lets a key be held: what is more was not written by us. */
+const MAX_HELD_FOR = 4_500_000;
+
+/** The last revision: a file name has eight digits. The last but one is left for nothing but a tombstone. */
+export const MAX_REVISION = 99_999_999;
+
 const epochNumber = z.int().min(1).max(MAX_EPOCH);
 
 const common = {
   format: z.literal(RECORD_FORMAT),
   tenant: tenantId,
-  revision: z.int().min(1),
-  heldFor: z.int().min(0),
+  heldFor: z.int().min(0).max(MAX_HELD_FOR),
 };
 
 const live: z.ZodType<LiveRecord> = z.strictObject({
   ...common,
+  revision: z
+    .int()
+    .min(1)
+    .max(MAX_REVISION - 1),
   state: z.literal('live'),
   epochs: z
     .array(
@@ -77,6 +86,7 @@ const live: z.ZodType<LiveRecord> = z.strictObject({
 
 const tombstone: z.ZodType<Tombstone> = z.strictObject({
   ...common,
+  revision: z.int().min(1).max(MAX_REVISION),
   state: z.literal('shredded'),
   shreddedAt: z.iso.datetime(),
   destroyed: z.array(epochNumber),
@@ -84,6 +94,11 @@ const tombstone: z.ZodType<Tombstone> = z.strictObject({
 
 /** Schema of a stored record: what a store reads back is outside input. */
 const keyRecord: z.ZodType<KeyRecord> = z.union([live, tombstone]);
+
+/** Whether the record can take the number that it has: one that cannot is never found again. */
+export function isNumbered({ state, revision }: KeyRecord): boolean {
+  return revision <= (state === 'live' ? MAX_REVISION - 1 : MAX_REVISION);
+}
 
 /** Reads a stored text; `undefined` when it is not a whole record of this tenant and revision. */
 export function parseRecord(text: string, tenant: string, revision: number): KeyRecord | undefined {

@@ -18,18 +18,22 @@ const UNAVAILABLE = {
     'Await keyring.load() or keyring.withKeys(fn) in this tenant first, or use the …Async variant.',
 } as const satisfies Record<Unavailable, string>;
 
+// First, because the advice that follows is wrong and dangerous when a service has mixed two tenants up.
+const FOREIGN = 'It may belong to another tenant: rule that out first.';
+
 const FIELD =
   'Give { table, column } as well-formed texts of 1 to 256 characters, and row (text, safe integer or bigint) only if there is one.';
 
 const DECRYPTION = {
-  malformed: 'It is not a ciphertext of this package, or was cut short.',
+  malformed:
+    'It is not a ciphertext of this package, was cut short, or holds bytes where a text is read (use decryptBytes).',
   version: 'It was written in another version of the format: update @tenantkit/crypto.',
   context: FIELD,
   suite: 'It was written with another cipher suite: update @tenantkit/crypto.',
-  epoch: 'Its key epoch does not exist for this tenant: restore the key store it was written with.',
+  epoch: `${FOREIGN} If it is this tenant’s, its key epoch is not there: restore the key store it was written with.`,
   authentication:
     'Tenant, table, column and row must be those it was encrypted with, and the text unaltered: treat it as tampered.',
-  keyMissing: UNAVAILABLE.keyMissing,
+  keyMissing: `${FOREIGN} ${UNAVAILABLE.keyMissing}`,
   keyShredded: UNAVAILABLE.keyShredded,
   keyNotLoaded: UNAVAILABLE.keyNotLoaded,
 } as const satisfies Record<DecryptionReason, string>;

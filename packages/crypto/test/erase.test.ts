@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   ConfigError,
   OperationRefusedError,
+  acrossTenants,
   isVerified,
   withTenant,
   type EraseRun,
@@ -131,14 +132,19 @@ describe.each(STORES)('the eraser of a keyring on a store in $kind', ({ make }) 
     expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
   });
 
-  it('works whatever tenant it is called in', async () => {
+  it('works inside of a bypass, and inside of the tenant itself', async () => {
     const { keyring } = await opened({ store: await make() });
-    await keyring.create('acme');
     const eraser = keyringEraser(keyring);
-    await withTenant('acme2', async () => {
-      await eraser.erase({ tenant: 'acme' }, run());
-      expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
-    });
+    for (const [tenant, within] of [
+      ['acme', (work: () => Promise<void>) => acrossTenants({ reason: 'erasure', actor: 'operator' }, work)],
+      ['acme2', (work: () => Promise<void>) => withTenant('acme2', work)],
+    ] as const) {
+      await keyring.create(tenant);
+      await within(async () => {
+        await eraser.erase({ tenant }, run());
+        expect(isVerified(await eraser.verify({ tenant }))).toBe(true);
+      });
+    }
   });
 });
 

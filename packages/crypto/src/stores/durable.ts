@@ -89,8 +89,8 @@ export async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: DIRECTORY_MODE });
   } catch (error) {
-    if (isCode(error, 'EEXIST')) return;
-    throw error;
+    // The process that made it may not have come to sync its name: what is put into it would be lost with it.
+    if (!isCode(error, 'EEXIST')) throw error;
   }
   await syncDirectory(dirname(path));
 }
@@ -127,8 +127,8 @@ async function unlinkIfPresent(path: string): Promise<void> {
   }
 }
 
-// A name is durable only once its directory is: without this a power failure forgets a tombstone.
-async function syncDirectory(path: string): Promise<void> {
+/** Makes the names in a directory durable: without this a power failure forgets a tombstone. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, O_RDONLY);
   try {
     await directory.sync();

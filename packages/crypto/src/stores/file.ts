@@ -1,13 +1,24 @@
 import { stat, opendir, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { ConfigError, isTenantkitError } from '@tenantkit/core';
+import { ConfigError, assertId, isTenantkitError } from '@tenantkit/core';
 import { z } from 'zod';
 import { assertControl } from '../control.ts';
+import { Lru } from '../lru.ts';
 import { parse } from '../options.ts';
-import { parseRecord, type KeyRecord } from '../record.ts';
+import { isTrustedOwner } from '../owner.ts';
+import { isNumbered, parseRecord, type KeyRecord } from '../record.ts';
 import type { KeyStore } from '../store.ts';
 import { auditDirectory } from './file-audit.ts';
-import { UNFINISHED, discard, empty, isCode, makeDirectory, putIfAbsent, readIfPresent } from './durable.ts';
+import {
+  UNFINISHED,
+  discard,
+  empty,
+  isCode,
+  makeDirectory,
+  putIfAbsent,
+  readIfPresent,
+  syncDirectory,
+} from './durable.ts';
 import { directoryName, highest, revisionName, revisionOf, tenantOf } from './file-names.ts';
 
 /** Options of {@link fileKeyStore}. */
@@ -17,6 +28,9 @@ export interface FileKeyStoreOptions {
 }
 
 const options: z.ZodType<FileKeyStoreOptions> = z.strictObject({ directory: z.string().min(1) });
+
+/** How many tenants' newest revisions are remembered as durable: for the others two more syncs are made. */
+const MAX_DURABLE = 100_000;
 
 /** Group and others must not be able to put another key in place. */
 const WRITABLE_BY_OTHERS = 0o022;
@@ -45,7 +59,22 @@ const WRITABLE_BY_OTHERS = 0o022;
  */
 export function fileKeyStore(given: FileKeyStoreOptions): KeyStore {
   const root = resolve(parse('fileKeyStore', options, given).directory);
-  const at = (tenant: string): string => join(root, directoryName(tenant));
+  const at = (tenant: string): string => {
+    assertId(tenant);
+    return join(root, directoryName(tenant));
+  };
+  // Revisions whose names this process knows to be durable.
+  const durable = new Lru<string, number>(MAX_DURABLE);
+  // Another process may have linked a record and not yet synced its name. What is encrypted under it meanwhile
+  // would be lost with it in a power failure.
+  const settled = async (tenant: string): Promise<KeyRecord | undefined> => {
+    const record = await current(at(tenant), tenant);
+    if (record === undefined || durable.get(tenant) === record.revision) return record;
+    await syncDirectory(root);
+    await syncDirectory(at(tenant));
+    durable.set(tenant, record.revision);
+    return record;
+  };
 
   return {
     kind: 'file',
@@ -59,9 +88,14 @@ export function fileKeyStore(given: FileKeyStoreOptions): KeyStore {
         if ((found.mode & WRITABLE_BY_OTHERS) !== 0) {
           throw unsafe('users other than its owner can write to the key directory');
         }
+        if (!isTrustedOwner(found.uid)) throw unsafe('the key directory belongs to another user');
       }),
-    read: (tenant) => usable(() => current(at(tenant), tenant)),
-    write: (record) => usable(() => replace(at(record.tenant), record)),
+    read: (tenant) => usable(() => settled(tenant)),
+    write: (record) =>
+      usable(() => {
+        if (!isNumbered(record)) throw exhausted();
+        return replace(at(record.tenant), record);
+      }),
     secrets: (tenant) =>
       usable(async () => {
         const directory = at(tenant);
@@ -168,6 +202,15 @@ function unsafe(problem: string): ConfigError {
     operation: 'fileKeyStore',
     problem,
     hint: 'Give the key store a directory of its own and take the rights of group and others away: chmod 700.',
+  });
+}
+
+function exhausted(): ConfigError {
+  return new ConfigError({
+    surface: 'crypto',
+    operation: 'fileKeyStore',
+    problem: 'the key record of a tenant has the last revision that there is',
+    hint: 'No process gets there by itself: restore the record from a backup, or shred the tenant.',
   });
 }
 

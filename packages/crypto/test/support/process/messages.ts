@@ -15,3 +15,8 @@ export type Answer =
   | { readonly kind: 'refused'; readonly last: number; readonly reason: string; readonly again: string };
 
 export const FIELD = { table: 'users', column: 'ssn', row: '7' } as const;
+
+/** What churn.ts was promised: that a value opens, or from when on nothing does. */
+export type Promised =
+  | { readonly tenant: string; readonly text: string }
+  | { readonly tenant: string; readonly completeAt: string };
