@@ -21,6 +21,8 @@ export class Call {
   readonly #params: object;
   readonly #options: object;
   readonly #prepared: Prepared | undefined;
+  readonly #fence: (() => void) | undefined;
+  #fenced: Error | undefined;
   #settled: Outcome | undefined;
 
   constructor({
@@ -29,23 +31,38 @@ export class Call {
     params,
     options,
     prepared,
+    fence,
   }: {
     readonly scope: Scope | typeof INTERNAL;
     readonly id: unknown;
     readonly params: object;
     readonly options: object;
     readonly prepared?: Prepared;
+    /** Throws when the tenant may not be worked for. */
+    readonly fence?: (() => void) | undefined;
   }) {
     this.scope = scope;
     this.id = id;
     this.#params = params;
     this.#options = options;
     this.#prepared = prepared;
+    this.#fence = fence;
   }
 
   /** The tenant it is for, if it is for one. */
   get tenant(): string | undefined {
     return this.scope === INTERNAL ? undefined : this.scope.tenant?.tenant;
+  }
+
+  /** Asks the fence before an attempt is sent; what it throws is what the call ends with. */
+  mayLeave(): boolean {
+    try {
+      this.#fence?.();
+      return true;
+    } catch (error) {
+      this.#fenced = error as Error;
+      return false;
+    }
   }
 
   get operation(): Operation | undefined {
@@ -67,8 +84,13 @@ export class Call {
   settle(error: Error | null, result: ApiResponse): Outcome {
     if (this.#settled === undefined) {
       this.show(result);
+      if (this.#fenced !== undefined) result.body = null;
       this.#settled =
-        this.#prepared === undefined ? [error, result] : this.#read(error, result, this.#prepared);
+        this.#fenced !== undefined
+          ? [this.#fenced, result]
+          : this.#prepared === undefined
+            ? [error, result]
+            : this.#read(error, result, this.#prepared);
     }
     return this.#settled;
   }
@@ -124,6 +146,7 @@ export function tellEvent(event: string | symbol, args: readonly unknown[]): rea
   return event === 'response' ? call.settle(error instanceof Error ? error : null, given) : args;
 }
 
-function isResult(value: unknown): value is ApiResponse {
+/** Whether an event tells of a request. */
+export function isResult(value: unknown): value is ApiResponse {
   return isObject(value) && isObject(value['meta']) && isObject(value['meta']['request']);
 }

@@ -27,6 +27,7 @@ export type Treatment =
   | 'ranges'
   | 'bounds'
   | 'highlight'
+  | 'highlighter'
   | 'trackTotalHits'
   | 'source'
   | 'sort'
@@ -449,6 +450,11 @@ export const COUNT_BODY = table({
   query: 'query',
 } satisfies Readonly<Record<keyof API.Count_RequestBody, Treatment | RefuseRule>>);
 
+const FAST_VECTOR = refuse(
+  'it belongs to the fast vector highlighter, which expands a prefix to the first terms of all tenants',
+  'Use the highlighter unified or plain.',
+);
+
 /** Keys of a highlighter, for all fields or for one. */
 export const HIGHLIGHT = table({
   boundary_chars: 'text',
@@ -462,19 +468,19 @@ export const HIGHLIGHT = table({
   fragmenter: 'text',
   highlight_filter: 'flag',
   highlight_query: 'query',
-  matched_fields: 'fields',
+  matched_fields: FAST_VECTOR,
   max_analyzer_offset: 'integer',
   max_fragment_length: 'integer',
   no_match_size: 'integer',
   number_of_fragments: 'integer',
   options: BODY_TODAY,
   order: 'text',
-  phrase_limit: 'integer',
+  phrase_limit: FAST_VECTOR,
   post_tags: 'texts',
   pre_tags: 'texts',
   require_field_match: 'flag',
   tags_schema: 'text',
-  type: 'text',
+  type: 'highlighter',
 } satisfies Keys);
 
 /** Keys of a sort by one field. */

@@ -1,17 +1,20 @@
 import {
   Client as RawClient,
   Connection,
+  ConnectionPool,
   Transport,
   type ApiError,
   type ApiResponse,
   type ClientOptions as RawClientOptions,
   type ResurrectEvent,
 } from '@opensearch-project/opensearch';
-import { ConfigError, currentScope, refusal, refuse } from '@tenantkit/core';
+import { ConfigError, currentScope, refusal, refuse, runInScope } from '@tenantkit/core';
 import { guardConnection } from './connection.ts';
 import { Diagnostics, type Listener } from './diagnostics.ts';
-import { checkClientHeaders } from './headers.ts';
+import { checkClientHeaders, readHeaders } from './headers.ts';
 import { IndexCheck } from './indices.ts';
+import { SHARED, guardPool } from './pool.ts';
+import { refusing } from './refusing.ts';
 import { readSettings, type SearchTenantOptions } from './options.ts';
 import { guardTransport, type Guard } from './transport.ts';
 
@@ -60,7 +63,14 @@ const CHILD_OPTIONS = {
 } as const satisfies Record<keyof RawClientOptions, boolean>;
 
 // Beside the client, not in private fields: a child is made by the raw client's own code.
-const guards: WeakMap<object, { readonly guard: Guard; readonly diagnostics: Diagnostics }> = new WeakMap();
+const guards: WeakMap<object, Held> = new WeakMap();
+
+interface Held {
+  readonly guard: Guard;
+  readonly diagnostics: Diagnostics;
+  /** The tenant that the client was made in, if any. */
+  readonly maker: string | undefined;
+}
 
 /**
  * The OpenSearch client that cannot leave its tenant. Drop-in for `Client` of `@opensearch-project/opensearch`:
@@ -84,13 +94,33 @@ export class Client extends RawClient {
     const { tenant, ...raw } = options;
     const settings = readSettings(tenant);
     checkClientHeaders(raw.headers);
-    const guard: Guard = { settings, indexCheck: new IndexCheck(settings) };
+    const diagnostics = new Diagnostics();
+    const guard: Guard = { settings, indexCheck: new IndexCheck(settings), diagnostics };
+    let made = false;
     super({
       ...raw,
       Transport: guardTransport(raw.Transport ?? Transport, guard),
       Connection: guardConnection(raw.Connection ?? Connection),
+      ConnectionPool: guardPool(raw.ConnectionPool ?? ConnectionPool, () => !made),
     });
-    seal(this, guard, new Diagnostics());
+    made = true;
+    // A node that is back is news for everybody, and names no tenant.
+    super.on('resurrect', (error, event) => void diagnostics.tell('resurrect', [error, event]));
+    seal(this, guard, diagnostics);
+  }
+
+  /**
+   * Closes the connections of all tenants.
+   *
+   * @throws {@link OperationRefusedError} inside a tenant, unless the client was made inside it
+   */
+  override close(callback: (error?: Error) => void): void;
+  override close(): Promise<void>;
+  override close(callback?: (error?: Error) => void): void | Promise<void> {
+    const tenant = currentScope()?.tenant?.tenant;
+    if (tenant !== undefined && held(this).maker !== tenant) throw refusal('search', 'close', SHARED);
+    // Without a callback the raw client calls this once more, with one.
+    return runInScope(undefined, () => (callback === undefined ? super.close() : super.close(callback)));
   }
 
   /**
@@ -99,7 +129,10 @@ export class Client extends RawClient {
    * @throws {@link ConfigError} for an option that would put something else in the guard's place
    */
   override child(options: RawClientOptions = {}): Client {
-    for (const key of Object.keys(options)) {
+    // Read once: what was checked is what the raw client is given.
+    const given: RawClientOptions = { ...options };
+    if (given.headers !== undefined) given.headers = { ...given.headers };
+    for (const key of Object.keys(given)) {
       if (key in CHILD_OPTIONS && CHILD_OPTIONS[key as keyof typeof CHILD_OPTIONS]) continue;
       throw new ConfigError({
         surface: 'search',
@@ -108,10 +141,12 @@ export class Client extends RawClient {
         hint: 'Make another client with new Client(…).',
       });
     }
-    checkClientHeaders(options.headers);
+    checkClientHeaders(given.headers);
+    if (currentScope()?.tenant !== undefined)
+      given.headers = { ...readHeaders(given.headers, refusing('child')) };
     const { guard, diagnostics } = held(this);
     // The raw client makes a raw client here: on our transport, but with a `child` that could replace it.
-    const child: unknown = Object.setPrototypeOf(super.child(options), Client.prototype);
+    const child: unknown = Object.setPrototypeOf(super.child(given), Client.prototype);
     seal(child as Client, guard, diagnostics);
     return child as Client;
   }
@@ -120,7 +155,7 @@ export class Client extends RawClient {
   override on(event: ResultEvent, listener: ResultListener): this;
   override on(event: 'resurrect', listener: (error: null, event: ResurrectEvent) => void): this;
   override on(event: string | symbol, listener: Listener): this {
-    super.on(event as 'request', held(this).diagnostics.hearing(event, currentScope(), listener));
+    held(this).diagnostics.add(event, currentScope(), listener);
     return this;
   }
 
@@ -134,14 +169,13 @@ export class Client extends RawClient {
       this.off(event, listener);
       listener(error, result);
     };
-    super.on(event as 'request', diagnostics.hearing(event, currentScope(), heard, listener));
+    diagnostics.add(event, currentScope(), heard, listener);
     return this;
   }
 
   /** Removes a listener. */
   override off(event: string | symbol, listener: Listener): this {
-    const hearing = held(this).diagnostics.forget(event, listener);
-    if (hearing !== undefined) super.off(event, hearing);
+    held(this).diagnostics.remove(event, listener);
     return this;
   }
 }
@@ -151,7 +185,7 @@ export function guardOf(client: Client): Guard {
   return held(client).guard;
 }
 
-function held(client: object): { readonly guard: Guard; readonly diagnostics: Diagnostics } {
+function held(client: object): Held {
   const found = guards.get(client);
   if (found === undefined) {
     throw new ConfigError({
@@ -164,7 +198,7 @@ function held(client: object): { readonly guard: Guard; readonly diagnostics: Di
 }
 
 function seal(client: Client, guard: Guard, diagnostics: Diagnostics): void {
-  guards.set(client, { guard, diagnostics });
+  guards.set(client, { guard, diagnostics, maker: currentScope()?.tenant?.tenant });
   const { transport } = client;
   Object.defineProperty(client, 'transport', {
     enumerable: true,

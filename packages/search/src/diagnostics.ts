@@ -1,6 +1,6 @@
 import { errors, type ApiError, type ApiResponse } from '@opensearch-project/opensearch';
 import { isTenantkitError, runInScope, type Scope } from '@tenantkit/core';
-import { callOf, type Call } from './call.ts';
+import { callOf, isResult, type Call } from './call.ts';
 import { rules } from './rules.ts';
 
 /** A listener of the client's events, as the raw client calls it. */
@@ -13,32 +13,33 @@ type Hearing = (error: unknown, result: unknown) => void;
  * `acrossTenants`, everything.
  */
 export class Diagnostics {
-  readonly #hearings = new WeakMap<
-    Listener,
-    { readonly event: string | symbol; readonly hearing: Hearing }[]
+  // Not on the raw client's emitter, whose own `on` hears everybody's replies in everybody's scope.
+  readonly #hearings = new Map<
+    string | symbol,
+    readonly { readonly key: Listener; readonly hearing: Hearing }[]
   >();
 
-  /**
-   * What to register on the emitter for a listener.
-   *
-   * @param key - the listener by which it is removed, when that is another
-   */
-  hearing(event: string | symbol, scope: Scope | undefined, listener: Listener, key = listener): Hearing {
-    const hearing = toHearing(scope, listener as Hearing);
-    const known = this.#hearings.get(key) ?? [];
-    this.#hearings.set(key, [...known, { event, hearing }]);
-    return hearing;
+  /** Adds a listener. @param key - the listener by which it is removed, when that is another */
+  add(event: string | symbol, scope: Scope | undefined, listener: Listener, key = listener): void {
+    const known = this.#hearings.get(event) ?? [];
+    this.#hearings.set(event, [...known, { key, hearing: toHearing(scope, listener as Hearing) }]);
   }
 
-  /** What was registered last for a listener, to be removed. */
-  forget(event: string | symbol, listener: Listener): Hearing | undefined {
-    const known = this.#hearings.get(listener) ?? [];
-    const found = known.findLast((entry) => entry.event === event);
+  /** Takes away what was added last for a listener. */
+  remove(event: string | symbol, listener: Listener): void {
+    const known = this.#hearings.get(event) ?? [];
+    const found = known.findLast(({ key }) => key === listener);
     this.#hearings.set(
-      listener,
+      event,
       known.filter((entry) => entry !== found),
     );
-    return found?.hearing;
+  }
+
+  /** Tells an event to those who may hear it. @returns whether anybody listens */
+  tell(event: string | symbol, [error, result]: readonly unknown[]): boolean {
+    const known = this.#hearings.get(event) ?? [];
+    for (const { hearing } of known) hearing(error, result);
+    return known.length > 0;
   }
 }
 
@@ -47,7 +48,7 @@ function toHearing(scope: Scope | undefined, listener: Hearing): Hearing {
     const call = callOf(result);
     if (scope?.tenant !== undefined) {
       if (call?.tenant === scope.tenant.tenant) runInScope(scope, () => listener(error, result));
-    } else if (scope?.bypass !== undefined || call === undefined) {
+    } else if (scope?.bypass !== undefined || (call === undefined && !isResult(result))) {
       runInScope(scope, () => listener(error, result));
     } else {
       const hidden = withoutNames(result as ApiResponse, call);
@@ -56,9 +57,10 @@ function toHearing(scope: Scope | undefined, listener: Hearing): Hearing {
   };
 }
 
-function withoutNames(result: ApiResponse, call: Call): ApiResponse {
+// Also for a call that is not known, as it would be if the raw client stopped carrying it through.
+function withoutNames(result: ApiResponse, call: Call | undefined): ApiResponse {
   const { name, connection, attempts, aborted, request, sniff } = result.meta;
-  const template = call.operation === undefined ? undefined : rules[call.operation].routes[0];
+  const template = call?.operation === undefined ? undefined : rules[call.operation].routes[0];
   const [, path = ''] = template?.split(' ') ?? [];
   const params = { method: request.params?.method ?? '', path };
   return {

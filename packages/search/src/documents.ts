@@ -22,23 +22,35 @@ export interface Stamping {
  * @throws SerializationError of the raw client when the body cannot be written as JSON
  */
 export function stampDocument(body: unknown, stamping: Stamping): string {
-  const { serializer, refuse, settings, context } = stamping;
+  const { serializer, refuse } = stamping;
   const text = asText(body, refuse);
   if (text !== undefined) return stampText(text, stamping);
   // A serializer of the caller's own may rename keys: what it has written is checked, not what it was given.
-  if (Object.getPrototypeOf(serializer) !== Serializer.prototype) {
+  if (Object.getPrototypeOf(serializer) !== Serializer.prototype || Object.hasOwn(serializer, 'serialize')) {
     return stampText(serialize(body, body, stamping), stamping);
   }
   const given = hasToJson(body) ? body.toJSON() : body;
   if (!isObject(given)) throw noObject(refuse);
   // A copy: a Proxy could list other keys to the serializer than it has listed to the check.
   const copy: Record<string, unknown> = { ...given };
+  // The serializer would call it on the copy, and send what it answers in the place of all that was checked.
+  if (HOOKS.some((hook) => typeof copy[hook] === 'function')) throw hooked(refuse);
   checkKeys(Object.keys(copy), stamping);
-  const stamp = {
-    [settings.field]: context.tenant,
-    ...(context.subject === undefined ? {} : { [settings.subjectsField]: [context.subject] }),
-  };
-  return checkText(serialize({ ...stamp, ...copy }, body, stamping), refuse);
+  return stamped(checkText(serialize(copy, body, stamping), refuse), stamping);
+}
+
+/** What a serializer calls on an object. @see https://github.com/opensearch-project/opensearch-js (JSON11) */
+const HOOKS = ['toJSON', 'toJSON5', 'toJSON11'] as const;
+
+/** Puts the stamp into the text of an object: into what is sent, not into what is still to be written. */
+function stamped(text: string, { context, settings, refuse }: Stamping): string {
+  if (!text.startsWith('{')) throw hooked(refuse);
+  const subjects =
+    context.subject === undefined
+      ? ''
+      : `,${JSON.stringify(settings.subjectsField)}:${JSON.stringify([context.subject])}`;
+  const stamp = `{${JSON.stringify(settings.field)}:${JSON.stringify(context.tenant)}${subjects}`;
+  return text === '{}' ? `${stamp}}` : `${stamp},${text.slice(1)}`;
 }
 
 /** The text of a body that is one, or that is bytes; `undefined` for an object. Streams are refused. */
@@ -65,13 +77,7 @@ function stampText(text: string, { context, settings, refuse, ...rest }: Stampin
   const [document, canonical] = normalizeJson(text, refuse);
   if (!isObject(document)) throw noObject(refuse);
   checkKeys(Object.keys(document), { context, settings, refuse, ...rest });
-  checkText(canonical, refuse);
-  const subjects =
-    context.subject === undefined
-      ? ''
-      : `,${JSON.stringify(settings.subjectsField)}:${JSON.stringify([context.subject])}`;
-  const stamp = `{${JSON.stringify(settings.field)}:${JSON.stringify(context.tenant)}${subjects}`;
-  return canonical === '{}' ? `${stamp}}` : `${stamp},${canonical.slice(1)}`;
+  return stamped(checkText(canonical, refuse), { context, settings, refuse, ...rest });
 }
 
 function serialize(value: unknown, body: unknown, { serializer, refuse }: Stamping): string {
@@ -126,6 +132,13 @@ function hasPrototypeKey(value: unknown): boolean {
 function hasToJson(value: unknown): value is { toJSON(): unknown } {
   return (
     typeof value === 'object' && value !== null && 'toJSON' in value && typeof value.toJSON === 'function'
+  );
+}
+
+function hooked(refuse: Refuse): Error {
+  return refuse(
+    'the document decides by a toJSON of its own what is written in its place',
+    'Give plain data.',
   );
 }
 

@@ -171,7 +171,7 @@ function text(value: unknown, refuse: Refuse): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
     return String(value);
-  if (Array.isArray(value)) return value.map((entry: unknown) => text(entry, refuse)).join(',');
+  if (Array.isArray(value)) return Array.from(value, (entry: unknown) => text(entry, refuse)).join(',');
   throw badValue(refuse);
 }
 

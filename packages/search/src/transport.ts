@@ -5,13 +5,16 @@ import type {
   TransportRequestParams,
   TransportRequestPromise,
 } from '@opensearch-project/opensearch/lib/Transport.js';
-import { ConfigError, currentScope, requireScope, runInScope, type Scope } from '@tenantkit/core';
+import { ConfigError, currentScope, refusal, requireScope, runInScope, type Scope } from '@tenantkit/core';
 import { Call, INTERNAL, tellEvent } from './call.ts';
 import { allowRequest } from './connection.ts';
+import type { Diagnostics } from './diagnostics.ts';
 import { readHeaders } from './headers.ts';
-import type { Describe, IndexCheck } from './indices.ts';
+import { isMissingIndex, type Describe, type IndexCheck } from './indices.ts';
 import { isObject } from './json.ts';
 import type { SearchSettings } from './options.ts';
+import { lock } from './lock.ts';
+import { SHARED } from './pool.ts';
 import { refusing } from './refusing.ts';
 import { Reply, type Callback } from './reply.ts';
 import { prepareRequest, type Prepared } from './request.ts';
@@ -21,12 +24,17 @@ import { findRoute } from './routes.ts';
 export interface Guard {
   readonly settings: SearchSettings;
   readonly indexCheck: IndexCheck;
+  readonly diagnostics: Diagnostics;
 }
 
 type TransportOptions = ConstructorParameters<typeof Transport>[0];
 
 /** Sends a request through the raw transport. */
-type Send = (request: object, options: object, done: Callback) => TransportRequestCallback;
+type Send = (request: object, options: SentOptions, done: Callback) => TransportRequestCallback;
+interface SentOptions {
+  readonly id: Call;
+  readonly [option: string]: unknown;
+}
 
 // One call of `request`, as it came in.
 interface Asked {
@@ -37,6 +45,25 @@ interface Asked {
 
 // Over whatever the client sends with every request: a reply in another form could not be checked.
 const JSON_ONLY = { accept: 'application/json' } as const;
+const JSON_ONLY_OPTIONS = { headers: JSON_ONLY } as const;
+
+// Through these passes every tenant's request, in physical names.
+const FIXED = [
+  'emit',
+  'connectionPool',
+  'serializer',
+  'headers',
+  'nodeFilter',
+  'nodeSelector',
+  'request',
+  'sniff',
+  'getConnection',
+] as const;
+
+// Why the raw client sniffs by itself, in the middle of whoever's request.
+const TRIGGERED: ReadonlySet<string> = new Set(['sniff-interval', 'sniff-on-connection-fault']);
+
+const NO_REASON: { readonly reason: string; readonly requestId?: string } = { reason: 'default' };
 
 // The endpoint of the raw client's own requests. Not whatever stands in `sniffEndpoint` at the time: it can be
 // assigned, and these requests are for no tenant.
@@ -49,13 +76,20 @@ const SNIFF_ENDPOINT = /^\/?_nodes\/[\w,:*-]+\/http$/;
 export function guardTransport(Base: typeof Transport, guard: Guard): typeof Transport {
   return class GuardedTransport extends Base {
     readonly #sniffPath: string;
+    readonly #sniffsItself: boolean;
     readonly #nextId: (params: TransportRequestParams, options: TransportRequestOptions) => unknown;
     // Set from the call that makes a request of the raw client's own to that request.
     #internal = false;
 
     constructor(options: TransportOptions) {
       checkSniffEndpoint(options.sniffEndpoint);
-      super({ ...options, emit: (event, ...args) => options.emit(event, ...tellEvent(event, args)) });
+      super({
+        ...options,
+        emit: (event, ...args) => guard.diagnostics.tell(event, tellEvent(event, args)),
+      });
+      Object.freeze((this as unknown as { readonly headers: object }).headers);
+      lock(this, FIXED);
+      this.#sniffsItself = this._sniffEnabled || this.sniffOnConnectionFault;
       this.#sniffPath = options.sniffEndpoint;
       this.#nextId = options.generateRequestId ?? counter();
     }
@@ -66,19 +100,22 @@ export function guardTransport(Base: typeof Transport, guard: Guard): typeof Tra
       callback?: Callback,
     ): TransportRequestPromise<ApiResponse> {
       // Taken once: a serializer or listener that runs inside must not inherit it.
-      const internal = this.#internal && params.path === this.#sniffPath;
+      const internal = this.#internal;
       this.#internal = false;
       const scope = internal ? INTERNAL : currentScope();
       const given = (typeof options === 'function' ? undefined : options) ?? {};
       const done = typeof options === 'function' ? options : callback;
       const reply = new Reply(done, (fn) => runInScope(scope === INTERNAL ? undefined : scope, fn));
       const send: Send = (request, settled, answer) => {
-        allowRequest(request);
+        allowRequest(request, settled.id);
         return super.request(request as TransportRequestParams, settled, answer);
       };
       try {
         const asked: Asked = { params, options: given, id: given.id ?? this.#nextId(params, given) };
-        if (scope === INTERNAL || scope?.bypass !== undefined) pass(scope, asked, send, reply);
+        // Nothing of such a request comes from a caller: whatever code of one runs meanwhile asks for this and no more.
+        if (scope === INTERNAL)
+          pass(scope, { ...asked, params: this.#sniff(), options: JSON_ONLY_OPTIONS }, send, reply);
+        else if (scope?.bypass !== undefined) pass(scope, asked, send, reply);
         else rewrite(scope, asked, { ...guard, serializer: this.serializer }, send, reply);
       } catch (error) {
         reply.fail(error, unsent(params, given));
@@ -86,14 +123,29 @@ export function guardTransport(Base: typeof Transport, guard: Guard): typeof Tra
       return reply.handle;
     }
 
-    override sniff(...args: Parameters<Transport['sniff']>): void {
-      // Whoever's request happens to trigger it: the nodes belong to no tenant.
+    override sniff(
+      given?: Parameters<Transport['sniff']>[0],
+      callback?: Parameters<Transport['sniff']>[1],
+    ): void {
+      // Read here, in the caller's context, and not by the raw client in ours.
+      const { reason, requestId } = typeof given === 'function' ? NO_REASON : { ...NO_REASON, ...given };
+      const done = typeof given === 'function' ? given : callback;
+      // Whoever's request happens to trigger it: the nodes belong to no tenant. By itself no tenant does.
+      const triggered = this.#sniffsItself && done === undefined && TRIGGERED.has(reason);
+      if (currentScope()?.tenant !== undefined && !triggered)
+        throw refusal('search', 'transport.sniff', SHARED);
       this.#internal = true;
       try {
-        runInScope(undefined, () => super.sniff(...args));
+        runInScope(undefined, () =>
+          super.sniff({ reason, ...(requestId === undefined ? {} : { requestId }) }, done),
+        );
       } finally {
         this.#internal = false;
       }
+    }
+
+    #sniff(): TransportRequestParams {
+      return { method: 'GET', path: this.#sniffPath };
     }
   };
 }
@@ -119,7 +171,9 @@ function rewrite(
   send: Send,
   reply: Reply,
 ): void {
-  const { params, options } = asked;
+  const { options } = asked;
+  // Read once: a getter must not show the checks one request and the connection another.
+  const params = { ...asked.params };
   if (scope?.tenant === undefined) {
     requireScope({ surface: 'search', operation: nameOf(params) });
     throw new TypeError('unreachable: a scope without a tenant is a bypass');
@@ -127,41 +181,55 @@ function rewrite(
   const { tenant: context } = scope;
   const prepared = prepareRequest(params, options.querystring, { context, settings, serializer });
   const { operation, indices } = prepared;
-  settings.fence?.check(context.tenant, { surface: 'search', operation });
-  const call = new Call({ ...asked, scope, prepared });
+  const fence = (): void => settings.fence?.check(context.tenant, { surface: 'search', operation });
+  fence();
+  const call = new Call({ ...asked, scope, prepared, fence });
   const settled = toOptions(options, call, prepared);
   const leave = (): TransportRequestCallback =>
     send(toRequest(prepared), settled, (error, result) => {
       if (isIndexGone(result)) indices.forEach((index) => indexCheck.forget(index));
       reply.settle(call.settle(error, result));
     });
-  const unchecked = indices.filter((index) => !indexCheck.holds(index));
+  const describe = describeWith(send, settled);
+  for (const index of indices) {
+    // What it finds is remembered; that it could not ask is no news yet.
+    if (indexCheck.state(index) === 'stale') indexCheck.check(index, describe).catch(() => undefined);
+  }
+  const unchecked = indices.filter((index) => indexCheck.state(index) === 'unknown');
   if (unchecked.length === 0) {
     reply.send(leave, unsent(params, options));
     return;
   }
-  Promise.all(unchecked.map((index) => indexCheck.check(index, describeWith(send)))).then(
+  Promise.all(unchecked.map((index) => indexCheck.check(index, describe))).then(
     () => reply.send(leave, unsent(params, options)),
-    (error: unknown) => reply.fail(error, unsent(params, options)),
+    (error: unknown) => {
+      // A read creates nothing: the server's own 404 is what callers of the raw client handle.
+      if (isMissingIndex(error) && READS.has(operation)) reply.send(leave, unsent(params, options));
+      else reply.fail(error, unsent(params, options));
+    },
   );
 }
 
-// Asks what an index is, for no tenant.
-function describeWith(send: Send): Describe {
+const READS: ReadonlySet<string> = new Set(['count', 'exists', 'existsSource', 'get', 'getSource', 'search']);
+
+// Asks what an index is, for no tenant; as whoever asks, where callers bring their own credentials.
+function describeWith(send: Send, { headers, requestTimeout, maxRetries }: SentOptions): Describe {
+  const { authorization } = headers as { readonly authorization?: unknown };
+  const how = {
+    ...defined({ requestTimeout, maxRetries }),
+    ignore: [404],
+    headers: { ...JSON_ONLY, ...defined({ authorization }) },
+  };
   return (index) =>
     new Promise((resolve, reject) => {
       const params = { method: 'GET', path: `/${index}` };
       const call = new Call({ scope: INTERNAL, id: `check ${index}`, params, options: {} });
       runInScope(undefined, () =>
-        send(
-          { ...params },
-          { id: call, ignore: [404], headers: JSON_ONLY },
-          (error: Error | null, result) => {
-            if (error instanceof errors.ResponseError) reject(notDescribed(index, error));
-            else if (error !== null) reject(error);
-            else resolve(result.statusCode === 404 ? undefined : result.body);
-          },
-        ),
+        send({ ...params }, { ...how, id: call }, (error: Error | null, result) => {
+          if (error instanceof errors.ResponseError) reject(notDescribed(index, error));
+          else if (error !== null) reject(error);
+          else resolve(result.statusCode === 404 ? undefined : result.body);
+        }),
       );
     });
 }
@@ -171,7 +239,7 @@ function toRequest({ method, path, querystring, body }: Prepared): object {
 }
 
 // From an allow-list too: an option that the raw transport does not know reaches no custom one either.
-function toOptions(given: TransportRequestOptions, call: Call, prepared: Prepared): object {
+function toOptions(given: TransportRequestOptions, call: Call, prepared: Prepared): SentOptions {
   const refuse = refusing(prepared.operation);
   const { ignore, requestTimeout, maxRetries, compression, context, opaqueId, asStream, headers } = given;
   if (asStream === true) {

@@ -182,6 +182,18 @@ function readHighlight(value: unknown, walk: Walk, depth: number): JsonObject {
   };
 }
 
+// `fvh` expands a prefix to the first 1,024 terms of the index: a word of another tenant that pushes one's own out
+// of them would show in what is highlighted. Plugins bring highlighters that nobody has looked at.
+const HIGHLIGHTERS: ReadonlySet<unknown> = new Set(['unified', 'plain']);
+
+function readHighlighter(value: unknown, walk: Walk): string {
+  if (HIGHLIGHTERS.has(value)) return value as string;
+  throw walk.refuse(
+    'its highlighter looks at the terms of all tenants, or is not known',
+    'Use unified (the default) or plain.',
+  );
+}
+
 function readSource(value: unknown, walk: Walk): Json {
   if (typeof value === 'boolean') return value;
   if (!isObject(value)) return readTexts(value, walk);
@@ -238,6 +250,7 @@ const READERS: Readonly<Record<Treatment, Reader>> = {
     ),
   bounds: (value, walk) => readKeys(value, { min: 'scalar', max: 'scalar' }, walk, 'bounds', 0),
   highlight: readHighlight,
+  highlighter: readHighlighter,
   trackTotalHits: (value, walk) => (typeof value === 'boolean' ? value : readInteger(value, walk)),
   source: readSource,
   sort: readSort,

@@ -159,7 +159,6 @@ describe('every way to the server', () => {
     ['no index', (client) => client.search()],
     ['two indices', (client, index) => client.search({ index: [index, index] })],
     ['no index in count', (client) => client.count()],
-    ['no index in refresh', (client) => client.indices.refresh()],
     [
       'a path parameter in the request',
       (client, index) => client.http.get({ path: `/${index}/_search`, pathname: '/_all/_search' } as never),
@@ -483,7 +482,8 @@ describe('the raw client’s own ways', () => {
     }
     (client.transport as { sniffEndpoint: string }).sniffEndpoint = `/${index}/_search`;
     const moved = await new Promise((resolve) => client.transport.sniff({ reason: 'x' }, resolve));
-    expect(moved).toMatchObject({ code: 'TENANT_MISSING' });
+    // Where it goes is fixed when the client is made.
+    expect(moved).toBeNull();
     await client.close();
     const wrong = { node: url, sniffEndpoint: '_all/_search', tenant: { indices: [index] } };
     expect(await failure(() => new Client(wrong))).toMatchObject({ code: 'CONFIG_INVALID' });

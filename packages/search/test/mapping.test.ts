@@ -175,11 +175,7 @@ describe('an index', () => {
   );
 
   it('that does not exist is not created by a write', async () => {
-    for (const call of [
-      write,
-      () => acme(() => client.search({ index })),
-      () => ensureTenantMapping(client, index),
-    ]) {
+    for (const call of [write, () => ensureTenantMapping(client, index)]) {
       expect(await failure(call)).toMatchObject({ code: 'CONFIG_INVALID' });
     }
     expect((await raw.indices.exists({ index })).body).toBe(false);
