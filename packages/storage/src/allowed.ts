@@ -42,6 +42,9 @@ const TRAVEL: ReadonlySet<string> = new Set([
   'x-b3-spanid',
   'x-b3-traceid',
   'x-cloud-trace-context',
+  'elastic-apm-traceparent',
+  'newrelic',
+  'uber-trace-id',
 ]);
 
 // The parameters of SigV4's query form, in the one spelling that the signer gives them.

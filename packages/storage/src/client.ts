@@ -1,6 +1,8 @@
 import { S3Client as RawS3Client, type S3ClientConfig as RawS3ClientConfig } from '@aws-sdk/client-s3';
 import { ConfigError } from '@tenantkit/core';
+import { checkCouplings } from './couplings.ts';
 import { Engine } from './engine.ts';
+import { lockHandler } from './handler.ts';
 import { parseStorageOptions, type StorageTenantOptions } from './options.ts';
 import { guardStack } from './stack.ts';
 
@@ -27,6 +29,12 @@ const engines = new WeakMap<RawS3Client, Engine>();
  * ```
  */
 export class S3Client extends RawS3Client {
+  /** Also true for {@link S3}, which stands on the SDK's class of that name. */
+  static override [Symbol.hasInstance](given: unknown): boolean {
+    if (this !== S3Client) return Function.prototype[Symbol.hasInstance].call(this, given);
+    return typeof given === 'object' && given !== null && engines.has(given as RawS3Client);
+  }
+
   constructor(configuration: S3ClientConfig) {
     super(rawConfiguration(configuration));
     confine(this, configuration);
@@ -49,7 +57,8 @@ export function engineOf(client: RawS3Client, operation: string): Engine {
   });
 }
 
-function rawConfiguration(configuration: S3ClientConfig | undefined): RawS3ClientConfig {
+/** The configuration for the SDK's constructor: without `tenant`, and checked. */
+export function rawConfiguration(configuration: S3ClientConfig | undefined): RawS3ClientConfig {
   const { tenant, ...raw } = configuration ?? ({} as S3ClientConfig);
   parseStorageOptions(tenant);
   for (const [option, problem] of Object.entries(REFUSED)) {
@@ -72,17 +81,57 @@ const REFUSED: Readonly<Record<string, string>> = {
   cacheMiddleware: 'keeps what one tenant has added to a command in front of the commands of all others',
 };
 
-function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
-  const engine = new Engine(parseStorageOptions(tenant), { ...client.config });
+/**
+ * Puts the guard around a client that was just made by the SDK's constructor.
+ *
+ * @throws ConfigError when the installed SDK cannot be guarded
+ */
+export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
+  checkCouplings(client);
+  const { config } = client;
+  const engine = new Engine(parseStorageOptions(tenant), { ...config });
   engines.set(client, engine);
-  // Read by the SDK at every call.
-  Object.defineProperty(client.config, 'cacheMiddleware', { value: false, enumerable: true });
-  client.config.credentials = engine.gate(client.config.credentials);
+  const { keeper } = engine;
+  const own = {
+    // Read by the SDK at every call.
+    cacheMiddleware: false,
+    credentials: keeper.gate(config.credentials),
+    requestHandler: lockHandler(config.requestHandler, keeper),
+    signer: keeper.signer,
+  };
+  for (const [name, value] of Object.entries({ ...config, ...own })) {
+    if (!OPEN.has(name) && (config.isCustomEndpoint === true || !ENDPOINT.has(name)))
+      lock(config, name, value);
+  }
   Object.defineProperty(client, 'middlewareStack', {
     value: guardStack(client.middlewareStack, engine.around),
     enumerable: true,
     // An assignment would take the guard away.
     writable: false,
+    configurable: false,
+  });
+  for (const name of ['config', 'initConfig']) Object.defineProperty(client, name, FIXED);
+}
+
+const FIXED = { writable: false, configurable: false } as const;
+
+// What the SDK itself sets while it works, and where the environment may have named the endpoint, that one too. None
+// of it is believed: a request is compared with what the client was made with.
+const ENDPOINT: ReadonlySet<string> = new Set(['endpoint', 'isCustomEndpoint', 'serviceConfiguredEndpoint']);
+const OPEN: ReadonlySet<string> = new Set(['signingName', 'signingRegion', 'systemClockOffset']);
+
+function lock(config: object, name: string, value: unknown): void {
+  Object.defineProperty(config, name, {
+    get: () => value,
+    set: () => {
+      throw new ConfigError({
+        surface: 'storage',
+        operation: 'config',
+        problem: `client.config.${name} cannot be changed: the client serves every tenant`,
+        hint: 'Give it to the constructor; credentials that change need a provider: credentials: async () => ….',
+      });
+    },
+    enumerable: true,
     configurable: false,
   });
 }

@@ -1,7 +1,6 @@
 import { PutObjectCommand, type S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { getEndpointFromInstructions } from '@smithy/core/endpoints';
 import {
-  currentScope,
   refusal,
   refuse,
   requireScope,
@@ -19,6 +18,8 @@ import {
   type OutgoingRequest,
   type Target,
 } from './guard.ts';
+import { Keeper } from './keeper.ts';
+import { admit } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
 import { detachReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
@@ -40,6 +41,9 @@ export class Engine {
   readonly buckets: readonly string[];
   readonly maxExpiresIn: number;
   readonly fence: TenantRegistry | undefined;
+  /** Keeps the client's credentials. */
+  readonly keeper: Keeper;
+  readonly #headers: ReadonlySet<string>;
   readonly #config: S3ClientResolvedConfig;
   readonly #endpoints = new Map<string, Promise<Endpoint>>();
 
@@ -53,7 +57,9 @@ export class Engine {
     this.buckets = [...options.buckets];
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
+    this.#headers = new Set(options.headers);
     this.#config = config;
+    this.keeper = new Keeper(config.signer, (call, request) => this.#check(call, request));
   }
 
   /**
@@ -80,32 +86,18 @@ export class Engine {
     // to the first await, and that is where the tenant is read.
     async (args) => {
       const call = this.begin(operation, args['input']);
-      if (call === undefined) return running.run('bypass', () => resolve(last)(args));
+      if (call === undefined)
+        return running.run({ owner: this.keeper, call }, () =>
+          resolve((given) => outside(() => last(given)))(args),
+        );
       try {
         const run = resolve(this.#checked(call, last));
-        const result = await running.run('tenant', () => run({ input: call.input }));
+        const result = await running.run({ owner: this.keeper, call }, () => run({ input: call.input }));
         return { ...result, output: await this.#reply(call, result['output']) };
       } catch (error) {
         throw rewriteError(this, call, error);
       }
     };
-
-  /**
-   * The client's credentials, given out only to a guarded call or across tenants: with them alone, a request to
-   * any key could be signed past the guard (`createPresignedPost` and `S3RequestPresigner` take a client's
-   * configuration, not its middleware).
-   */
-  gate(provider: S3ClientResolvedConfig['credentials']): S3ClientResolvedConfig['credentials'] {
-    const gated: S3ClientResolvedConfig['credentials'] = async (options) => {
-      if (running.getStore() === undefined && currentScope()?.bypass === undefined) {
-        throw refusal('storage', 'credentials', NO_CREDENTIALS);
-      }
-      // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
-      return runInScope(undefined, () => provider(options));
-    };
-    // The marks of a provider that the SDK takes as it is: it must not keep the answer in front of the gate.
-    return Object.assign(gated, { memoized: true, configBound: true, attributed: true });
-  }
 
   /** Where the requests of a bucket go, for errors. */
   async urlOf(bucket: string): Promise<string> {
@@ -115,9 +107,9 @@ export class Engine {
 
   #checked(call: Call, last: Step): Step {
     return async (args) => {
-      const request = this.#snapshot(call, args['request']);
-      assertRequest(request, call, await this.#target(call.bucket));
+      const request = await this.#check(call, args['request']);
       prepareBody(request, call);
+      admit(request, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
       return detachReply(await outside(() => last({ ...args, request })));
     };
@@ -133,7 +125,14 @@ export class Engine {
     const presigned = this.#snapshot(call, output.presigned);
     const limit = { maxExpiresIn: this.maxExpiresIn, now: Date.now() };
     assertRequest(presigned, call, await this.#target(call.bucket), limit);
-    return { presigned };
+    // The presigner was given a placeholder: what signs is given nothing but what was checked.
+    return { presigned: await this.keeper.presign(call, presigned) };
+  }
+
+  async #check(call: Call, given: unknown): Promise<OutgoingRequest> {
+    const request = this.#snapshot(call, given);
+    assertRequest(request, call, await this.#target(call.bucket));
+    return request;
   }
 
   #snapshot(call: Call, given: unknown): OutgoingRequest {
@@ -150,7 +149,12 @@ export class Engine {
       // A failure is not kept: the next call asks again.
       endpoint.catch(() => this.#endpoints.delete(bucket));
     }
-    return { names: this.names, buckets: this.buckets, endpoint: await endpoint };
+    return {
+      names: this.names,
+      buckets: this.buckets,
+      headers: this.#headers,
+      endpoint: await endpoint,
+    };
   }
 
   async #resolve(bucket: string): Promise<Endpoint> {
@@ -162,10 +166,6 @@ export class Engine {
   }
 }
 
-const NO_CREDENTIALS = refuse(
-  'the credentials of this client could sign a request to any key, so they are given to its own commands only',
-  'Presign with getSignedUrl of @tenantkit/storage/presign; other services need a credential provider of their own.',
-);
 const NOT_A_REQUEST = refuse(
   'a middleware replaced the request by something that cannot be checked',
   'Pass the request of the SDK on.',

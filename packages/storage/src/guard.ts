@@ -2,6 +2,7 @@ import { HttpRequest } from '@smithy/core/protocols';
 import { CrossTenantError, publish, refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import { SIGNATURE, allowed } from './allowed.ts';
 import { encodePath, parseCopySource } from './copy-source.ts';
+import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
 import type { Call } from './rewrite.ts';
 
@@ -39,20 +40,14 @@ export interface Target {
   readonly names: StorageNames;
   readonly buckets: readonly string[];
   readonly endpoint: Endpoint;
+  /** Further headers that a middleware may add, in lower case. */
+  readonly headers: ReadonlySet<string>;
 }
 
 /** Takes an endpoint's URL apart once: a URL is parsed again each time that it is asked. */
 export function endpointOf(url: URL): Endpoint {
   const { protocol, hostname, port, host, pathname } = url;
   return { protocol, hostname, port, host, base: pathname.replace(/\/$/, '') };
-}
-
-/** What makes a signed URL longer-lived than allowed. */
-export interface PresignLimit {
-  /** Seconds. */
-  readonly maxExpiresIn: number;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
 }
 
 /**
@@ -116,7 +111,7 @@ export function assertRequest(
   for (const [name, value] of Object.entries(plan.fixed.must)) {
     if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
   }
-  for (const [name, value] of headers) assertHeader(call, name, value);
+  for (const [name, value] of headers) assertHeader(call, name, value, target.headers);
   const source = headers.get('x-amz-copy-source');
   if (source !== undefined) assertSource(source, call, target);
   if (plan.target === 'bucket') assertPrefix(query.get('prefix'), call, target.names);
@@ -128,7 +123,7 @@ function assertHost(request: OutgoingRequest, call: Call, endpoint: Endpoint): v
   const given = port === undefined || port === DEFAULT_PORTS[protocol] ? '' : String(port);
   const same = protocol === endpoint.protocol && hostname === endpoint.hostname && given === endpoint.port;
   if (!same || request.username || request.password || request.fragment) {
-    throw astray(call, 'it would go to another host than the configured endpoint');
+    throw astray(call, 'it would go to another host than the endpoint that the client was made with');
   }
 }
 
@@ -158,10 +153,14 @@ function assertParameter(call: Call, name: string, value: unknown): void {
   text(call, name, value);
 }
 
-function assertHeader(call: Call, name: string, value: string): void {
+function assertHeader(call: Call, name: string, value: string, further: ReadonlySet<string>): void {
   const { headers, families } = allowed(call.plan);
   const known =
-    headers.has(name) || CHECKSUM.test(name) || families.some((family) => name.startsWith(family));
+    headers.has(name) ||
+    further.has(name) ||
+    CHECKSUM.test(name) ||
+    TELEMETRY.test(name) ||
+    families.some((family) => name.startsWith(family));
   if (!known || !TOKEN.test(name)) throw undecided(call, 'header', name);
   // oxlint-disable-next-line no-control-regex -- a line break would begin a header that nobody has checked
   if (typeof value !== 'string' || /[\r\n\u0000]/.test(value))
@@ -169,6 +168,8 @@ function assertHeader(call: Call, name: string, value: string): void {
 }
 
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
+// What the SDK says of itself: a patch may add one.
+const TELEMETRY = /^amz-sdk-[a-z-]+$/;
 const CHECKSUM = /^x-amz-checksum-[a-z0-9]+$/;
 
 function assertSource(value: string, call: Call, { names, buckets }: Target): void {
@@ -182,35 +183,6 @@ function assertPrefix(prefix: unknown, call: Call, names: StorageNames): void {
   if (typeof prefix !== 'string' || !names.accepts(call.tenant, prefix, 'partial')) {
     throw astray(call, "its prefix lies outside the tenant's part of the bucket");
   }
-}
-
-function assertLife(
-  query: ReadonlyMap<string, unknown>,
-  call: Call,
-  { maxExpiresIn, now }: PresignLimit,
-): void {
-  const expires = Number(query.get('X-Amz-Expires'));
-  const signedAt = timestamp(query.get('X-Amz-Date'));
-  if (!(expires >= 1 && expires <= maxExpiresIn) || !(signedAt <= now + CLOCK_SKEW)) {
-    throw refusal(
-      'storage',
-      call.operation,
-      refuse(
-        'the URL would live longer than allowed',
-        `Ask for at most ${maxExpiresIn} seconds from now, or raise the client option tenant.maxExpiresIn.`,
-      ),
-    );
-  }
-}
-
-/** What two clocks may differ by, in milliseconds. */
-const CLOCK_SKEW = 60_000;
-
-function timestamp(value: unknown): number {
-  const parts = typeof value === 'string' ? /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(value) : null;
-  if (parts === null) return Number.NaN;
-  const [, year, month, day, hour, minute, second] = parts;
-  return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
 }
 
 function lowerCased(call: Call, headers: OutgoingRequest['headers']): Map<string, string> {
@@ -264,7 +236,7 @@ function undecided({ operation }: Call, what: string, name: string): OperationRe
     operation,
     refuse(
       `its request carries a ${what}${named} that the rules do not allow`,
-      "Use the command's own fields, or Metadata; a middleware must not add others.",
+      "Use the command's own fields, or Metadata; name a header of your middleware in the client option tenant.headers.",
     ),
   );
 }

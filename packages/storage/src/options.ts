@@ -13,6 +13,11 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
   readonly sealingKeys?: readonly SealingKey[] | undefined;
   /** The longest life of a presigned URL, in seconds: 1 to 604 800, default 900. */
   readonly maxExpiresIn?: number | undefined;
+  /**
+   * Headers that middleware of yours may add, in lower case, each beginning with `x-`: `['x-my-trace']`. Those to
+   * which servers, gateways or proxies give a meaning are refused. Tracing headers in common use pass without it.
+   */
+  readonly headers?: readonly string[] | undefined;
 }
 
 /** SigV4's own limit of a presigned URL: seven days. */
@@ -36,12 +41,26 @@ const sealingKey = z.strictObject({
     .refine((secret) => Buffer.from(secret).length >= 32, 'must hold at least 32 bytes'),
 });
 
+// By these, servers choose what is done, where to, and in whose name: S3 and what speaks it, Swift, proxies.
+const HEADER = /^x-[a-z0-9]+(?:-[a-z0-9]+)*$/;
+const MEANT =
+  /^x-(?:account|acs|amz|amzn|auth|client|container|copy|cos|delete|emc|file|forwarded|goog|hcp|host|http|https|ibm|method|minio|ms|nginx|object|obs|original|oss|proxy|real|remote|rewrite|rgw|scheme|ssl|storage|tos|url|user|versions)(?:-|$)|-(?:method|override|url|uri|host)(?:-|$)/;
+
+const header = z
+  .string()
+  .max(64)
+  .refine(
+    (name) => HEADER.test(name) && !MEANT.test(name),
+    'must begin with x-, be in lower case, and be no header to which servers or proxies give a meaning',
+  );
+
 const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   names: optionSchemas.names,
   fence: optionSchemas.fence,
   buckets: z.array(bucketName).min(1, 'must name at least one bucket'),
   sealingKeys: z.array(sealingKey).min(1).optional(),
   maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),
+  headers: z.array(header).optional(),
 });
 
 /**

@@ -1,7 +1,18 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Call } from './rewrite.ts';
 
-/** What runs inside of one guarded call; credentials are only given out there. */
-export const running: AsyncLocalStorage<'tenant' | 'bypass' | undefined> = new AsyncLocalStorage();
+/** What runs inside of one guarded call. */
+export interface Running {
+  /** Whose call it is: another client's keeper answers nothing. */
+  readonly owner: object;
+  /** `undefined` when the boundary is lifted. */
+  readonly call: Call | undefined;
+  /** Set while the SDK's own signer works on a request that was checked, and no code of a caller's runs. */
+  readonly signing?: true;
+}
+
+/** The call that the current code runs in. */
+export const running: AsyncLocalStorage<Running | undefined> = new AsyncLocalStorage();
 
 /** Runs code of the caller's, or what may call it: it is given no credentials. */
 export function outside<T>(run: () => T): T {

@@ -1,5 +1,5 @@
-import { S3 as RawS3, type S3Client as RawS3Client } from '@aws-sdk/client-s3';
-import { S3Client } from './client.ts';
+import { S3 as RawS3 } from '@aws-sdk/client-s3';
+import { confine, rawConfiguration, type S3ClientConfig } from './client.ts';
 import {
   waitUntilBucketExists,
   waitUntilBucketNotExists,
@@ -25,16 +25,9 @@ const WAITERS = {
  * await withTenant('acme', () => s3.putObject({ Key: 'logo.svg', Body: '<svg/>' }));
  * ```
  */
-// oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- the SDK types its own class the same way
-export interface S3 extends Omit<RawS3, keyof RawS3Client> {}
-
-// oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- see above
-export class S3 extends S3Client {
+export class S3 extends RawS3 {
   static {
-    // The SDK's methods call `send` of whatever client they stand on, so they are taken over as they are; only its
-    // waiters would turn a refusal into a timeout.
-    const { constructor: _own, ...methods } = Object.getOwnPropertyDescriptors(RawS3.prototype);
-    Object.defineProperties(this.prototype, methods);
+    // The SDK's own methods call `send`; only its waiters would turn a refusal into a timeout.
     for (const [name, wait] of Object.entries(WAITERS)) {
       const value = function (
         this: S3,
@@ -46,5 +39,10 @@ export class S3 extends S3Client {
       };
       Object.defineProperty(this.prototype, name, { value, writable: true, configurable: true });
     }
+  }
+
+  constructor(configuration: S3ClientConfig) {
+    super(rawConfiguration(configuration));
+    confine(this, configuration);
   }
 }

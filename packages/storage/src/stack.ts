@@ -1,4 +1,5 @@
 import type { S3Client as RawS3Client } from '@aws-sdk/client-s3';
+import { refusal, refuse } from '@tenantkit/core';
 import { outsideSignal } from './running.ts';
 
 /** The middleware stack of the raw client. */
@@ -78,8 +79,9 @@ class GuardedStack implements Loose {
     return guardStack(this.#inner.concat(from), this.#around);
   }
 
-  applyToStack(...args: Parameters<Stack['applyToStack']>): void {
-    this.#inner.applyToStack(...args);
+  // What it would fill is a stack of the SDK's own, and has no guard.
+  applyToStack(): never {
+    throw refusal('storage', 'applyToStack', UNGUARDED);
   }
 
   identify(): string[] {
@@ -97,6 +99,11 @@ class GuardedStack implements Loose {
     return this.#around((end) => inner.resolve(end, withoutSignal(context)), last, commandName);
   }
 }
+
+const UNGUARDED = refuse(
+  'the steps of this stack would stand in another one without their guard',
+  'Use clone or concat, which keep it.',
+);
 
 function withoutSignal(context: Context): Context {
   const { [SMITHY]: inner } = context;

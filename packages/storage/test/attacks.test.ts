@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { S3RequestPresigner } from '@aws-sdk/s3-request-presigner';
 import {
+  ConfigError,
   CrossTenantError,
   IsolationBreachError,
   OperationRefusedError,
@@ -79,10 +80,6 @@ beforeEach(() => {
 
 const raw = (command: object): Promise<unknown> => own.raw.send(command as RawGetObjectCommand);
 const foreign = (): string => `/${own.bucket}/tenants/acme2/one`;
-
-// The SDK warns about what these tests do on purpose.
-const nothing = (): void => undefined;
-const SILENT = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 const COMMANDS = {
   get: () => new GetObjectCommand({ Key: 'one' }),
@@ -342,7 +339,7 @@ describe('a middleware that changes the input', () => {
 
 describe('the middleware of one command', () => {
   it('is not kept for the commands of others', async () => {
-    expect(() => Object.assign(s3.config, { cacheMiddleware: true })).toThrow(TypeError);
+    expect(() => Object.assign(s3.config, { cacheMiddleware: true })).toThrow(ConfigError);
     const seen: string[] = [];
     const nosy = new GetObjectCommand({ Key: 'one' });
     install(
@@ -387,17 +384,10 @@ describe('a request', () => {
   it.each([1, 2, 3, 4, 6])(
     'is read once, also through its prototype (own path for %i readings)',
     async (honest) => {
-      // Signed for the other tenant's path, which then hides behind a getter.
-      install(
-        s3,
-        onRequest((request) => (request.path = foreign())),
-        { step: 'build', priority: 'low' },
-      );
       let reads = 0;
       const attack: Middleware = (next) => (args) => {
         const { path, ...rest } = args.request;
-        const mine = path.replace('/tenants/acme2/', '/tenants/acme/');
-        const hidden = { get: () => (reads++ < honest ? mine : path) };
+        const hidden = { get: () => (reads++ < honest ? path : foreign()) };
         return next({
           ...args,
           request: Object.assign(Object.create(Object.create(null, { path: hidden })), rest),
@@ -405,8 +395,8 @@ describe('a request', () => {
       };
       const after = { relation: 'after', toMiddleware: 'httpSigningMiddleware', name: 'hide' };
       install(s3, attack, after);
-      // The server refuses one's own path under a signature of the other's.
-      await expect(send('get')).rejects.toThrow(/SignatureDoesNotMatch|UnknownError/);
+      const { Body } = (await send('get')) as { Body: { transformToString: () => Promise<string> } };
+      expect(await Body.transformToString()).toBe('of acme');
       expect(reads).toBe(1);
     },
   );
@@ -424,14 +414,8 @@ describe('the guard', () => {
     const stack = s3.middlewareStack;
     const names = stack.identify().map((entry) => entry.split(' ')[0] ?? '');
     expect(names.join()).not.toMatch(/tenant/i);
-    const found: unknown[] = [];
-    const collect = {
-      add: (m: unknown) => found.push(m),
-      addRelativeTo: (m: unknown) => found.push(m),
-      identifyOnResolve: () => false,
-    };
-    stack.applyToStack(collect as never);
-    for (const middleware of found) expect(String(middleware)).not.toMatch(/tenant|guard/i);
+    // Its steps alone, in a stack that has no guard.
+    expect(() => stack.applyToStack(own.raw.middlewareStack.clone())).toThrow(OperationRefusedError);
     stack.removeByTag('TENANT');
     stack.remove('tenantkit');
     expect(() => Object.assign(s3, { middlewareStack: own.raw.middlewareStack })).toThrow(TypeError);
@@ -493,35 +477,27 @@ describe('the guard', () => {
   });
 
   it('does not follow a changed configuration', async () => {
-    const changes: ((config: Record<string, unknown>) => void)[] = [
-      (config) =>
-        (config['endpoint'] = () =>
-          Promise.resolve({ protocol: 'http:', hostname: 'localhost', port: 1, path: '/' })),
-      (config) => (config['endpointProvider'] = () => ({ url: new URL('http://localhost:1/x') })),
-      (config) => (config['bucketEndpoint'] = true),
-    ];
-    for (const change of changes) {
-      const client = new S3Client({ ...own.options, logger: SILENT, tenant: { buckets: [own.bucket] } });
-      sent = countRequests(client);
-      change(client.config as never);
-      const before = sent();
-      await expect(send('get', client)).rejects.toBeInstanceOf(Error);
-      expect(sent()).toBe(before);
-      client.destroy();
-    }
+    const elsewhere = () => Promise.resolve({ protocol: 'http:', hostname: 'localhost', port: 1, path: '/' });
+    const client = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+    expect(() => Object.assign(client.config, { endpoint: elsewhere })).toThrow(ConfigError);
+    client.destroy();
+    // Without an endpoint of its own the SDK looks for one in the environment, and sets it.
+    const { endpoint: _none, ...options } = own.options;
+    const open = new S3Client({ ...options, tenant: { buckets: [own.bucket] } });
+    open.config.requestHandler.handle = () => Promise.reject(new Error('not sent'));
+    await expect(send('get', open)).rejects.toThrow('not sent');
+    Object.assign(open.config, { endpoint: elsewhere, isCustomEndpoint: true });
+    await expect(send('get', open)).rejects.toThrow('another host');
+    open.destroy();
     await send('get');
   });
 
   it('checks what another request handler is given', async () => {
     const seen: string[] = [];
-    const { requestHandler } = s3.config;
-    s3.config.requestHandler = {
-      ...requestHandler,
-      handle: (request: Request) => {
-        seen.push(request.path);
-        return Promise.reject(new Error('not sent'));
-      },
-    } as never;
+    s3.config.requestHandler.handle = (request) => {
+      seen.push(request.path);
+      return Promise.reject(new Error('not sent'));
+    };
     install(
       s3,
       onRequest((request) => void (request.path = foreign())),

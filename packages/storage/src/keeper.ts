@@ -1,0 +1,141 @@
+import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
+import { currentScope, refusal, refuse, runInScope } from '@tenantkit/core';
+import { SIGNATURE } from './allowed.ts';
+import { ownBytes } from './body.ts';
+import type { OutgoingRequest } from './guard.ts';
+import { timestamp } from './life.ts';
+import type { Call } from './rewrite.ts';
+import { outside, running } from './running.ts';
+
+type Credentials = S3ClientResolvedConfig['credentials'];
+type Signer = S3ClientResolvedConfig['signer'];
+type RequestSigner = Awaited<ReturnType<Signer>>;
+
+/** Checks a request of a call and returns the copy that was checked. */
+export type Check = (call: Call, request: unknown) => Promise<OutgoingRequest>;
+
+/**
+ * Keeps the credentials of one client: with them alone, a request to any key could be signed past the guard
+ * (`createPresignedPost` and `S3RequestPresigner` take a client's configuration, not its middleware). They are
+ * given to the SDK's own signer while it signs a copy of a request that was checked, and across tenants; the
+ * middleware of a call, which may be a caller's, gets a placeholder that signs nothing.
+ */
+export class Keeper {
+  readonly #signer: Signer;
+  readonly #check: Check;
+
+  constructor(signer: Signer, check: Check) {
+    this.#signer = signer;
+    this.#check = check;
+  }
+
+  /** What the configuration holds in place of its credential provider. */
+  gate(provider: Credentials): Credentials {
+    const gated: Credentials = async (options) => {
+      const now = running.getStore();
+      const own = now?.owner === this;
+      if (!own && currentScope()?.bypass === undefined)
+        throw refusal('storage', 'credentials', NO_CREDENTIALS);
+      // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
+      const real = await runInScope(undefined, () => outside(() => provider(options)));
+      if (!own || now.call === undefined || now.signing === true) return real;
+      // Where they come from, which the SDK counts in its user agent.
+      return { ...PLACEHOLDER, ...('$source' in real ? { $source: { ...Object(real.$source) } } : {}) };
+    };
+    // The marks of a provider that the SDK takes as it is: it must not keep the answer in front of the gate.
+    return Object.assign(gated, { memoized: true, configBound: true, attributed: true });
+  }
+
+  /** What the configuration holds in place of its signer: it signs what the current call may send. */
+  readonly signer: Signer = async (scheme) => {
+    // Data alone: the SDK calls what looks like a provider, and would do so while the credentials are at hand.
+    const plain = JSON.parse(JSON.stringify(scheme ?? {})) as typeof scheme;
+    const inner = await this.#signer(plain);
+    return { sign: (request, options) => this.#sign(inner, request, options) };
+  };
+
+  /**
+   * Signs the URL of a presigner anew: it has used the placeholder.
+   *
+   * @param request - of a URL that was checked
+   */
+  async presign(call: Call, request: OutgoingRequest): Promise<unknown> {
+    const { operation } = call;
+    const asked = request.query as Readonly<Record<string, string>>;
+    const [, , region, service] = (asked['X-Amz-Credential'] ?? '').split('/');
+    const signingDate = new Date(timestamp(asked['X-Amz-Date']));
+    if (asked['X-Amz-Algorithm'] !== 'AWS4-HMAC-SHA256' || region === undefined || service === undefined) {
+      throw refusal('storage', operation, NO_PRESIGNER);
+    }
+    const inner = await this.#signer({
+      name: 'sigv4',
+      signingRegion: region,
+      signingName: service,
+    } as Parameters<Signer>[0]);
+    if (!canPresign(inner)) throw refusal('storage', operation, NO_PRESIGNER);
+    const signed = new Set((asked['X-Amz-SignedHeaders'] ?? '').split(';'));
+    const names = Object.keys(request.headers).map((name) => name.toLowerCase());
+    const query = Object.fromEntries(Object.entries(asked).filter(([name]) => !SIGNATURE.has(name)));
+    const digest = asked['X-Amz-Content-Sha256'];
+    const headers = {
+      ...request.headers,
+      ...(digest === undefined ? {} : { 'X-Amz-Content-Sha256': digest }),
+    };
+    const unsigned = Object.assign(Object.create(Object.getPrototypeOf(request) as object), request, {
+      query,
+      headers,
+    }) as unknown;
+    const options = {
+      expiresIn: Number(asked['X-Amz-Expires']),
+      signingDate,
+      signingRegion: region,
+      signingService: service,
+      signableHeaders: signed,
+      unsignableHeaders: new Set(names.filter((name) => !signed.has(name))),
+      unhoistableHeaders: new Set(names),
+    };
+    return running.run({ owner: this, call, signing: true }, () => inner.presign(unsigned, options));
+  }
+
+  async #sign(inner: RequestSigner, ...[given, options]: Parameters<RequestSigner['sign']>): Promise<Signed> {
+    const now = running.getStore();
+    // Outside of a call it is the gate that decides.
+    if (now?.owner !== this || now.call === undefined) return inner.sign(given, options);
+    const { call } = now;
+    const request = await this.#check(call, given);
+    const { body } = request;
+    // The signer reads its bytes: what a caller has made of an array could answer with code.
+    if (body !== undefined && typeof body !== 'string') request.body = ownBytes(body) ?? body;
+    const { signingDate, signingRegion, signingService } = options ?? {};
+    // The types are the SDK's promise; a middleware can have put an object with code in their place.
+    /* oxlint-disable typescript/no-unnecessary-type-conversion */
+    const plain = {
+      signingDate: new Date(Number(signingDate ?? Date.now())),
+      ...(signingRegion === undefined ? {} : { signingRegion: String(signingRegion) }),
+      ...(signingService === undefined ? {} : { signingService: String(signingService) }),
+    };
+    /* oxlint-enable typescript/no-unnecessary-type-conversion */
+    return running.run({ ...now, signing: true }, () => inner.sign(request as typeof given, plain));
+  }
+}
+
+type Signed = Awaited<ReturnType<RequestSigner['sign']>>;
+
+interface Presigner {
+  presign: (request: unknown, options: Readonly<Record<string, unknown>>) => Promise<unknown>;
+}
+
+function canPresign(signer: object): signer is Presigner {
+  return 'presign' in signer && typeof signer.presign === 'function';
+}
+
+const PLACEHOLDER = { accessKeyId: 'held-by-tenantkit', secretAccessKey: 'held-by-tenantkit' } as const;
+
+const NO_CREDENTIALS = refuse(
+  'the credentials of this client could sign a request to any key, so they are given to its own commands only',
+  'Presign with getSignedUrl of @tenantkit/storage/presign; other services need a credential provider of their own.',
+);
+const NO_PRESIGNER = refuse(
+  'the signer of this client cannot presign with SigV4',
+  'Leave the client options signer and signerConstructor to the SDK.',
+);
