@@ -94,7 +94,7 @@ describe.each(Object.keys(ALL) as (keyof typeof ALL)[])('%s', (name) => {
 
   it('is an error for an ordinary user of Debian without an engine; root has it installed', async () => {
     const user = bareMachine({ hasApt: true });
-    await expect(chooseOn(definition, user)).rejects.toThrow(/is not installed, and this is not root/);
+    await expect(chooseOn(definition, user)).rejects.toThrow(/(is|are) not installed, and this is not root/);
     const choice = await chooseOn(definition, bareMachine({ ...asDebianRoot }));
     // A Java that is there need not be installed.
     const packages = choice.provider === 'native' ? choice.packages : [];

@@ -47,11 +47,9 @@ async function startPodman(host: Host): Promise<TestEngine> {
       ([, program]) => host.findProgram(program, ['/usr/lib/podman']) === undefined,
     );
     if (missing.length > 0) {
-      await installPackages(
-        missing.map(([name]) => name),
-        supervisor,
-        (message) => process.stderr.write(`${message}\n`),
-      );
+      const names = missing.map(([name]) => name);
+      process.stderr.write(`installing ${names.join(', ')}\n`);
+      await installPackages(names, supervisor);
     }
     const config = join(dir, 'containers.conf');
     // Both for hosts that are containers or small virtual machines themselves: limits that may not be raised

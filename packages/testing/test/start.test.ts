@@ -442,8 +442,19 @@ describe('what is asked of an S3 server', () => {
 describe('what startServers takes', () => {
   it('all servers that cannot be had are named at once', async () => {
     const error = await failure(bareMachine(), { redis: true, postgres: true, quiet: true });
-    expect(error).toBeInstanceOf(AggregateError);
-    expect(error.message).toMatch(/Redis cannot be had[^]*PostgreSQL cannot be had/);
+    // As one of a kind that callers know: an AggregateError would be shown with its stack.
+    expect(error).toMatchObject({ code: 'SERVER_UNAVAILABLE', server: 'redis' });
+    expect(error.message).toMatch(
+      /Redis cannot be had[^]*three ways[^]*PostgreSQL cannot be had[^]*three ways/,
+    );
+    expect(error.cause).toBeInstanceOf(AggregateError);
+  });
+
+  it('a variable that is half set is told first', async () => {
+    const host = bareMachine({ env: { S3_ENDPOINT: 'http://h:1' } });
+    const error = await failure(host, { redis: true, s3: true, quiet: true });
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(error.message).toContain('S3_ACCESS_KEY_ID');
   });
 
   it('an unknown server or option is refused', async () => {

@@ -66,7 +66,7 @@ export async function choose<Connection>(
   const why = host.hasApt ? 'this is not root' : 'this is not Debian or Ubuntu';
   throw unavailable(
     definition,
-    `${title} cannot be had: ${env.variables} is not set, no container engine answers on its socket, ${packages.join(', ')} is not installed, and ${why}, so that it cannot be installed from here.`,
+    `${title} cannot be had: ${env.variables} is not set, no container engine answers on its socket, ${packages.join(', ')} ${packages.length === 1 ? 'is' : 'are'} not installed, and ${why}, so that it cannot be installed from here.`,
   );
 }
 
@@ -78,7 +78,7 @@ function unavailable<Connection>(
     server: name,
     problem,
     ways: [
-      `env: set ${env.variables} to a ${title} that runs already.`,
+      `env: set ${env.variables} to a running ${title}.`,
       `testcontainers: start Docker or Podman; the image is ${container.image}, or the one that ${container.imageVariable} names.`,
       `native: ${native.advice}; as root on Debian or Ubuntu that is done for you.`,
     ],

@@ -21,18 +21,13 @@ export class ServerUnavailableError extends TenantkitError<'SERVER_UNAVAILABLE'>
     Object.defineProperty(this.prototype, 'name', { value: 'ServerUnavailableError' });
   }
   readonly code = 'SERVER_UNAVAILABLE';
-  /** `redis`, `s3`, `opensearch` or `postgres`. */
+  /** `redis`, `s3`, `opensearch` or `postgres`; of several the first. */
   readonly server: string;
 
   constructor({ server, problem, ways, cause }: ServerUnavailable) {
-    super(problem, {
-      surface: 'testing',
-      operation: 'startServers',
-      hint: ['There are three ways to get it:', ...ways.map((way, index) => `  ${index + 1}. ${way}`)].join(
-        '\n',
-      ),
-      cause,
-    });
+    const listed = ways.map((way, index) => `  ${index + 1}. ${way}`);
+    const hint = listed.length === 0 ? '' : ['There are three ways to get it:', ...listed].join('\n');
+    super(problem, { surface: 'testing', operation: 'startServers', hint, cause });
     this.server = server;
   }
 }
@@ -44,6 +39,26 @@ interface ServerUnavailable {
   /** One sentence per way. */
   readonly ways: readonly string[];
   readonly cause?: unknown;
+}
+
+/**
+ * One error for several servers that cannot be had, with the whole message of each: whoever handles
+ * {@link ServerUnavailableError} need not know that there can be more than one.
+ *
+ * @param errors - in the order of the servers; what is wrong with a variable counts more, it has to be mended first
+ */
+export function unavailableTogether(errors: readonly Error[]): Error {
+  const [first] = errors;
+  const other = errors.find((error) => !(error instanceof ServerUnavailableError));
+  if (other !== undefined || !(first instanceof ServerUnavailableError))
+    return other ?? new Error('no error');
+  const problem = errors.map(({ message }) => message).join('\n\n');
+  return new ServerUnavailableError({
+    server: first.server,
+    problem,
+    ways: [],
+    cause: new AggregateError(errors),
+  });
 }
 
 /** A server was found or installed, but did not come up. The message ends with what the server wrote last. */

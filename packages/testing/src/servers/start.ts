@@ -5,7 +5,7 @@ import { choose, type Choice } from './choose.ts';
 import { startContainer } from './container.ts';
 import type { Connections, ProviderName, ServerDefinition, ServerName } from './definition.ts';
 import type { Engine } from './engine.ts';
-import { ServerFailedError } from './errors.ts';
+import { ServerFailedError, unavailableTogether } from './errors.ts';
 import { thisHost, type Host } from './host.ts';
 import { installPackages } from './install.ts';
 import { opensearch } from './opensearch.ts';
@@ -150,6 +150,8 @@ async function bringUp<Connection>(
   { host, supervisor, installed, signal, say }: BringUp,
 ): Promise<Connection> {
   const note = (message: string): void => say('starting', message);
+  // Until then its line tells of the installation.
+  if (choice.provider === 'native' && choice.packages.length > 0) await installed;
   note('starting');
   if (choice.provider === 'env') {
     await definition.env.check(choice.connection, signal);
@@ -159,7 +161,6 @@ async function bringUp<Connection>(
   if (choice.provider === 'testcontainers') {
     return startContainer(definition.container, { engine: choice.engine, host, supervisor, signal, note });
   }
-  if (choice.packages.length > 0) await installed;
   const dir = join(supervisor.dir, definition.name);
   mkdirSync(dir, { mode: 0o711 });
   return definition.native.start({ host, supervisor, dir, signal, note });
@@ -176,9 +177,11 @@ async function installMissing(
   );
   const packages = waiting.flatMap(([, choice]) => (choice.provider === 'native' ? choice.packages : []));
   if (packages.length === 0 || supervisor === undefined) return;
-  await installPackages([...new Set(packages)], supervisor, (message) => {
-    for (const [name] of waiting) report(name, 'native')('starting', message);
-  });
+  for (const [name, choice] of waiting) {
+    const own = choice.provider === 'native' ? choice.packages.join(', ') : '';
+    report(name, 'native')('starting', `installing ${own} (apt-get, as root, without recommended packages)`);
+  }
+  await installPackages([...new Set(packages)], supervisor);
 }
 
 /** All that cannot be had are named at once: nobody wants to learn of them one run at a time. */
@@ -196,7 +199,7 @@ async function chooseAll(
   );
   const errors = chosen.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
   if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) throw new AggregateError(errors, errors.map(({ message }) => message).join('\n\n'));
+  if (errors.length > 1) throw unavailableTogether(errors);
   return new Map(chosen.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])));
 }
 

@@ -116,7 +116,7 @@ export async function startSupervisor(onWarning: (message: string) => void): Pro
       const output = running.output();
       if (code !== 0) {
         const how = signal === null ? `with code ${code}` : `by ${signal}`;
-        throw failure(`${command.command} ended ${how}`, output, TAIL_LINES);
+        throw failure(`${name} ended ${how}`, output, TAIL_LINES);
       }
       return output;
     },
