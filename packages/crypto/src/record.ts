@@ -54,7 +54,7 @@ export type KeyRecord = LiveRecord | Tombstone;
 const MAX_HELD_FOR = 4_500_000;
 
 /** The last revision: a file name has eight digits. The last but one is left for nothing but a tombstone. */
-export const MAX_REVISION = 99_999_999;
+const MAX_REVISION = 99_999_999;
 
 const epochNumber = z.int().min(1).max(MAX_EPOCH);
 

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { ReadStream, fstatSync, statSync } from 'node:fs';
 import { Readable, type Writable } from 'node:stream';
 import { isAnyArrayBuffer } from 'node:util/types';
+import { TenantkitError } from '@tenantkit/core';
 
 /** A body that was opened sends what the caller's stream holds, and never more or less bytes than were announced. */
 export class BoundedBody extends Readable {
@@ -119,15 +120,41 @@ export class BoundedBody extends Readable {
   }
 }
 
-/** A body is longer or shorter than its announced length. */
-export class BodyLengthError extends RangeError {
-  override readonly name = 'BodyLengthError';
+/**
+ * A body turned out longer or shorter than its announced length. The call is rejected, and nothing is stored.
+ *
+ * @example
+ * ```ts
+ * import { BodyLengthError } from '@tenantkit/storage';
+ * try {
+ *   await s3.send(new PutObjectCommand({ Key: 'report.csv', Body: stream, ContentLength: 300 }));
+ * } catch (error) {
+ *   if (error instanceof BodyLengthError) console.log(error.actual > error.expected ? 'too long' : 'too short');
+ *   else throw error;
+ * }
+ * ```
+ */
+export class BodyLengthError extends TenantkitError<'BODY_LENGTH'> {
+  static {
+    Object.defineProperty(this.prototype, 'name', {
+      value: 'BodyLengthError',
+      writable: true,
+      configurable: true,
+    });
+  }
+  readonly code = 'BODY_LENGTH';
+  /** Bytes that were announced. */
+  readonly expected: number;
+  /** Bytes that were read until the difference was certain. */
+  readonly actual: number;
 
   constructor(expected: number, actual: number) {
     super(
-      `The body has ${actual > expected ? 'more' : 'fewer'} bytes than its ContentLength of ${expected}. ` +
-        'Give the length of the body in bytes, or leave ContentLength out.',
+      `The body has ${actual > expected ? 'more' : 'fewer'} bytes than its ContentLength of ${expected}.`,
+      { surface: 'storage', hint: 'Give the length of the body in bytes, or leave ContentLength out.' },
     );
+    this.expected = expected;
+    this.actual = actual;
   }
 }
 

@@ -30,6 +30,7 @@ export {
   type StorageBackstop,
   type StorageBackstopOptions,
 } from './backstop.ts';
+export { BodyLengthError } from './body.ts';
 export { storageEraser, type StorageEraserOptions } from './erase.ts';
 export type { KeyRole } from './grammar.ts';
 export { storageNames, type KeyPlace, type StorageNames } from './names.ts';

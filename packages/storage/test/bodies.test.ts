@@ -80,7 +80,12 @@ describe.each(CHECKSUMS)('a stream, with checksums %s', (checksums) => {
       await put({ Body: 'before', Key: 'kept' }, client);
       await expect(
         put({ Body: Readable.from(chunks), ContentLength: 3, Key: 'kept' }, client),
-      ).rejects.toThrow('more bytes than its ContentLength');
+      ).rejects.toMatchObject({
+        name: 'BodyLengthError',
+        code: 'BODY_LENGTH',
+        expected: 3,
+        message: expect.stringContaining('more bytes than its ContentLength'),
+      });
       const get = withTenant('acme', () => client.send(new GetObjectCommand({ Key: 'kept' })));
       expect(await text((await get).Body as Readable)).toBe('before');
     }),
@@ -91,7 +96,13 @@ describe.each(CHECKSUMS)('a stream, with checksums %s', (checksums) => {
       await put({ Body: 'before', Key: 'kept' }, client);
       await expect(
         put({ Body: Readable.from(['ab']), ContentLength: 300, Key: 'kept' }, client),
-      ).rejects.toThrow('fewer bytes than its ContentLength');
+      ).rejects.toMatchObject({
+        name: 'BodyLengthError',
+        code: 'BODY_LENGTH',
+        expected: 300,
+        actual: 2,
+        message: expect.stringContaining('fewer bytes than its ContentLength'),
+      });
       const get = withTenant('acme', () => client.send(new GetObjectCommand({ Key: 'kept' })));
       expect(await text((await get).Body as Readable)).toBe('before');
     }));
