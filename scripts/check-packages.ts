@@ -1,7 +1,8 @@
 /**
  * Checks what is published, not what is in the workspace: packs every package, lints the tarball (publint in
  * strict mode, arethetypeswrong for ES modules), installs all of them into an empty project outside the
- * workspace, type-checks a short program for each there, and runs it.
+ * workspace, type-checks a short program for each there, and runs it. The examples of the READMEs and of the
+ * comments are type-checked there, too.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -12,6 +13,7 @@ import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
+import { readExamples } from './examples.ts';
 
 const run = promisify(execFile);
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -19,6 +21,9 @@ const programs = join(root, 'scripts/consumer');
 
 /** Ways of resolving that a package for Node 22 and later, ES modules only, does not serve. */
 const NOT_SERVED = new Set(['node10', 'node16-cjs']);
+
+/** What the examples import beside the clients. */
+const EXAMPLE_DEPENDENCIES = { pino: '10.4.0' };
 
 interface Packed {
   readonly name: string;
@@ -89,6 +94,7 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
     ...Object.fromEntries(
       [...peers, 'typescript', '@types/node'].map((peer) => [peer, catalog.get(peer) ?? '*']),
     ),
+    ...EXAMPLE_DEPENDENCIES,
   };
   await writeFile(
     join(project, 'package.json'),
@@ -109,6 +115,12 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
       .join('\n'),
   );
   await cp(programs, project, { recursive: true });
+  const examples = (
+    await Promise.all(
+      [undefined, ...packages.map(({ name }) => name)].map((name) => readExamples(root, name)),
+    )
+  ).flat();
+  await Promise.all(examples.map(({ file, text }) => writeFile(join(project, file), text)));
   await writeFile(
     join(project, 'tsconfig.json'),
     JSON.stringify({
@@ -132,8 +144,14 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
     });
   };
   await attempt(
-    'types of the programs',
-    run(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', project]),
+    'types of the programs and examples',
+    run(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', '.'], {
+      cwd: project,
+    }).catch((error: Error & { stdout?: string }) => {
+      const { stdout = '' } = error;
+      error.stdout = examples.reduce((text, { file, from }) => text.replaceAll(file, from), stdout);
+      throw error;
+    }),
   );
   const written = new Set(await readdir(programs));
   for (const { name } of packages) {

@@ -37,11 +37,11 @@ export type ConfigSource = Config | (() => Config | Promise<Config>);
  * import { createSigner, sqliteLedger } from '@tenantkit/erasure';
  *
  * export default defineConfig(async () => {
- *   const redis = new Redis(process.env.REDIS_URL);
+ *   const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379');
  *   return {
  *     stores: [cacheEraser(redis)],
  *     ledger: sqliteLedger('/var/lib/tenantkit/erasures.db'),
- *     signer: await createSigner({ privateKey: JSON.parse(process.env.ERASURE_KEY) }),
+ *     signer: await createSigner({ privateKey: JSON.parse(process.env.ERASURE_KEY ?? '') }),
  *     close: () => redis.disconnect(),
  *   };
  * });

@@ -177,7 +177,7 @@ export async function forEachTenant<R>(
  * @example
  * ```ts
  * import { bindTenant } from '@tenantkit/core';
- * emitter.on('paid', bindTenant((invoice) => redis.set('last', invoice.id)));
+ * emitter.on('paid', bindTenant((invoice: { id: string }) => redis.set('last', invoice.id)));
  * ```
  */
 export function bindTenant<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => R {

@@ -59,6 +59,7 @@ export interface TenantRegistryOptions {
  *
  * @example
  * ```ts
+ * import { Redis } from '@tenantkit/cache';
  * import { createTenantRegistry, memoryTenantStore } from '@tenantkit/core';
  * const fence = await createTenantRegistry({ store: memoryTenantStore() });
  * const redis = new Redis({ tenant: { fence } });

@@ -51,7 +51,7 @@ export interface SignerOptions {
  * @example
  * ```ts
  * import { createSigner } from '@tenantkit/erasure';
- * const signer = await createSigner({ privateKey: JSON.parse(process.env.ERASURE_KEY) });
+ * const signer = await createSigner({ privateKey: JSON.parse(process.env.ERASURE_KEY ?? '') });
  * ```
  */
 export async function createSigner({ privateKey, kid }: SignerOptions): Promise<Signer> {
@@ -72,6 +72,7 @@ export async function createSigner({ privateKey, kid }: SignerOptions): Promise<
  *
  * @example
  * ```ts
+ * import { writeFile } from 'node:fs/promises';
  * import { generateSigningKey } from '@tenantkit/erasure';
  * const { privateKey, publicKey } = await generateSigningKey();
  * await writeFile('erasure-key.json', JSON.stringify(privateKey), { mode: 0o600 });

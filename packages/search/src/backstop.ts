@@ -22,7 +22,7 @@ export interface AliasAction {
 /** What the server itself can enforce for one tenant. */
 export interface SearchBackstop {
   /** For `client.indices.updateAliases({ body })`: one filtered alias per index. Reads through it see the tenant only. */
-  readonly aliases: { readonly actions: readonly AliasAction[] };
+  readonly aliases: { readonly actions: AliasAction[] };
   /**
    * For `PUT /_plugins/_security/api/roles/<name>`, with the security plugin: read access to the indices, with
    * document-level security.

@@ -112,7 +112,7 @@ describe('the backstop', () => {
     }
     for (const tenant of TENANTS) {
       const { aliases } = searchBackstop(tenant, { indices: [index, second] });
-      await operator(() => client.indices.updateAliases({ body: aliases as never }));
+      await operator(() => client.indices.updateAliases({ body: aliases }));
     }
     for (const tenant of TENANTS) {
       const { aliases } = searchBackstop(tenant, { indices: [index] });

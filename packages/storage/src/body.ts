@@ -125,7 +125,7 @@ export class BoundedBody extends Readable {
  *
  * @example
  * ```ts
- * import { BodyLengthError } from '@tenantkit/storage';
+ * import { BodyLengthError, PutObjectCommand } from '@tenantkit/storage';
  * try {
  *   await s3.send(new PutObjectCommand({ Key: 'report.csv', Body: stream, ContentLength: 300 }));
  * } catch (error) {

@@ -22,7 +22,7 @@ const WAITERS = {
  * import { withTenant } from '@tenantkit/core';
  * import { S3 } from '@tenantkit/storage';
  * const s3 = new S3({ region: 'eu-central-1', tenant: { buckets: ['uploads'] } });
- * await withTenant('acme', () => s3.putObject({ Key: 'logo.svg', Body: '<svg/>' }));
+ * await withTenant('acme', () => s3.putObject({ Bucket: 'uploads', Key: 'logo.svg', Body: '<svg/>' }));
  * ```
  */
 export class S3 extends RawS3 {

@@ -14,7 +14,7 @@ type Params = Parameters<typeof sdk.waitUntilObjectExists>[0];
  * @example
  * ```ts
  * import { waitUntilObjectExists } from '@tenantkit/storage';
- * await waitUntilObjectExists({ client: s3, maxWaitTime: 30 }, { Key: 'logo.svg' });
+ * await waitUntilObjectExists({ client: s3, maxWaitTime: 30 }, { Bucket: 'uploads', Key: 'logo.svg' });
  * ```
  */
 export const waitUntilObjectExists: typeof sdk.waitUntilObjectExists = onObject(sdk.waitUntilObjectExists);

@@ -19,6 +19,7 @@ declare module 'vitest' {
  * @example
  * ```ts
  * // vitest.config.ts
+ * import { defineConfig } from 'vitest/config';
  * export default defineConfig({ test: { globalSetup: ['@tenantkit/testing/vitest'] } });
  *
  * // some.test.ts

@@ -27,12 +27,12 @@ import type { AdapterContract, Case } from './types.ts';
  * adapterContract({
  *   store: 'cache',
  *   runner: { describe, it },
- *   open: () => openCache(inject('servers').redis),
+ *   open: openCache, // the clients, on an empty store; the README of this package shows it whole
  *   write: ({ redis }, id, value) => redis.set(id, value),
  *   read: ({ redis }, id) => redis.get(id),
  *   refused: [{ operation: 'config', call: ({ redis }) => redis.config('GET', '*') }],
  *   dump: ({ raw }) => everythingIn(raw),
- *   sent: ({ redis }) => redis.sent,
+ *   sent: ({ redis }) => redis.stream.bytesWritten,
  *   eraser: ({ redis }) => cacheEraser(redis),
  * });
  * ```
