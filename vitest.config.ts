@@ -3,27 +3,30 @@ import { defineConfig } from 'vitest/config';
 // Packages that talk to no server: their tests start in a second, without waiting for any.
 const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test.ts'];
 
+/** Tests that take minutes: `pnpm test:long` runs them, and nothing else does. */
+export const LONG = '**/test/**/*.long.test.ts';
+
 // On sources, in every environment of Vite: tests run in `ssr`, a globalSetup in `__vitest__`. Without the latter a
 // tree that was never built has no servers, and one that was has those of its last build.
 const conditions = { conditions: ['@tenantkit/source'], externalConditions: ['@tenantkit/source'] };
-const source = {
+export const source = {
   resolve: { conditions: ['@tenantkit/source'] },
   ssr: { resolve: conditions },
   environments: { __vitest__: { resolve: conditions } },
 };
-const limits = { testTimeout: 60_000, hookTimeout: 120_000, teardownTimeout: 20_000 };
+export const limits = { testTimeout: 60_000, hookTimeout: 120_000, teardownTimeout: 20_000 };
 
 export default defineConfig({
   test: {
     maxWorkers: 2,
     projects: [
-      { ...source, test: { name: 'pure', include: pure, ...limits } },
+      { ...source, test: { name: 'pure', include: pure, exclude: ['**/node_modules/**', LONG], ...limits } },
       {
         ...source,
         test: {
           name: 'servers',
           include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/dist/**', ...pure],
+          exclude: ['**/node_modules/**', '**/dist/**', LONG, ...pure],
           globalSetup: ['./test/servers.setup.ts'],
           ...limits,
         },

@@ -21,6 +21,8 @@ function runDemo(sabotage?: string): Promise<Run> {
     NO_COLOR: '1',
     FORCE_COLOR: undefined,
     TENANTKIT_SERVERS: 'env',
+    // Whichever release this run is on: it is the one at REDIS_URL.
+    TENANTKIT_REDIS: '',
     REDIS_URL: redis.url,
     S3_ENDPOINT: s3.endpoint,
     S3_REGION: s3.region,

@@ -1,11 +1,13 @@
 import { ConfigError } from '@tenantkit/core';
 import { z } from 'zod';
 import type { Host } from './host.ts';
+import { RELEASE_NAMES, type RedisRelease } from './release.ts';
 import { progressView, type ProgressView, type ServerProgress } from './progress.ts';
 
 /** What `startServers` takes. */
 export interface ServersRequest {
-  readonly redis?: boolean;
+  /** A release (`'valkey@8.1'`), or `true`: the one that TENANTKIT_REDIS names, by default Redis 7. */
+  readonly redis?: boolean | RedisRelease;
   readonly s3?: boolean;
   readonly opensearch?: boolean;
   readonly postgres?: boolean;
@@ -21,7 +23,7 @@ export interface ServersRequest {
 export type NoOthers<Request> = { readonly [Name in Exclude<keyof Request, keyof ServersRequest>]: never };
 
 const schema = z.strictObject({
-  redis: z.boolean().optional(),
+  redis: z.union([z.boolean(), z.enum(RELEASE_NAMES)]).optional(),
   s3: z.boolean().optional(),
   opensearch: z.boolean().optional(),
   postgres: z.boolean().optional(),
@@ -43,7 +45,7 @@ export function parseRequest(options: ServersRequest): Checked {
     surface: 'testing',
     operation: 'startServers',
     problem: unknown ?? `${issue?.path.join('.') ?? 'options'}: ${issue?.message ?? 'not accepted'}`,
-    hint: `Ask for redis, s3, opensearch, postgres with true; the other options are signal, onProgress and quiet.`,
+    hint: `Ask for redis, s3, opensearch, postgres with true (redis also as ${RELEASE_NAMES.join(', ')}); the other options are signal, onProgress and quiet.`,
   });
 }
 

@@ -11,7 +11,8 @@ import { installPackages } from './install.ts';
 import { opensearch } from './opensearch.ts';
 import { postgres } from './postgres.ts';
 import type { ServerProgress } from './progress.ts';
-import { redis } from './redis.ts';
+import { redis, redisOf } from './redis.ts';
+import { wantedRelease } from './release.ts';
 import { parseRequest, viewFor, type NoOthers, type ServersRequest } from './request.ts';
 import { s3 } from './s3.ts';
 import { startSupervisor, type Supervisor } from './supervisor.ts';
@@ -36,12 +37,17 @@ export type Servers<Request extends ServersRequest = Record<ServerName, true>> =
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-type Wanted<Request, Name extends ServerName> = Name extends keyof Request ? Request[Name] : false;
+type Wanted<Request, Name extends ServerName> = Name extends keyof Request ? Asked<Request[Name]> : false;
+
+/** A release is asked for by its name. */
+type Asked<Option> = Option extends string ? true : Option;
 
 const DEFINITIONS = { redis, s3, opensearch, postgres } as const satisfies {
   [Name in ServerName]: ServerDefinition<Connections[Name]>;
 };
 const NAMES = Object.keys(DEFINITIONS) as ServerName[];
+
+type Definitions = Readonly<Record<ServerName, ServerDefinition<Connections[ServerName]>>>;
 
 /**
  * Starts real servers for tests and demos, all at once, on free loopback ports, with their data in one temporary
@@ -77,7 +83,11 @@ export async function startServersOn<const Request extends ServersRequest>(
   options: Request,
 ): Promise<Servers<Request>> {
   const { signal, onProgress, quiet, ...wanted } = parseRequest(options);
-  const names = NAMES.filter((name) => wanted[name] === true);
+  const names = NAMES.filter((name) => wanted[name] !== undefined && wanted[name] !== false);
+  const release = names.includes('redis') ? wantedRelease(host.env, wanted.redis) : undefined;
+  const definitions = (
+    release === undefined ? DEFINITIONS : { ...DEFINITIONS, redis: redisOf(release) }
+  ) as Definitions;
   const startedAt = performance.now();
   const view = viewFor(host, { onProgress, quiet });
   const failed = new AbortController();
@@ -90,7 +100,7 @@ export async function startServersOn<const Request extends ServersRequest>(
   let supervisor: Supervisor | undefined;
   try {
     either.throwIfAborted();
-    const choices = await chooseAll(names, host);
+    const choices = await chooseAll(names, host, definitions);
     const own = names.some((name) => choices.get(name)?.provider !== 'env');
     supervisor = own ? await startSupervisor((message) => view.warn(message)) : undefined;
     // A download or a set-up that is under way ends with the supervisor; what stop() has to say comes below.
@@ -101,7 +111,7 @@ export async function startServersOn<const Request extends ServersRequest>(
     const starts = names.map(async (name) => {
       const choice = choices.get(name) as Choice<Connections[ServerName]>;
       const say = report(name, choice.provider);
-      const definition = DEFINITIONS[name] as ServerDefinition<Connections[ServerName]>;
+      const definition = definitions[name];
       try {
         const connection = await bringUp(definition, choice, {
           host,
@@ -128,7 +138,7 @@ export async function startServersOn<const Request extends ServersRequest>(
     );
     supervisor?.letGo();
     view.close();
-    return handle(started, supervisor) as Servers<Request>;
+    return handle(started, supervisor, definitions) as Servers<Request>;
   } catch (error) {
     view.close();
     await supervisor?.stop();
@@ -188,12 +198,13 @@ async function installMissing(
 async function chooseAll(
   names: readonly ServerName[],
   host: Host,
+  definitions: Definitions,
 ): Promise<Map<ServerName, Choice<unknown>>> {
   let engine: Promise<Engine | undefined> | undefined;
   const findEngine = (): Promise<Engine | undefined> => (engine ??= host.findEngine());
   const chosen = await Promise.allSettled(
     names.map(async (name) => {
-      const definition = DEFINITIONS[name] as ServerDefinition<unknown>;
+      const definition: ServerDefinition<unknown> = definitions[name];
       return [name, await choose(definition, host, findEngine)] as const;
     }),
   );
@@ -229,6 +240,7 @@ function explain<Connection>(
 function handle(
   started: Partial<Record<ServerName, Connections[ServerName]>>,
   supervisor: Supervisor | undefined,
+  definitions: Definitions,
 ): object {
   const stop = async (): Promise<void> => supervisor?.stop();
   return Object.freeze({
@@ -238,7 +250,7 @@ function handle(
         {},
         ...NAMES.map((name) => {
           const connection = started[name];
-          const definition = DEFINITIONS[name] as ServerDefinition<Connections[ServerName]>;
+          const definition = definitions[name];
           return connection === undefined ? {} : definition.env.write(connection);
         }),
       ) as Record<string, string>,
