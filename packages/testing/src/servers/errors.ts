@@ -26,11 +26,21 @@ export class ServerUnavailableError extends TenantkitError<'SERVER_UNAVAILABLE'>
 
   constructor({ server, problem, ways, cause }: ServerUnavailable) {
     const listed = ways.map((way, index) => `  ${index + 1}. ${way}`);
-    const hint = listed.length === 0 ? '' : ['There are three ways to get it:', ...listed].join('\n');
+    const hint =
+      listed.length === 0
+        ? ''
+        : [WAYS[listed.length] ?? 'There are several ways to get it:', ...listed].join('\n');
     super(problem, { surface: 'testing', operation: 'startServers', hint, cause });
     this.server = server;
   }
 }
+
+const WAYS: readonly (string | undefined)[] = [
+  undefined,
+  'There is one way to get it:',
+  'There are two ways to get it:',
+  'There are three ways to get it:',
+];
 
 interface ServerUnavailable {
   readonly server: string;

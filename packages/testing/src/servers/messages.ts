@@ -19,6 +19,7 @@ export interface Command {
 export type ToSupervisor =
   | { readonly type: 'spawn'; readonly id: number; readonly command: Command }
   | { readonly type: 'kill'; readonly pid: number; readonly signal: 'SIGTERM' | 'SIGKILL' }
+  | { readonly type: 'halt'; readonly id: number; readonly pid: number; readonly halted: boolean }
   | { readonly type: 'containers'; readonly id: number; readonly engine: Engine; readonly label: string }
   | { readonly type: 'stop' };
 

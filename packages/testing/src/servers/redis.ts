@@ -10,10 +10,10 @@ import { retryOnTakenPort, untilUp } from './wait.ts';
 const DATABASES = 256;
 
 /** What Redis and Valkey write when they are up. */
-const READY = 'Ready to accept connections';
+export const READY = 'Ready to accept connections';
 
 /** Nothing is kept: the data of a test run dies with it. */
-const NOT_KEPT = ['--save', '', '--appendonly', 'no'] as const;
+export const NOT_KEPT = ['--save', '', '--appendonly', 'no'] as const;
 
 const FLAGS = [...NOT_KEPT, '--databases', String(DATABASES)];
 

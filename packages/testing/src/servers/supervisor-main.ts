@@ -41,6 +41,7 @@ let stopping: Promise<void> | undefined;
 process.on('message', (message: ToSupervisor) => {
   if (message.type === 'spawn') start(message.id, message.command);
   else if (message.type === 'kill') killOne(message.pid, message.signal);
+  else if (message.type === 'halt') halt(message.id, message.pid, message.halted);
   else if (message.type === 'containers') note(message.id, message.engine, message.label);
   else void stop();
 });
@@ -93,6 +94,11 @@ function launch({ command, args, logFile, cwd, env, uid, gid }: Command): ChildP
 
 function killOne(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
   for (const child of running.keys()) if (child.pid === pid) kill(child, signal);
+}
+
+function halt(id: number, pid: number, halted: boolean): void {
+  for (const child of running.keys()) if (child.pid === pid) kill(child, halted ? 'SIGSTOP' : 'SIGCONT');
+  reply({ type: 'noted', id });
 }
 
 function note(id: number, engine: Engine, label: string): void {

@@ -21,6 +21,8 @@ export interface Running {
   /** What it has written so far. */
   output(): string;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Makes it stand still, or go on. Resolves when it was told. */
+  halt(halted: boolean): Promise<void>;
 }
 
 /** Our end of the process that owns the servers; see supervisor-main.ts. */
@@ -108,6 +110,9 @@ export async function startSupervisor(onWarning: (message: string) => void): Pro
         hasEnded: watch.hasEnded,
         output: () => readFileSync(logFile, 'utf8'),
         kill: (signal) => send({ type: 'kill', pid, signal }),
+        async halt(halted) {
+          await ask((id) => ({ type: 'halt', id, pid, halted }));
+        },
       };
     },
     async run(command, name) {
