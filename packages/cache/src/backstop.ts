@@ -62,7 +62,9 @@ export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}
 function allowed(): string[] {
   return Object.entries(rules).flatMap(([name, rule]: [string, CacheRule]) => {
     if (rule.kind === 'refuse') return [];
-    if (rule.kind !== 'custom' || rule.custom === 'scan') return [name];
+    // The server would answer for all tenants.
+    if (rule.kind === 'custom' && rule.custom === 'walk') return [];
+    if (rule.kind !== 'custom' || typeof rule.custom === 'string') return [name];
     return Object.entries(rule.custom.subcommands)
       .filter(([sub, { kind }]) => kind !== 'refuse' && sub !== '')
       .map(([sub]) => `${name}|${sub}`);

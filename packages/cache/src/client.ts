@@ -21,6 +21,7 @@ import { destinationIn, readinessOf } from './destination.ts';
 import { confineOptions } from './options.ts';
 import { answer, asPlumbing, bindListeners, bound } from './plumbing.ts';
 import { rules } from './rules.ts';
+import { ask } from './tenant-keys.ts';
 import {
   Wiring,
   endWith,
@@ -80,12 +81,16 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   constructor(...args: unknown[]) {
     assertLibrary();
     super(...(args.map(confineOptions) as [MappedRedisOptions<ReplyMapping>]));
-    this.#wiring = new Wiring(this, {
-      send: (command) => super.sendCommand(command),
-      sockets: () => [this.stream],
-      destination: () => undefined,
-      readiness: () => undefined,
-    });
+    this.#wiring = new Wiring(
+      this,
+      {
+        send: (command) => super.sendCommand(command),
+        sockets: () => [this.stream],
+        destination: () => undefined,
+        readiness: () => undefined,
+      },
+      async () => [this],
+    );
   }
 
   override get autoPipelineQueueSize(): number {
@@ -192,13 +197,21 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {
     assertLibrary();
     super(confineOptions(startupNodes), confineOptions(options));
-    this.#wiring = new Wiring(this, {
-      send: (command) => super.sendCommand(command),
-      sockets: () => this.nodes().map(({ stream }) => stream),
-      destination: (command) => destinationIn(this, command),
-      readiness: (command) =>
-        readinessOf(this, command, (callback) => super.delayUntilReady(callback as Callback)),
-    });
+    this.#wiring = new Wiring(
+      this,
+      {
+        send: (command) => super.sendCommand(command),
+        sockets: () => this.nodes().map(({ stream }) => stream),
+        destination: (command) => destinationIn(this, command),
+        readiness: (command) =>
+          readinessOf(this, command, (callback) => super.delayUntilReady(callback as Callback)),
+      },
+      async () => {
+        // Until the first answer a cluster knows only the nodes it was started with.
+        await ask(this, 'ping', []);
+        return this.nodes('master');
+      },
+    );
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
       return new Redis(own as MappedRedisOptions<'legacy'>);

@@ -5,6 +5,7 @@ import {
   refusal,
   refuse,
   requireScope,
+  requireTenant,
   type Scope,
   type TenantRegistry,
 } from '@tenantkit/core';
@@ -30,6 +31,8 @@ export interface Place {
   readonly mayBlock: boolean;
   /** Whether a command may end the connection. */
   readonly mayEnd: boolean;
+  /** Whether it is queued in a pipeline, where it has to be one command with one reply. */
+  readonly isQueued?: boolean;
 }
 
 /** A connection that all tenants share. */
@@ -53,6 +56,10 @@ const WAITS = refuse(
 const ENDS = refuse(
   'it ends the connection of all tenants',
   'End the client outside of any tenant, when the service stops; a tenant may end what duplicate() has made in it.',
+);
+const WALKED = refuse(
+  'it walks the keys of the tenant page by page, which is more than one command with one reply',
+  'Call it on the client, before or after the pipeline or transaction.',
 );
 const HALF = refuse(
   'it is part of a transaction, which is sent as a whole or not at all',
@@ -131,7 +138,8 @@ export class Guard {
    * @returns the error when it must not be sent. Never throws.
    */
   again(command: Sent): Error | undefined {
-    if (command.isAltered) return this.notAdmitted(command);
+    // A walk is never sent: on the server it would be one over the keys of every tenant.
+    if (command.isAltered || command.isWalk) return this.notAdmitted(command);
     // ioredis resends what has failed, alone: MULTI alone opens a transaction that nobody closes.
     if (command.isPart) return command.lastError ?? refusal('cache', command.row.where.operation, HALF);
     return this.stillAllowed(command);
@@ -176,6 +184,11 @@ export class Guard {
   /** Like {@link Guard.elsewhere}, for what node calls by itself, where no scope is nobody's mistake. */
   elsewhereInTenant(owner: Scope, operation: string): Error | undefined {
     return currentScope() === undefined ? undefined : this.elsewhere(owner, operation);
+  }
+
+  /** The names of the tenant that runs now. @throws MissingTenantError */
+  namesOf(operation: string): TenantNames {
+    return this.names.of(requireTenant({ surface: 'cache', operation }).tenant);
   }
 
   /** The scope that an object made now belongs to. @throws MissingTenantError */
@@ -241,6 +254,7 @@ function copyOf(argument: unknown): Buffer | undefined {
 
 function misplaced(row: Row, place: Place): Error | undefined {
   if (row.blocks && !place.mayBlock) return refusal('cache', row.where.operation, WAITS);
+  if (row.walk !== undefined && place.isQueued === true) return refusal('cache', row.where.operation, WALKED);
   return row.ends && !place.mayEnd ? refusal('cache', row.where.operation, ENDS) : undefined;
 }
 

@@ -56,7 +56,8 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
   const sendCommand = raw.sendCommand.bind(raw);
   const exec = raw.exec.bind(raw);
   const fillResult = raw.fillResult.bind(raw);
-  const inside: Place = { mayBlock: true, mayEnd: place.mayEnd };
+  const outside: Place = { ...place, isQueued: true };
+  const inside: Place = { ...outside, mayBlock: true };
   let open = false;
   let closesItself = false;
   // A cluster queues everything anew, with ASKING in between, when it sends the pipeline to another node.
@@ -66,7 +67,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
   const admit = (command: Command): Sent | Error => {
     const name: unknown = command?.name;
     // In other letter cases they come from no method of ioredis: the table refuses them.
-    if (!BRACKETS.has(name)) return guard.admit(command, open ? inside : place);
+    if (!BRACKETS.has(name)) return guard.admit(command, open ? inside : outside);
     if (name === 'asking') return requeueing ? asking(command) : guard.admit(command);
     const opens = name === 'multi';
     // ioredis counts the transactions of the method form before it comes here, and those of no other form.

@@ -20,9 +20,14 @@ export function rewriteArguments(args: Argument[], row: Row, names: TenantNames)
   const { rule, where } = row;
   if (rule.kind === 'pass') return args;
   if (rule.kind === 'refuse') return refusal('cache', where.operation, rule);
-  const rewritten =
-    rule.kind === 'rewrite' ? rewriteByData(args, rule.rewrite, names) : scopeScan(args, names);
-  return rewritten ?? refusal('cache', where.operation, MALFORMED);
+  return rewriteOther(args, row, names) ?? refusal('cache', where.operation, MALFORMED);
+}
+
+function rewriteOther(args: Argument[], { rule, walk }: Row, names: TenantNames): Argument[] | undefined {
+  if (rule.kind === 'rewrite') return rewriteByData(args, rule.rewrite, names);
+  if (walk === undefined) return scopeScan(args, names);
+  // Its names stay logical: nothing of it is sent.
+  return walk.takes(args) ? args : undefined;
 }
 
 function rewriteFirst(args: Argument[], names: TenantNames): Argument[] {

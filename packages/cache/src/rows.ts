@@ -2,6 +2,7 @@ import { refuse, type Where } from '@tenantkit/core';
 import { word, type Argument, type KeySpec } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
 import { nameFirst, namePage } from './replies.ts';
+import { WALKS, type Walk } from './walks.ts';
 import { BLOCKING, ENDING, rules, type CacheRule, type Container } from './rules.ts';
 
 /** A row of the table, made ready for the moment of the call. */
@@ -16,6 +17,8 @@ export interface Row {
   readonly blocks: boolean;
   /** Whether it ends the connection. */
   readonly ends: boolean;
+  /** What it does instead of being sent, where the server would answer for all tenants. */
+  readonly walk: Walk | undefined;
   /** The command's own name, and what is written of it for a few counts of arguments. */
   readonly name: string;
   readonly heads: readonly string[];
@@ -63,6 +66,7 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
     read: readerOf(rule),
     blocks: BLOCKING.has(name),
     ends: ENDING.has(name),
+    walk: rule.kind === 'custom' && rule.custom === 'walk' ? WALKS[name] : undefined,
     name,
     heads: Array.from({ length: 8 }, (_, count) => headOf(name, count)),
   });

@@ -30,8 +30,8 @@ export interface Container {
   readonly subcommands: Readonly<Record<string, Rule<KeySpec>>>;
 }
 
-/** A rewriting of its own: the scan of the keyspace, or a container. */
-export type CustomRewrite = 'scan' | Container;
+/** A rewriting of its own: the scan of the keyspace, a walk over the keys of the tenant, or a container. */
+export type CustomRewrite = 'scan' | 'walk' | Container;
 
 /** One row of the table. */
 export type CacheRule = Rule<KeySpec, CustomRewrite>;
@@ -50,6 +50,9 @@ const BLOCKING_POP = rewrite<KeySpec>({ at: [{ from: 0, to: -2, step: 1 }], repl
 const BLOCKING_POP_COUNTED = rewrite<KeySpec>({ at: [], counted: 1, reply: 'first' });
 // COPY takes DB: a tenant's data must not leave the database that its eraser walks.
 const COPY = rewrite<KeySpec>({ at: [{ from: 0, to: 1, step: 1 }], tail: ['replace'] });
+
+// Answered by walking the keys of the tenant: see WALKS.
+const WALK = custom<CustomRewrite>('walk');
 
 // Why commands are refused, and what to use instead.
 const OPERATOR = refuse(
@@ -79,14 +82,6 @@ const CHANNEL = refuse(
 const STREAM = refuse(
   'streams are not scoped to a tenant yet',
   'Streams are refused today; use @tenantkit/queue for work, or lists and sorted sets.',
-);
-const WHOLE_KEYSPACE = refuse(
-  'it covers the keys of every tenant',
-  'Use SCAN or scanStream, which see the keys of this tenant only.',
-);
-const FLUSH = refuse(
-  'it removes the keys of every tenant',
-  'Remove this tenant’s keys with scanStream and UNLINK, or erase the tenant with cacheEraser.',
 );
 const OTHER_DATABASE = refuse(
   'it moves data to where this tenant’s eraser and auditor do not look',
@@ -299,10 +294,10 @@ export const rules = defineRules({
   expire: KEY,
   expireat: KEY,
   expiretime: KEY,
-  flushall: FLUSH,
-  flushdb: FLUSH,
-  dbsize: WHOLE_KEYSPACE,
-  keys: WHOLE_KEYSPACE,
+  flushall: WALK,
+  flushdb: WALK,
+  dbsize: WALK,
+  keys: WALK,
   migrate: OTHER_DATABASE,
   move: OTHER_DATABASE,
   object: custom({
@@ -319,7 +314,7 @@ export const rules = defineRules({
   pexpireat: KEY,
   pexpiretime: KEY,
   pttl: KEY,
-  randomkey: WHOLE_KEYSPACE,
+  randomkey: WALK,
   rename: TWO_KEYS,
   renamenx: TWO_KEYS,
   restore: SERIALIZED,

@@ -164,6 +164,11 @@ export class Sent extends Base {
     return this;
   }
 
+  /** Whether it is answered by walking the keys of the tenant. */
+  get isWalk(): boolean {
+    return this.#row.walk !== undefined && this.#mark instanceof TenantNames;
+  }
+
   /** Whether somebody who has found it in a queue has given it other bytes. */
   get isAltered(): boolean {
     return Object.hasOwn(this, 'toWritable');

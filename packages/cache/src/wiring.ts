@@ -10,15 +10,18 @@ import type { ReplyMappingMode, WriteableStream } from 'ioredis/built/types.js';
 import type { EventEmitter } from 'node:events';
 import { Batch, type BatchClient } from './batch.ts';
 import { rejectCommand, sendOrReject } from './command.ts';
-import { OWN, Sent } from './sent.ts';
+import { OWN, RAW, Sent, callerOf } from './sent.ts';
 import { assertClient, brokenCoupling, withoutAutoPipelines } from './couplings.ts';
 import { Guard, SHARED, type Place } from './guard.ts';
 import { isHandshake } from './handshake.ts';
 import { lockOptions, readOptions, refusedOption, type CacheOptions } from './options.ts';
 import { addCommands, guardPipeline, onStream } from './pipeline.ts';
 import { asPlumbing, isPlumbing } from './plumbing.ts';
+import { rowOf } from './rows.ts';
 import { ruleOf } from './rules.ts';
 import { guardScanStreams } from './streams.ts';
+import { WalkedKeys, commandOf, type Node, type TenantKeys } from './tenant-keys.ts';
+import type { Walk } from './walks.ts';
 
 /** Options of ioredis, and ours under `tenant`. `keyPrefix`, `scripts`, `monitor` and `himportFieldsets` are refused. */
 export type RedisOptions = RawRedisOptions & { readonly tenant?: CacheOptions | undefined };
@@ -45,6 +48,7 @@ export type Chain<M extends ReplyMappingMode> = ChainableCommander<M extends 're
 
 interface Client {
   readonly options: RedisOptions | ClusterOptions;
+  readonly isCluster: boolean;
   disconnect(): void;
 }
 
@@ -68,12 +72,17 @@ export class Wiring {
   readonly tenant: CacheOptions;
   readonly guard: Guard;
   readonly batch: Batch;
+  /** The keys of the tenant that asks. */
+  readonly keys: TenantKeys;
   readonly #options: RedisOptions | ClusterOptions;
   readonly #raw: BatchClient;
   #owner: Scope | undefined;
 
-  /** @throws {@link ConfigError} */
-  constructor(client: Client, raw: BatchClient) {
+  /**
+   * @param masters - the servers that hold keys, once that is known
+   * @throws {@link ConfigError}
+   */
+  constructor(client: Client, raw: BatchClient, masters: () => Promise<readonly Node[]>) {
     this.#raw = raw;
     this.#options = client.options;
     try {
@@ -87,6 +96,8 @@ export class Wiring {
       throw error;
     }
     this.batch = new Batch(raw);
+    const { isCluster } = client;
+    this.keys = new WalkedKeys({ masters, isCluster, pick: async (node) => wiringOf(node)?.pick() });
     wirings.set(client, this);
     withoutAutoPipelines(client);
     lockOptions(client.options);
@@ -106,6 +117,7 @@ export class Wiring {
     }
     const sent = this.#elsewhere(command) ?? this.guard.admit(command, this.#place);
     if (sent instanceof Error) return rejectCommand(command, sent);
+    if (sent.isWalk && sent.row.walk !== undefined) return this.#walk(sent.row.walk, sent);
     const { enableAutoPipelining, autoPipeliningIgnoredCommands } = this.#options;
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
     const mayWait = enableAutoPipelining === true && sent.mark !== OWN;
@@ -120,6 +132,22 @@ export class Wiring {
    */
   onStream(command: Command, stream: WriteableStream): Sent | Error {
     return onStream(command, stream, this.guard);
+  }
+
+  /** A key of the tenant, if the one that the server picks is: the names of others end here. */
+  async pick(): Promise<Buffer | undefined> {
+    const names = this.guard.namesOf('randomkey');
+    const command = commandOf('randomkey', []);
+    const row = rowOf(command.name, []);
+    sendOrReject(new Sent(RAW, row, command.name, [], callerOf(command)), this.#raw.send);
+    try {
+      const key = await command.promise;
+      return Buffer.isBuffer(key) && names.owns(key) ? names.decode(key, 'randomkey') : undefined;
+    } catch (error) {
+      // A user who may not ask for it may still SCAN.
+      if (error instanceof Error && error.message.startsWith('NOPERM')) return undefined;
+      throw error;
+    }
   }
 
   /** Makes the client one of the scope it is made in: nobody else shares its connection. */
@@ -149,6 +177,16 @@ export class Wiring {
     guardPipeline(pipeline, this.guard, owner, this.#place);
     if (Array.isArray(commands)) addCommands(pipeline, commands);
     return pipeline;
+  }
+
+  #walk(walk: Walk, sent: Sent): Promise<unknown> {
+    const { stringNumbers }: RedisOptions =
+      'redisOptions' in this.#options ? { ...this.#options.redisOptions } : this.#options;
+    walk.run(this.keys, sent.args).then(
+      (reply) => sent.resolve(typeof reply === 'number' && stringNumbers === true ? `${reply}` : reply),
+      (error: Error) => sent.reject(error),
+    );
+    return sent.promise;
   }
 
   get #place(): Place {

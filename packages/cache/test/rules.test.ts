@@ -26,7 +26,7 @@ describe('the table', () => {
   it('knows only subcommands that the live server has, and decides about all of an opened container', async () => {
     const commands = (await opened.raw.command('LIST')) as string[];
     for (const [name, rule] of rows) {
-      if (rule.kind !== 'custom' || rule.custom === 'scan') continue;
+      if (rule.kind !== 'custom' || typeof rule.custom === 'string') continue;
       const live = commands
         .filter((entry) => entry.startsWith(`${name}|`))
         .map((entry) => entry.split('|')[1]);
@@ -92,7 +92,7 @@ describe('the table', () => {
 describe('every refused command', () => {
   const refused = rows.flatMap(([name, rule]) => {
     if (rule.kind === 'refuse') return [[name, rule.instead] as const];
-    if (rule.kind !== 'custom' || rule.custom === 'scan') return [];
+    if (rule.kind !== 'custom' || typeof rule.custom === 'string') return [];
     return Object.entries(rule.custom.subcommands).flatMap(([sub, row]) =>
       row.kind === 'refuse' ? [[`${name} ${sub}`, row.instead] as const] : [],
     );
@@ -159,6 +159,6 @@ describe('a command outside of any tenant', () => {
 
 function subRule(word: string, sub: readonly string[]): CacheRule | undefined {
   const rule = ruleOf(word);
-  if (rule?.kind !== 'custom' || rule.custom === 'scan') return rule;
+  if (rule?.kind !== 'custom' || typeof rule.custom === 'string') return rule;
   return rule.custom.subcommands[sub[0] ?? ''];
 }

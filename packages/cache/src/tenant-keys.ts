@@ -1,0 +1,142 @@
+import type { Command } from 'ioredis';
+import type { Argument } from './keyspec.ts';
+import type { RawPipeline } from './pipeline.ts';
+
+/** Some keys of one tenant, in logical names. */
+export interface KeyPage {
+  readonly keys: readonly Buffer[];
+  /** Removes them. @returns how many were still there */
+  remove(): Promise<number>;
+}
+
+/**
+ * The keys of the tenant that asks, wherever they are found: by walking the keyspace, or in a registry. All of it
+ * is called in the scope of that tenant.
+ */
+export interface TenantKeys {
+  /** Whether a walk may miss a key that moves to another server meanwhile. */
+  readonly mayMiss: boolean;
+  /** Every key that is there all the time comes at least once, and may come twice. */
+  pages(pattern?: Argument): AsyncIterable<KeyPage>;
+  count(): Promise<number>;
+  /** One of them; `undefined` when there is none. */
+  random(): Promise<Buffer | undefined>;
+}
+
+/** What is asked of a client of this package: the form of its replies does not matter. */
+export interface Node {
+  sendCommand(command: Command): unknown;
+  pipeline(): object;
+}
+
+/** Where keys are found by walking. */
+export interface Keyspace {
+  /** The servers that hold keys, each with clients of this package. */
+  masters(): Promise<readonly Node[]>;
+  /** Whether keys of one server may stand in different slots, and move to another while they are walked. */
+  readonly isCluster: boolean;
+  /** A key of the server, if the tenant owns the one that the server has picked. */
+  pick(node: Node): Promise<Buffer | undefined>;
+}
+
+type Results = readonly (readonly [error: Error | null, count?: unknown])[];
+
+// Keys per SCAN: at this size one command holds the server up for less than a millisecond.
+const PAGE = 1000;
+
+// How often the server is asked to pick a key before all are walked: enough for a tenant with a share of 5 %.
+const PICKS = 64;
+
+/** The keys of a tenant, found with SCAN on every master. The cost is that of the whole keyspace. */
+export class WalkedKeys implements TenantKeys {
+  readonly #keyspace: Keyspace;
+
+  constructor(keyspace: Keyspace) {
+    this.#keyspace = keyspace;
+  }
+
+  get mayMiss(): boolean {
+    return this.#keyspace.isCluster;
+  }
+
+  async *pages(pattern: Argument = '*'): AsyncGenerator<KeyPage> {
+    const { isCluster } = this.#keyspace;
+    for (const node of await this.#keyspace.masters()) {
+      let cursor: Argument = '0';
+      do {
+        const [next, keys] = await scan(node, cursor, pattern);
+        cursor = next;
+        if (keys.length > 0)
+          yield { keys, remove: () => (isCluster ? unlinkEach(node, keys) : unlink(node, keys)) };
+      } while (String(cursor) !== '0');
+    }
+  }
+
+  async count(): Promise<number> {
+    const keys = new Set<string>();
+    for await (const page of this.pages()) for (const key of page.keys) keys.add(key.toString('latin1'));
+    return keys.size;
+  }
+
+  /**
+   * The server picks first, as long as there is a good chance that it picks one of this tenant's; where it never
+   * does, all keys are walked, and each of this tenant's has the same chance.
+   */
+  async random(): Promise<Buffer | undefined> {
+    const nodes = await this.#keyspace.masters();
+    const picks = Array.from({ length: PICKS }, () => this.#keyspace.pick(anyOf(nodes)));
+    const picked = (await Promise.all(picks)).find((key) => key !== undefined);
+    if (picked !== undefined) return picked;
+    let chosen: Buffer | undefined;
+    let seen = 0;
+    for await (const { keys } of this.pages()) {
+      for (const key of keys) {
+        seen += 1;
+        if (Math.random() * seen < 1) chosen = key;
+      }
+    }
+    return chosen;
+  }
+}
+
+/**
+ * Sends a command for whoever runs now. Not by a method of the client, which goes through the transformers that
+ * anybody may have set for all commands of that name.
+ */
+export function ask(node: Pick<Node, 'sendCommand'>, name: string, args: Argument[]): Promise<unknown> {
+  const command = commandOf(name, args);
+  node.sendCommand(command);
+  return command.promise;
+}
+
+async function scan(node: Node, cursor: Argument, pattern: Argument): Promise<[Buffer, Buffer[]]> {
+  const page = await ask(node, 'scan', [cursor, 'MATCH', pattern, 'COUNT', `${PAGE}`]);
+  return page as [Buffer, Buffer[]];
+}
+
+async function unlink(node: Node, keys: readonly Buffer[]): Promise<number> {
+  return Number(await ask(node, 'unlink', [...keys]));
+}
+
+// The keys of one node are not in one slot.
+async function unlinkEach(node: Node, keys: readonly Buffer[]): Promise<number> {
+  const pipeline = node.pipeline() as RawPipeline;
+  for (const key of keys) pipeline.sendCommand(commandOf('unlink', [key]));
+  let removed = 0;
+  for (const [error, count] of (await pipeline.exec()) as Results) {
+    // Its slot moves away: the next walk finds it on its new node.
+    if (error !== null && !/^(?:MOVED|ASK|TRYAGAIN) /.test(error.message)) throw error;
+    removed += Number(count ?? 0);
+  }
+  return removed;
+}
+
+/** A command that is answered with what the server says, untransformed. */
+export function commandOf(name: string, args: Argument[]): Command {
+  const { promise, resolve, reject } = Promise.withResolvers();
+  return { name, args, promise, resolve, reject } as unknown as Command;
+}
+
+function anyOf<T>(items: readonly T[]): T {
+  return items[Math.floor(Math.random() * items.length)] as T;
+}
