@@ -1,7 +1,7 @@
 import { ConfigError } from '@tenantkit/core';
 import { z } from 'zod';
 import { CacheNames, escapeGlob, type NamesOptions } from './names.ts';
-import { rules, type CacheRule } from './rules.ts';
+import { SCRIPTING, rules, type CacheRule } from './rules.ts';
 
 /** Options of {@link cacheBackstop}. */
 export interface CacheBackstopOptions extends NamesOptions {
@@ -10,12 +10,18 @@ export interface CacheBackstopOptions extends NamesOptions {
    * whatever keys the user has. Without it `scan` and `scanStream` of the client fail under this user.
    */
   readonly scan?: boolean | undefined;
+  /**
+   * Whether the user may run scripts and functions, by default `false`. Every command in a script is checked against
+   * these rules as well, whatever keys the script declares; functions are loaded by operators only.
+   */
+  readonly scripts?: boolean | undefined;
 }
 
 const schema = z.strictObject({
   names: z.string().optional(),
   hashTag: z.boolean().optional(),
   scan: z.boolean().optional(),
+  scripts: z.boolean().optional(),
 });
 
 // What ioredis needs on a connection, and what redis.multi() sends. No SELECT.
@@ -53,9 +59,11 @@ const TOPOLOGY = [
  * ```
  */
 export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
-  const { scan = false, ...names } = parse(options);
+  const { scan = false, scripts = false, ...names } = parse(options);
   const pattern = `${escapeGlob(new CacheNames(names).of(tenant).prefix)}*`;
-  const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter((command) => scan || command !== 'scan');
+  const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter(
+    (command) => (scan || command !== 'scan') && (scripts || !SCRIPTING.has(command.replace('|', ' '))),
+  );
   return ['reset', 'on', `~${pattern}`, `&${pattern}`, '-@all', ...commands.sort().map((name) => `+${name}`)];
 }
 
@@ -78,6 +86,6 @@ function parse(options: CacheBackstopOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'cacheBackstop',
     problem: z.prettifyError(result.error),
-    hint: 'It takes names, hashTag and scan.',
+    hint: 'It takes names, hashTag, scan and scripts.',
   });
 }

@@ -17,6 +17,7 @@ import type {
 import { asCommand, rejectCommand } from './command.ts';
 import { Sent } from './sent.ts';
 import { assertLibrary } from './couplings.ts';
+import type { ScriptDefinition } from './define.ts';
 import { destinationIn, readinessOf } from './destination.ts';
 import { confineOptions } from './options.ts';
 import { answer, asPlumbing, bindListeners, bound } from './plumbing.ts';
@@ -32,7 +33,7 @@ import {
   hangExports,
   isUnpiped,
   takeBack,
-  refuseScript,
+  wiringOf,
   type Chain,
   type ClusterOptions,
   type MappedClusterOptions,
@@ -90,6 +91,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
         readiness: () => undefined,
       },
       async () => [this],
+      (name, definition) => super.defineCommand(name, definition),
     );
   }
 
@@ -157,9 +159,22 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     return this.#wiring.pipeline('multi', () => super.multi(), commands);
   }
 
-  /** @throws {@link OperationRefusedError} always, {@link ConfigError} for the option `scripts` */
-  override defineCommand(): never {
-    return refuseScript(this);
+  /**
+   * Makes a script a method of the client and of its pipelines. It has to be declared safe: by
+   * `tenant: 'keys-only'`, or in the option `tenant.scripts`.
+   *
+   * @throws {@link OperationRefusedError} for an undeclared script, a name that is taken, and inside a tenant
+   * @throws {@link ConfigError} for a definition that cannot be one
+   *
+   * @example
+   * ```ts
+   * const lua = 'return redis.call("INCRBY", KEYS[1], ARGV[1])';
+   * redis.defineCommand('add', { lua, numberOfKeys: 1, tenant: 'keys-only' });
+   * ```
+   */
+  override defineCommand(name: string, definition: ScriptDefinition): void {
+    // ioredis defines those of the options before there is a guard, which then does it itself.
+    wiringOf(this)?.define(name, definition);
   }
 
   /** @throws {@link OperationRefusedError} for a command without a row */
@@ -211,6 +226,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
         await ask(this, 'ping', []);
         return this.nodes('master');
       },
+      (name, definition) => super.defineCommand(name, definition),
     );
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
@@ -310,9 +326,9 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     return this.#wiring.pipeline('multi', () => super.multi(), commands);
   }
 
-  /** @throws {@link OperationRefusedError} always, {@link ConfigError} for the option `scripts` */
-  override defineCommand(): never {
-    return refuseScript(this);
+  /** As {@link Redis.defineCommand}. */
+  override defineCommand(name: string, definition: ScriptDefinition): void {
+    wiringOf(this)?.define(name, definition);
   }
 
   /** @throws {@link OperationRefusedError} for a command without a row */

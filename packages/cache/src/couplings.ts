@@ -58,6 +58,19 @@ const LIBRARY = {
     pipeline.fillResult([null, replies], 1);
     return replies.join() === 'transformed reply' && exec.pipelineIndex === 1;
   },
+  'a defined command is an EVALSHA, which is called again when the server has lost the script': () => {
+    const { client } = connected();
+    const sent: Command[] = [];
+    client.sendCommand = (command) => {
+      sent.push(command);
+      return command.promise;
+    };
+    client.defineCommand('defined', { lua: 'return 1', numberOfKeys: 1 });
+    void (client as unknown as { defined(key: string): Promise<unknown> }).defined('key').catch(() => {});
+    const [command] = sent;
+    const { promise } = command ?? {};
+    return command?.name === 'evalsha' && command.args.slice(1).join() === '1,key' && promise !== undefined;
+  },
   'a pipeline counts its open transactions': () => {
     const pipeline = pipelineOf(connected().client);
     pipeline.multi();

@@ -13,7 +13,7 @@ import { constants } from 'node:buffer';
 import { types } from 'node:util';
 import type { Command } from 'ioredis';
 import { placeholder } from './command.ts';
-import { OWN, RAW, Sent, callerOf, type Mark } from './sent.ts';
+import { OWN, RAW, Sent, callerOf, type Caller, type Mark } from './sent.ts';
 import { word, type Argument } from './keyspec.ts';
 import { CacheNames, TenantNames } from './names.ts';
 import type { CacheOptions } from './options.ts';
@@ -21,6 +21,7 @@ import { isPlumbing, sameScope } from './plumbing.ts';
 import { rewriteArguments } from './rewrite.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, SHARED_CONNECTION } from './rules.ts';
+import { Scripts } from './scripts.ts';
 
 /** Whether a command is one that ioredis sends for itself on this connection. */
 export type IsOwn = (name: string, args: readonly Argument[]) => boolean;
@@ -70,11 +71,13 @@ const HALF = refuse(
 export class Guard {
   readonly names: CacheNames;
   readonly fence: TenantRegistry | undefined;
+  readonly scripts: Scripts;
   readonly #isOwn: IsOwn;
 
   constructor(options: CacheOptions, isOwn: IsOwn = () => false) {
     this.names = new CacheNames(options);
     this.fence = options.fence;
+    this.scripts = new Scripts(options.scripts);
     this.#isOwn = isOwn;
   }
 
@@ -107,14 +110,14 @@ export class Guard {
     const scope = currentScope();
     if (scope?.tenant === undefined) {
       const mark = scope === undefined ? this.#outside(name, args, row) : across(name, args, row, place);
-      return mark instanceof Error ? mark : new Sent(mark, row, name, args, caller);
+      return mark instanceof Error ? mark : this.#sent(mark, row, name, args, caller);
     }
     const names = this.names.of(scope.tenant.tenant);
-    const error = this.#fenced(names, row) ?? misplaced(row, place);
+    const error = this.#fenced(names, row) ?? misplaced(row, place) ?? this.#undeclared(row, args);
     if (error !== undefined) return error;
     const physical = rewriteArguments(args, row, names);
     if (!Array.isArray(physical)) return physical;
-    const sent = new Sent(names, row, name, physical, caller);
+    const sent = this.#sent(names, row, name, physical, caller);
     if (isReadOnly) sent.isReadOnly = true;
     return physical === args ? sent : sent.note(args);
   }
@@ -197,8 +200,18 @@ export class Guard {
   }
 
   #outside(name: string, args: readonly Argument[], row: Row): Mark | Error {
-    if (ANYWHERE.has(row.where.operation)) return OWN;
+    if (ANYWHERE.has(row.where.operation)) return this.#undeclared(row, args) ?? OWN;
     return isPlumbing() && this.#isOwn(name.toLowerCase(), args) ? OWN : missing(row.where.operation);
+  }
+
+  #undeclared(row: Row, args: readonly Argument[]): Error | undefined {
+    return row.scripting ? this.scripts.refuse(row, args) : undefined;
+  }
+
+  #sent(mark: Mark, row: Row, name: string, args: readonly Argument[], caller: Caller): Sent {
+    return row.scripting
+      ? this.scripts.sent(mark, row, name, args, caller)
+      : new Sent(mark, row, name, args, caller);
   }
 
   #fenced({ tenant }: TenantNames, { where }: Row): Error | undefined {

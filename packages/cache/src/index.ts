@@ -4,9 +4,11 @@ export { cacheAuditor, type CacheAuditorOptions } from './audit.ts';
 export { cacheBackstop, type CacheBackstopOptions } from './backstop.ts';
 export { Cluster, Redis, Redis as default } from './client.ts';
 export { cacheEraser, type CacheEraserOptions } from './erase.ts';
+export type { ScriptDefinition } from './define.ts';
 export type { NamesOptions } from './names.ts';
 export type { CacheOptions } from './options.ts';
 export type { RawStoreOptions } from './raw-store.ts';
+export type { AllowedScript } from './scripts.ts';
 export type { ClusterOptions, RedisOptions } from './wiring.ts';
 
 /** The class of errors that the server itself replies with. */

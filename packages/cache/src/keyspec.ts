@@ -10,6 +10,8 @@ export interface KeySpec {
   readonly at: readonly KeyRange[];
   /** The place of a count, after which that many keys stand (`ZUNION 2 a b`). */
   readonly counted?: number;
+  /** Whether the count may be 0 (`EVAL … 0`), by default `false`. */
+  readonly orNone?: boolean;
   /** The only words that may follow the keys; absent when nothing that follows can name a key or a database. */
   readonly tail?: readonly string[];
   /** `first`: the reply is an array that begins with one of the keys (`BLPOP`). */
@@ -27,14 +29,17 @@ const COUNT = /^[1-9]\d{0,8}$/;
  * The places of the keys among `args`, or `undefined` when the arguments cannot be understood.
  * Places that `args` does not reach are left out: the server refuses such a call for its arity.
  */
-export function keyPlaces({ at, counted, tail }: KeySpec, args: readonly Argument[]): number[] | undefined {
+export function keyPlaces(
+  { at, counted, orNone, tail }: KeySpec,
+  args: readonly Argument[],
+): number[] | undefined {
   const places: number[] = [];
   for (const { from, to, step } of at) {
     const last = Math.min(to < 0 ? args.length + to : to, args.length - 1);
     for (let place = from; place <= last; place += step) places.push(place);
   }
   if (counted !== undefined && args.length > counted) {
-    const count = readCount(args[counted]);
+    const count = orNone === true && word(args[counted]) === '0' ? 0 : readCount(args[counted]);
     if (count === undefined || counted + count >= args.length) return undefined;
     for (let place = counted + 1; place <= counted + count; place += 1) places.push(place);
   }

@@ -2,17 +2,21 @@ import { ConfigError, optionSchemas, parseOptions, type TenantRegistry } from '@
 import { z } from 'zod';
 import type { NamesOptions } from './names.ts';
 import { isPlumbing, outside } from './plumbing.ts';
+import { allowedScripts, type AllowedScript } from './scripts.ts';
 
 /** Options of tenantkit, under the key `tenant` of the options of {@link Redis} and {@link Cluster}. */
 export interface CacheOptions extends NamesOptions {
   /** Refuses work for frozen and erased tenants. */
   readonly fence?: TenantRegistry | undefined;
+  /** Scripts and functions of others that may run, since somebody has read them; by default none. */
+  readonly scripts?: readonly AllowedScript[] | undefined;
 }
 
 const schema: z.ZodType<CacheOptions> = z.strictObject({
   names: optionSchemas.names,
   hashTag: z.boolean().optional(),
   fence: optionSchemas.fence,
+  scripts: allowedScripts.optional(),
 });
 
 // Options of ioredis that would undo the guard, and what to use instead.
@@ -21,10 +25,6 @@ const REFUSED = {
     problem:
       'keyPrefix cannot be combined with tenants, since it leaves patterns, replies and scripts as they are',
     hint: "Put the prefix into the template instead: tenant: { names: 'myapp:{tenant}:' }.",
-  },
-  scripts: {
-    problem: 'scripts are refused, since a script reaches keys that it does not declare',
-    hint: 'Use commands or MULTI; run a script that is for all tenants on a client of plain ioredis.',
   },
   monitor: {
     problem: 'monitor shows the commands of every tenant',
@@ -46,6 +46,14 @@ export function readOptions(merged: object, nested: object = {}): CacheOptions {
   for (const name of Object.keys(REFUSED) as (keyof typeof REFUSED)[]) {
     if (isSet(merged, name) || isSet(nested, name)) throw refusedOption(name);
   }
+  if ('scripts' in nested && nested.scripts !== undefined) {
+    throw new ConfigError({
+      surface: 'cache',
+      operation: 'options',
+      problem: 'scripts stands inside redisOptions, where it would define commands of single nodes',
+      hint: 'Put it beside redisOptions: new Cluster(nodes, { scripts: { … }, redisOptions: { … } }).',
+    });
+  }
   if ('tenant' in nested && nested.tenant !== undefined) {
     throw new ConfigError({
       surface: 'cache',
@@ -58,8 +66,7 @@ export function readOptions(merged: object, nested: object = {}): CacheOptions {
   return Object.freeze(parseOptions('cache', schema, given ?? {}));
 }
 
-/** The error for an option of ioredis that cannot hold a tenant. */
-export function refusedOption(name: keyof typeof REFUSED): ConfigError {
+function refusedOption(name: keyof typeof REFUSED): ConfigError {
   return new ConfigError({ surface: 'cache', operation: 'options', ...REFUSED[name] });
 }
 

@@ -139,7 +139,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
   raw.addBatch = function (commands) {
     for (const [name, ...args] of commands as unknown[][]) {
       // ioredis calls whatever method the array names, `sendCommand` and `__defineSetter__` among them.
-      const method: unknown = isMethod(name) ? Reflect.get(raw, name) : undefined;
+      const method: unknown = isMethod(name, guard) ? Reflect.get(raw, name) : undefined;
       if (typeof method === 'function') method.apply(raw, args);
       else raw.call(typeof name === 'string' ? name : 'addBatch', ...args);
     }
@@ -217,8 +217,9 @@ function isBalanced(raw: RawPipeline, closesItself: boolean): boolean {
   return closesItself && raw._transactions > 0 ? open : !open;
 }
 
-function isMethod(name: unknown): name is string {
+function isMethod(name: unknown, { scripts }: Guard): name is string {
   if (typeof name !== 'string') return false;
+  if (scripts.isMethod(name)) return true;
   return METHODS.has(name) || ruleOf(name) !== undefined || ruleOf(name.replace(/Buffer$/, '')) !== undefined;
 }
 

@@ -3,7 +3,7 @@ import { word, type Argument, type KeySpec } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
 import { nameFirst, namePage } from './replies.ts';
 import { WALKS, type Walk } from './walks.ts';
-import { BLOCKING, ENDING, rules, type CacheRule, type Container } from './rules.ts';
+import { BLOCKING, ENDING, SCRIPTING, rules, type CacheRule, type Container } from './rules.ts';
 
 /** A row of the table, made ready for the moment of the call. */
 export interface Row {
@@ -15,6 +15,8 @@ export interface Row {
   readonly read: ((reply: unknown, names: TenantNames, operation: string) => unknown) | undefined;
   /** Whether the server may hold its reply back, and with it those of everybody on the connection. */
   readonly blocks: boolean;
+  /** Whether it runs, loads or asks for scripts. */
+  readonly scripting: boolean;
   /** Whether it ends the connection. */
   readonly ends: boolean;
   /** What it does instead of being sent, where the server would answer for all tenants. */
@@ -58,13 +60,15 @@ export function headFor({ name, heads }: Row, count: number): string {
 }
 
 function toRow(name: string, rule: CacheRule, sub = ''): Row {
+  const full = `${name} ${sub}`.trim();
   return Object.freeze({
     // A name that no row has is the caller's text: keep it short and printable in messages.
-    where: Object.freeze({ surface: 'cache', operation: printable(`${name} ${sub}`.trim()) }),
+    where: Object.freeze({ surface: 'cache', operation: printable(full) }),
     rule,
     first: rule.kind === 'rewrite' && isFirst(rule.rewrite),
     read: readerOf(rule),
     blocks: BLOCKING.has(name),
+    scripting: SCRIPTING.has(full),
     ends: ENDING.has(name),
     walk: rule.kind === 'custom' && rule.custom === 'walk' ? WALKS[name] : undefined,
     name,

@@ -54,6 +54,9 @@ const COPY = rewrite<KeySpec>({ at: [{ from: 0, to: 1, step: 1 }], tail: ['repla
 // Answered by walking the keys of the tenant: see WALKS.
 const WALK = custom<CustomRewrite>('walk');
 
+// Keys of a script; which scripts may run is decided by `Scripts`.
+const RUN = rewrite<KeySpec>({ at: [], counted: 1, orNone: true });
+
 // Why commands are refused, and what to use instead.
 const OPERATOR = refuse(
   'it reads or changes the server of all tenants',
@@ -71,9 +74,13 @@ const WATCHING = refuse(
   'on a shared connection what is watched belongs to nobody',
   'Use a command that compares and sets by itself, such as SET … NX, or a value that names its version.',
 );
-const SCRIPT = refuse(
-  'a script reaches keys that it does not declare',
-  'Use commands or redis.multi(); scripts are refused today.',
+const FUNCTIONS = refuse(
+  'functions are those of all tenants, and one that is loaded could reach the keys of each',
+  'Load them inside acrossTenants({ reason, actor }, () => …) when the service is rolled out, and call those that are listed in the option tenant.scripts.',
+);
+const SCRIPTS = refuse(
+  'the scripts that a server keeps and runs are those of all tenants',
+  'It is an operator’s: call it inside acrossTenants({ reason, actor }, () => …).',
 );
 const CHANNEL = refuse(
   'channels are not scoped to a tenant yet',
@@ -362,14 +369,35 @@ export const rules = defineRules({
   unsubscribe: CHANNEL,
 
   // Scripts and functions
-  eval: SCRIPT,
-  eval_ro: SCRIPT,
-  evalsha: SCRIPT,
-  evalsha_ro: SCRIPT,
-  fcall: SCRIPT,
-  fcall_ro: SCRIPT,
-  function: SCRIPT,
-  script: SCRIPT,
+  eval: RUN,
+  eval_ro: RUN,
+  evalsha: RUN,
+  evalsha_ro: RUN,
+  fcall: RUN,
+  fcall_ro: RUN,
+  function: custom({
+    subcommands: defineRules({
+      delete: FUNCTIONS,
+      dump: FUNCTIONS,
+      flush: FUNCTIONS,
+      help: DESCRIBES,
+      kill: FUNCTIONS,
+      list: FUNCTIONS,
+      load: FUNCTIONS,
+      restore: FUNCTIONS,
+      stats: FUNCTIONS,
+    }),
+  }),
+  script: custom({
+    subcommands: defineRules({
+      debug: SCRIPTS,
+      exists: pass('it asks for scripts that are declared safe'),
+      flush: SCRIPTS,
+      help: DESCRIBES,
+      kill: SCRIPTS,
+      load: pass('it loads a script that is declared safe, and runs nothing'),
+    }),
+  }),
 
   // Transactions
   discard: TRANSACTION,
@@ -481,9 +509,24 @@ export const rules = defineRules({
 
 /**
  * Commands that work outside of any tenant too, since they name nothing and a service needs them there: a health
- * check, and the end of the connection.
+ * check, the end of the connection, and the scripts that a library loads when it starts.
  */
-export const ANYWHERE: ReadonlySet<string> = new Set(['ping', 'quit']);
+export const ANYWHERE: ReadonlySet<string> = new Set(['ping', 'quit', 'script exists', 'script load']);
+
+/**
+ * Commands that run, load or ask for scripts: only for those that are declared safe. What a script does with keys
+ * that it does not declare is hidden from the table.
+ */
+export const SCRIPTING: ReadonlySet<string> = new Set([
+  'eval',
+  'eval_ro',
+  'evalsha',
+  'evalsha_ro',
+  'fcall',
+  'fcall_ro',
+  'script exists',
+  'script load',
+]);
 
 /**
  * Commands that the server answers when it pleases. On a connection that all tenants share everybody waits with

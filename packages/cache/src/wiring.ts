@@ -12,9 +12,10 @@ import { Batch, type BatchClient } from './batch.ts';
 import { rejectCommand, sendOrReject } from './command.ts';
 import { OWN, RAW, Sent, callerOf } from './sent.ts';
 import { assertClient, brokenCoupling, withoutAutoPipelines } from './couplings.ts';
+import { Definitions, type MakeCommand, type ScriptDefinition } from './define.ts';
 import { Guard, SHARED, type Place } from './guard.ts';
 import { isHandshake } from './handshake.ts';
-import { lockOptions, readOptions, refusedOption, type CacheOptions } from './options.ts';
+import { lockOptions, readOptions, type CacheOptions } from './options.ts';
 import { addCommands, guardPipeline, onStream } from './pipeline.ts';
 import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { rowOf } from './rows.ts';
@@ -23,11 +24,18 @@ import { guardScanStreams } from './streams.ts';
 import { WalkedKeys, commandOf, type Node, type TenantKeys } from './tenant-keys.ts';
 import type { Walk } from './walks.ts';
 
-/** Options of ioredis, and ours under `tenant`. `keyPrefix`, `scripts`, `monitor` and `himportFieldsets` are refused. */
-export type RedisOptions = RawRedisOptions & { readonly tenant?: CacheOptions | undefined };
+/** Options of ours, and those of ioredis that say more here. */
+interface OwnOptions {
+  readonly tenant?: CacheOptions | undefined;
+  /** Scripts that become methods of the client. */
+  scripts?: Record<string, ScriptDefinition> | undefined;
+}
+
+/** Options of ioredis, and ours under `tenant`. `keyPrefix`, `monitor` and `himportFieldsets` are refused. */
+export type RedisOptions = RawRedisOptions & OwnOptions;
 
 /** Options of ioredis's Cluster, and ours under `tenant`, beside `redisOptions`. */
-export type ClusterOptions = RawClusterOptions & { readonly tenant?: CacheOptions | undefined };
+export type ClusterOptions = RawClusterOptions & OwnOptions;
 
 /** What {@link Redis.createClient} takes: the same as the constructor. */
 export type RedisArguments =
@@ -52,10 +60,6 @@ interface Client {
   disconnect(): void;
 }
 
-const SCRIPTS = refuse(
-  'a script reaches keys that it does not declare, and its name becomes a method for every tenant',
-  'Use commands or redis.multi(); scripts are refused today.',
-);
 const NEW_COMMAND = refuse(
   'it is not in the rules table, so nobody has decided whether it stays inside a tenant',
   'Update tenantkit; until then use acrossTenants({ reason, actor }, () => redis.call(…)).',
@@ -76,13 +80,15 @@ export class Wiring {
   readonly keys: TenantKeys;
   readonly #options: RedisOptions | ClusterOptions;
   readonly #raw: BatchClient;
+  readonly #definitions: Definitions;
   #owner: Scope | undefined;
 
   /**
    * @param masters - the servers that hold keys, once that is known
+   * @param make - defines a command with ioredis
    * @throws {@link ConfigError}
    */
-  constructor(client: Client, raw: BatchClient, masters: () => Promise<readonly Node[]>) {
+  constructor(client: Client, raw: BatchClient, masters: () => Promise<readonly Node[]>, make: MakeCommand) {
     this.#raw = raw;
     this.#options = client.options;
     try {
@@ -90,6 +96,8 @@ export class Wiring {
       const { options } = client;
       this.tenant = readOptions(options, 'redisOptions' in options ? options.redisOptions : undefined);
       this.guard = new Guard(this.tenant, (name, args) => isHandshake(client, name, args));
+      this.#definitions = new Definitions(client, this.guard.scripts, make);
+      this.#definitions.defineAll(client.options.scripts);
     } catch (error) {
       // ioredis has begun to connect, and nobody gets this client who could close it.
       asPlumbing(() => client.disconnect());
@@ -189,6 +197,14 @@ export class Wiring {
     return sent.promise;
   }
 
+  /** Makes a script a method of the client. @throws {@link OperationRefusedError}, {@link ConfigError} */
+  define(name: unknown, definition: unknown): void {
+    const elsewhere = this.#elsewhere('defineCommand');
+    if (elsewhere !== undefined) throw elsewhere;
+    const isOwn = this.#owner !== undefined;
+    this.#definitions.define(name, definition, isOwn || currentScope()?.tenant === undefined);
+  }
+
   get #place(): Place {
     return this.#owner === undefined ? SHARED : DEDICATED;
   }
@@ -214,14 +230,6 @@ export function endWith(client: object, end: () => void): void {
   // A client whose options are refused is ended before there is a guard.
   if (wiring === undefined) end();
   else wiring.end('disconnect', end);
-}
-
-/**
- * @throws {@link OperationRefusedError}
- * @throws {@link ConfigError} when the options ask for it, while the client is being made
- */
-export function refuseScript(client: object): never {
-  throw wirings.has(client) ? refusal('cache', 'defineCommand', SCRIPTS) : refusedOption('scripts');
 }
 
 /** @throws {@link OperationRefusedError} for a command without a row */

@@ -1,10 +1,11 @@
 import { withTenant } from '@tenantkit/core';
 import { Redis, cacheBackstop, type CacheBackstopOptions } from '@tenantkit/cache';
+import { SCRIPTING } from '../src/rules.ts';
 import { INVALID_TENANTS, TENANTS } from '@tenantkit/testing';
 import { randomBytes } from 'node:crypto';
 import { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { samples } from './samples.ts';
+import { allowedScripts, loadScripts, samples } from './samples.ts';
 import { failure, ready } from './support.ts';
 
 const { url } = inject('servers').redis;
@@ -101,17 +102,103 @@ describe('the server alone', () => {
     expect(await client.get(`tk:${tenantOf('acme')}:key`)).toBe('of acme');
   });
 
+  it('confines what a script does, whatever it declares', async () => {
+    const client = await attacker('acme', { scripts: true });
+    const own = `tk:${tenantOf('acme')}:key`;
+    const other = `tk:${tenantOf('acme2')}:key`;
+    // A foreign key that is written in the text, handed in as no key, and put together; the table of commands
+    // reached past every name that a scan of the text could look for.
+    const scripts: readonly string[] = [
+      `return redis.call('GET', '${other}')`,
+      `return redis['\\099all']('GET', '${other}')`,
+      `return rawget(_G, 'redis')['call']('GET', '${other}')`,
+      `local g = getmetatable('').__index return redis[g.lower('CALL')]('GET', '${other}')`,
+      `return coroutine.wrap(function() return redis.call('GET', '${other}') end)()`,
+      `return redis.call('GET', cjson.decode('["${other}"]')[1])`,
+      `return redis.call('GET', cmsgpack.unpack(cmsgpack.pack('${other}')))`,
+      `return redis.call('GET', ARGV[1])`,
+      `return loadstring('return redis.call("GET", "${other}")')()`,
+      `return redis.call('RENAME', KEYS[1], '${other}')`,
+      `return redis.call('COPY', '${other}', KEYS[1])`,
+      `return redis.call('SORT', KEYS[1], 'BY', 'nosort', 'GET', '${other}')`,
+      `return redis.call('PUBLISH', '${other}', 'x')`,
+      `return redis.call('KEYS', '*')`,
+      `return redis.call('SCAN', '0')`,
+      `return redis.call('RANDOMKEY')`,
+      `return redis.call('FLUSHDB')`,
+      `return redis.call('SELECT', '1')`,
+      `return redis.call('OBJECT', 'ENCODING', '${other}')`,
+    ];
+    for (const text of scripts) {
+      for (const run of [
+        () => client.eval(text, 1, own, other),
+        async () => client.evalsha(String(await client.script('LOAD', text)), 1, own, other),
+        async () => {
+          const [result] = (await client.multi().eval(text, 1, own, other).exec()) ?? [];
+          throw result?.[0] ?? new Error('the script has run');
+        },
+      ]) {
+        const { message } = await failure(run);
+        expect([text, message]).toEqual([
+          text,
+          expect.stringMatching(/NOPERM|ACL failure in script|The user executing the script can't/),
+        ]);
+      }
+    }
+    expect((await failure(() => client.eval('return 1', 1, other))).message).toMatch(/^NOPERM/);
+    expect((await failure(() => client.eval(`return redis.pcall('GET', '${other}')`, 0))).message).toMatch(
+      /permission|NOPERM|access/,
+    );
+    expect(await client.eval('return redis.call("GET", KEYS[1])', 1, own)).toBe('of acme');
+    for (const [command, ...args] of [
+      ['FUNCTION', 'LOAD', '#!lua name=x'],
+      ['FUNCTION', 'LIST'],
+      ['FUNCTION', 'DUMP'],
+      ['FUNCTION', 'FLUSH'],
+      ['SCRIPT', 'FLUSH'],
+      ['SCRIPT', 'KILL'],
+      ['SCRIPT', 'DEBUG', 'YES'],
+    ] as const)
+      expect((await failure(() => client.call(command, ...args))).message).toMatch(/^NOPERM/);
+    expect(await admin.get(other)).toBe('of acme2');
+    expect(await admin.get(own)).toBe('of acme');
+  });
+
+  it('confines a function that an operator has loaded to the tenant of whoever calls it', async () => {
+    const client = await attacker('acme', { scripts: true });
+    const library = `tests_of_acl_${run}`;
+    await admin.call(
+      'FUNCTION',
+      'LOAD',
+      `#!lua name=${library}
+       redis.register_function('read_${run}', function(keys, args) return redis.call('GET', args[1]) end)`,
+    );
+    try {
+      const call = (key: string): Promise<unknown> => client.fcall(`read_${run}`, 0, key);
+      expect(await call(`tk:${tenantOf('acme')}:key`)).toBe('of acme');
+      expect((await failure(() => call(`tk:${tenantOf('acme2')}:key`))).message).toMatch(/access|NOPERM/);
+    } finally {
+      await admin.call('FUNCTION', 'DELETE', library);
+    }
+  });
+
   it('cannot keep a user from RESET, which needs `default` to be disabled', async () => {
     const client = await attacker('acme');
     expect(await client.call('RESET')).toBe('RESET');
     expect(await client.call('ACL', 'WHOAMI')).toBe('default');
   });
 
-  it('lets the guarded client do everything that the table allows, but SCAN', async () => {
-    for (const scan of [false, true]) {
-      const { options } = await attacker('acme', { scan });
+  it('lets the guarded client do everything that the table allows, but SCAN and scripts', async () => {
+    await loadScripts(admin);
+    for (const allowed of [false, true]) {
+      const { options } = await attacker('acme', { scan: allowed, scripts: allowed });
       const { username = '', password = '' } = options;
-      const redis = new Redis(url, { username, password, enableReadyCheck: false });
+      const redis = new Redis(url, {
+        username,
+        password,
+        enableReadyCheck: false,
+        tenant: { scripts: allowedScripts },
+      });
       clients.push(redis);
       await withTenant(tenantOf('acme'), async () => {
         expect(await redis.get('key')).toBe('of acme');
@@ -129,7 +216,8 @@ describe('the server alone', () => {
             );
           if (/NOPERM/.test(text)) denied.push(name);
         }
-        expect(denied).toEqual(scan ? [] : ['scan']);
+        const optional = ['scan', ...SCRIPTING].filter((name) => name in samples).sort();
+        expect(denied.sort()).toEqual(allowed ? [] : optional);
       });
     }
     const left = await admin.keys(`tk:${tenantOf('acme')}:*`);
@@ -150,7 +238,9 @@ describe('the rules', () => {
   it('are made for no invalid tenant, and with no unknown option', () => {
     for (const invalid of INVALID_TENANTS)
       expect(() => cacheBackstop(invalid as string)).toThrow(/Invalid tenant id/);
-    expect(() => cacheBackstop('acme', { password: 'x' } as object)).toThrow(/names, hashTag and scan/);
+    expect(() => cacheBackstop('acme', { password: 'x' } as object)).toThrow(
+      /names, hashTag, scan and scripts/,
+    );
     expect(() => cacheBackstop('acme', { names: 'tk:{tenant}' })).toThrow(/name template/);
   });
 });

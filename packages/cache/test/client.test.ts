@@ -228,7 +228,7 @@ describe('errors', () => {
 });
 
 describe('what would lead past the guard', () => {
-  it('scripts are refused in every form', async () => {
+  it('scripts that nobody has declared safe are refused in every form', async () => {
     const definition = { lua: 'return redis.call("GET", "tk:acme2:key")', numberOfKeys: 0 };
     for (const run of [acme, operator, <T>(fn: () => T): T => fn()]) {
       expect(await failure(() => run(() => (redis as Raw).defineCommand('peek', definition)))).toMatchObject({

@@ -119,7 +119,11 @@ describe('a cluster', () => {
     }
     const [first] = cluster.nodes();
     expect(await acme(() => first?.scan(0, 'COUNT', 100))).toEqual(['0', ['key']]);
-    expect(await failure(() => acme(() => cluster.defineCommand()))).toEqual(refused);
+    expect(
+      await failure(() =>
+        acme(() => cluster.defineCommand('peek', { lua: 'return 1', tenant: 'keys-only' })),
+      ),
+    ).toEqual(refused);
     expect(await failure(() => acme(() => cluster.multi({ pipeline: false })))).toEqual(refused);
     expect(() => cluster.addBuiltinCommand('sendCommand')).toThrow(/refused/);
   });

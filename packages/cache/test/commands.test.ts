@@ -2,7 +2,7 @@ import type { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Redis } from '@tenantkit/cache';
 import { BLOCKING, rules, type CacheRule } from '../src/rules.ts';
-import { samples, seeds } from './samples.ts';
+import { allowedScripts, loadScripts, samples, seeds } from './samples.ts';
 import { acme, openCache, ready, type Opened } from './support.ts';
 
 type Arguments = readonly (string | number)[];
@@ -25,7 +25,8 @@ let model: Opened;
 let own: Redis;
 
 beforeAll(async () => {
-  opened = await openCache();
+  opened = await openCache({ tenant: { scripts: allowedScripts } });
+  await loadScripts(opened.raw);
   model = await openCache();
   own = acme(() => opened.redis.duplicate());
   await ready(own);

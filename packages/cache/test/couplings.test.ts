@@ -42,6 +42,15 @@ describe('an ioredis that works differently', () => {
       /toWritable returns is written/,
     ],
     [
+      'calls defined commands in another way',
+      Raw.prototype,
+      'defineCommand',
+      function (this: Record<string, unknown>, name: string) {
+        this[name] = () => Promise.resolve(1);
+      },
+      /a defined command is an EVALSHA/,
+    ],
+    [
       'has methods that send in another way',
       Raw.prototype,
       'get',

@@ -1,3 +1,7 @@
+import type { AllowedScript } from '@tenantkit/cache';
+import { createHash } from 'node:crypto';
+import type { Redis as Raw } from 'ioredis';
+
 /** A key of every type, each with a value that says whose it is. */
 export function seeds(owner: string): readonly (readonly [string, ...(string | number)[]])[] {
   return [
@@ -20,6 +24,38 @@ export function seeds(owner: string): readonly (readonly [string, ...(string | n
     ['set', 'tk:acme:text', `a key of ${owner} that looks physical`],
     ['set', 'tk:acme2:text', `another key of ${owner} that looks physical`],
   ];
+}
+
+const SCRIPT = 'redis.call("APPEND", KEYS[1], ARGV[1]) return redis.call("MGET", unpack(KEYS))';
+const SCRIPT_RO = 'return redis.call("MGET", unpack(KEYS))';
+const FUNCTIONS = `#!lua name=tests_of_samples
+  redis.register_function('tests_append', function(keys, args)
+    redis.call('APPEND', keys[1], args[1])
+    return redis.call('MGET', unpack(keys))
+  end)
+  redis.register_function{
+    function_name = 'tests_read',
+    callback = function(keys) return redis.call('MGET', unpack(keys)) end,
+    flags = {'no-writes'},
+  }`;
+
+/** The scripts of the samples, as somebody who has read them declares them. */
+export const allowedScripts: readonly AllowedScript[] = [
+  { sha1: sha1(SCRIPT) },
+  { sha1: sha1(SCRIPT_RO) },
+  { function: 'tests_append' },
+  { function: 'tests_read' },
+];
+
+/** Has the server know the scripts and functions of the samples. */
+export async function loadScripts(raw: Raw): Promise<void> {
+  await raw.script('LOAD', SCRIPT);
+  await raw.script('LOAD', SCRIPT_RO);
+  await raw.call('FUNCTION', 'LOAD', 'REPLACE', FUNCTIONS);
+}
+
+function sha1(text: string): string {
+  return createHash('sha1').update(text).digest('hex');
 }
 
 type Sample = readonly (string | number)[];
@@ -290,4 +326,14 @@ export const samples: Readonly<Record<string, readonly Sample[]>> = {
   ttl: [['text'], ['missing']],
   type: [['text'], ['hash'], ['missing']],
   unlink: [['text', 'missing', 'text2']],
+
+  eval: [
+    [SCRIPT, 2, 'text', 'new', 'more'],
+    [SCRIPT, 1, 'text', 'tk:acme2:text'],
+  ],
+  eval_ro: [[SCRIPT_RO, 3, 'text', 'missing', 'tk:acme2:text']],
+  evalsha: [[sha1(SCRIPT), 2, 'text', 'new', 'more']],
+  evalsha_ro: [[sha1(SCRIPT_RO), 1, 'text2']],
+  fcall: [['tests_append', 1, 'text', 'more']],
+  fcall_ro: [['tests_read', 2, 'text', 'text2']],
 };
