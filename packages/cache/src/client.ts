@@ -23,6 +23,7 @@ import { confineOptions } from './options.ts';
 import { answer, asPlumbing, bindListeners, bound } from './plumbing.ts';
 import { rules } from './rules.ts';
 import { ask } from './tenant-keys.ts';
+import { rejectUnfulfilled } from './unfulfilled.ts';
 import {
   Wiring,
   endWith,
@@ -93,6 +94,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       async () => [this],
       (name, definition) => super.defineCommand(name, definition),
     );
+    rejectUnfulfilled(this);
   }
 
   override get autoPipelineQueueSize(): number {

@@ -1,0 +1,35 @@
+import type { Redis as RawRedis } from 'ioredis';
+import type { EventEmitter } from 'node:events';
+import { Sent } from './sent.ts';
+import { asPlumbing } from './plumbing.ts';
+
+interface Client extends EventEmitter {
+  readonly options: { readonly autoResendUnfulfilledCommands?: boolean | undefined };
+  /** What ioredis keeps of a connection that has closed, until there is the next. */
+  readonly prevCommandQueue?: RawRedis['commandQueue'] | null;
+}
+
+/**
+ * Rejects what was sent and not answered when a connection closes, where the options say that it is not sent again.
+ * ioredis drops it when there is a new connection: its callers would wait for ever, and with them everybody whose
+ * call is to leave when those of the last turn have been answered.
+ */
+export function rejectUnfulfilled(redis: object): void {
+  const client = redis as Client;
+  if (client.options.autoResendUnfulfilledCommands !== false) return;
+  client.prependListener('close', () => {
+    const queue = client.prevCommandQueue;
+    asPlumbing(() => {
+      for (let item = queue?.shift(); item !== undefined; item = queue?.shift()) {
+        const { command } = item;
+        command.reject(Object.assign(new Error('Command aborted due to connection close'), about(command)));
+      }
+    });
+  });
+}
+
+// As in the errors that ioredis makes itself.
+function about(command: object): object {
+  const sent = Sent.of(command);
+  return sent === undefined ? {} : { command: { name: sent.name, args: sent.args } };
+}
