@@ -24,6 +24,14 @@ const schema = z.strictObject({
   scripts: z.boolean().optional(),
 });
 
+// The server shows these names and counts of all tenants to whoever may ask, whatever channels the user has.
+const SHOWING: ReadonlySet<string> = new Set([
+  'pubsub|channels',
+  'pubsub|numsub',
+  'pubsub|shardchannels',
+  'pubsub|shardnumsub',
+]);
+
 // What ioredis needs on a connection, and what redis.multi() sends. No SELECT.
 const CONNECTION = ['auth', 'client|setname', 'exec', 'hello', 'multi'] as const;
 
@@ -62,7 +70,10 @@ export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}
   const { scan = false, scripts = false, ...names } = parse(options);
   const pattern = `${escapeGlob(new CacheNames(names).of(tenant).prefix)}*`;
   const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter(
-    (command) => (scan || command !== 'scan') && (scripts || !SCRIPTING.has(command.replace('|', ' '))),
+    (command) =>
+      (scan || command !== 'scan') &&
+      (scripts || !SCRIPTING.has(command.replace('|', ' '))) &&
+      !SHOWING.has(command),
   );
   return ['reset', 'on', `~${pattern}`, `&${pattern}`, '-@all', ...commands.sort().map((name) => `+${name}`)];
 }

@@ -20,7 +20,10 @@ import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
 import { destinationIn, readinessOf } from './destination.ts';
 import { confineOptions } from './options.ts';
-import { answer, asPlumbing, bindListeners, bound } from './plumbing.ts';
+import { answer, asPlumbing, bound } from './plumbing.ts';
+import { ClusterLines } from './cluster-lines.ts';
+import { ServerLines } from './lines.ts';
+import { bindListeners } from './listeners.ts';
 import { rules } from './rules.ts';
 import { ask } from './tenant-keys.ts';
 import { rejectUnfulfilled } from './unfulfilled.ts';
@@ -34,6 +37,7 @@ import {
   hangExports,
   isUnpiped,
   takeBack,
+  subscriptionsOf,
   wiringOf,
   type Chain,
   type ClusterOptions,
@@ -63,7 +67,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   readonly #wiring: Wiring;
 
   static {
-    bindListeners(this.prototype);
+    bindListeners(this.prototype, subscriptionsOf);
     markGuarded(this.prototype, 'cache');
     hangExports(this, { Redis: () => Redis, Cluster: () => Cluster, default: () => Redis });
   }
@@ -93,6 +97,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       },
       async () => [this],
       (name, definition) => super.defineCommand(name, definition),
+      (heard) => new ServerLines(this, heard),
     );
     rejectUnfulfilled(this);
   }
@@ -141,7 +146,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Redis.duplicate} made it there */
   override disconnect(reconnect?: boolean): void {
     const end = (): void => super.disconnect(reconnect);
-    endWith(this, end);
+    endWith(this, end, reconnect);
   }
 
   override monitor(callback?: Callback<RawRedis>): Promise<RawRedis> {
@@ -207,7 +212,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   readonly #wiring: Wiring;
 
   static {
-    bindListeners(this.prototype);
+    bindListeners(this.prototype, subscriptionsOf);
     markGuarded(this.prototype, 'cache');
   }
 
@@ -229,6 +234,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
         return this.nodes('master');
       },
       (name, definition) => super.defineCommand(name, definition),
+      () => new ClusterLines(),
     );
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
@@ -305,7 +311,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Cluster.duplicate} made it there */
   override disconnect(reconnect?: boolean): void {
     const end = (): void => super.disconnect(reconnect);
-    endWith(this, end);
+    endWith(this, end, reconnect);
   }
 
   override quit(callback?: Callback<'OK'>): Promise<'OK'> {

@@ -84,6 +84,8 @@ const CLIENT = {
     Reflect.get(client, '_autoPipelines') instanceof Map,
   'scan streams are made in createScanStream': (client: object) =>
     typeof Reflect.get(client, 'createScanStream') === 'function',
+  'the status of a client changes in setStatus': (client: object) =>
+    typeof Reflect.get(client, 'setStatus') === 'function',
   'nodes of a cluster are made in createRedisFromOptions of its pool': (client: object) => {
     const pool: unknown = Reflect.get(client, 'connectionPool');
     return pool === undefined || typeof Reflect.get(pool as object, 'createRedisFromOptions') === 'function';

@@ -62,6 +62,10 @@ const WALKED = refuse(
   'it walks the keys of the tenant page by page, which is more than one command with one reply',
   'Call it on the client, before or after the pipeline or transaction.',
 );
+const QUEUED = refuse(
+  'what it begins outlives the pipeline, and its replies are no replies to the pipeline',
+  'Call it on the client itself: redis.subscribe(…).',
+);
 const HALF = refuse(
   'it is part of a transaction, which is sent as a whole or not at all',
   'Call exec() again with a new transaction.',
@@ -268,6 +272,7 @@ function copyOf(argument: unknown): Buffer | undefined {
 function misplaced(row: Row, place: Place): Error | undefined {
   if (row.blocks && !place.mayBlock) return refusal('cache', row.where.operation, WAITS);
   if (row.walk !== undefined && place.isQueued === true) return refusal('cache', row.where.operation, WALKED);
+  if (row.subscribes && place.isQueued === true) return refusal('cache', row.where.operation, QUEUED);
   return row.ends && !place.mayEnd ? refusal('cache', row.where.operation, ENDS) : undefined;
 }
 
@@ -277,6 +282,7 @@ function across(name: string, args: readonly Argument[], row: Row, place: Place)
     return row.rule.kind === 'refuse'
       ? refusal('cache', lower, row.rule)
       : refusal('cache', lower, NOT_ADMITTED);
+  if (row.subscribes && place.isQueued === true) return refusal('cache', lower, QUEUED);
   return row.blocks && !place.mayBlock ? refusal('cache', lower, WAITS) : RAW;
 }
 

@@ -1,10 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { EventEmitter } from 'node:events';
 import { currentScope, runInScope, type Scope } from '@tenantkit/core';
 import type { Callback } from 'ioredis';
 
-type Listener = (...args: unknown[]) => unknown;
-type Wrapped = Listener & { listener?: Wrapped };
+/** What listens to an event. */
+export type Listener = (...args: unknown[]) => unknown;
+type Wrapped = Listener & { listener?: Wrapped; scope?: Scope | undefined };
 
 // Says that what runs is ioredis's own work on a connection (handshake, reconnecting, resending, refreshing the
 // cluster's slots) and not a caller who forgot the tenant: both have no scope.
@@ -63,48 +63,36 @@ export function answer<T>(promise: Promise<T>, callback: Callback<T> | undefined
 }
 
 /**
- * Makes the listeners of an emitter class run in the scope they were registered in. An event of a connection is
- * emitted in the context of whoever opened that connection, or of whoever closed it.
+ * A listener as it is kept.
+ *
+ * @param host - what the listener gets as `this`, where that is not the emitter which calls it
  */
-export function bindListeners(prototype: EventEmitter): void {
-  const adding = (method: 'addListener' | 'prependListener') =>
-    function (this: EventEmitter, event: string | symbol, listener: Listener) {
-      return EventEmitter.prototype[method].call(this, event, bindListener(listener));
-    };
-  function remove(this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
-    const entry = this.rawListeners(event).findLast((entry) => layers(entry as Wrapped).includes(listener));
-    return EventEmitter.prototype.removeListener.call(
-      this,
-      event,
-      (entry as Listener | undefined) ?? listener,
-    );
-  }
-  function listeners(this: EventEmitter, event: string | symbol): Listener[] {
-    return this.rawListeners(event).map((entry) => layers(entry as Wrapped).at(-1) as Listener);
-  }
-  // `once` and `prependOnceListener` of node go through these.
-  const methods = {
-    on: adding('addListener'),
-    addListener: adding('addListener'),
-    prependListener: adding('prependListener'),
-    off: remove,
-    removeListener: remove,
-    listeners,
-  };
-  for (const [name, value] of Object.entries(methods)) {
-    Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
-  }
-}
-
-function bindListener(listener: Listener): Listener {
+export function bindListener(listener: Listener, host?: unknown): Listener {
   // What is no function is left to the emitter, which says so.
   if (typeof listener !== 'function' || isPlumbing()) return listener;
   const scope = currentScope();
   const run: Wrapped = function (this: unknown, ...args) {
-    return inScope(scope, () => listener.apply(this, args));
+    return inScope(scope, () => listener.apply(host ?? this, args));
   };
   run.listener = listener;
+  run.scope = scope;
   return run;
+}
+
+/** The tenant that has registered a listener; `undefined` for nobody's, and for those of ioredis. */
+export function ownerOf(entry: Listener): string | undefined {
+  return (entry as Wrapped).scope?.tenant?.tenant;
+}
+
+/** The entry of an emitter that was made of a listener. */
+export function entryOf(entries: readonly unknown[], listener: unknown): Listener | undefined {
+  const entry = entries.findLast((entry) => layers(entry as Wrapped).includes(listener as Listener));
+  return entry as Listener | undefined;
+}
+
+/** The listener that an entry of an emitter was made of. */
+export function givenTo(entry: unknown): Listener {
+  return layers(entry as Wrapped).at(-1) as Listener;
 }
 
 // The function itself, then what it wraps: ours around node's `once` around the caller's.

@@ -2,6 +2,8 @@ import { refusal, refuse } from '@tenantkit/core';
 import { keyPlaces, type Argument, type KeySpec } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
 import type { Row } from './rows.ts';
+import { scopeCounting, scopeListing, scopePublish } from './channels.ts';
+import type { CustomName, CustomRewrite } from './rules.ts';
 import { scopeScan } from './scan.ts';
 
 const MALFORMED = refuse(
@@ -25,9 +27,26 @@ export function rewriteArguments(args: Argument[], row: Row, names: TenantNames)
 
 function rewriteOther(args: Argument[], { rule, walk }: Row, names: TenantNames): Argument[] | undefined {
   if (rule.kind === 'rewrite') return rewriteByData(args, rule.rewrite, names);
-  if (walk === undefined) return scopeScan(args, names);
   // Its names stay logical: nothing of it is sent.
-  return walk.takes(args) ? args : undefined;
+  if (walk !== undefined) return walk.takes(args) ? args : undefined;
+  return rule.kind === 'custom' ? rewriteByName(args, rule.custom, names) : undefined;
+}
+
+const BY_NAME = {
+  scan: scopeScan,
+  publish: scopePublish,
+  listing: scopeListing,
+  counting: scopeCounting,
+  // Never sent: see `Subscriptions`.
+  subscription: (args) => args,
+  // Never sent: see `Walk`.
+  walk: (args) => args,
+} as const satisfies Readonly<
+  Record<CustomName, (args: Argument[], names: TenantNames) => Argument[] | undefined>
+>;
+
+function rewriteByName(args: Argument[], custom: CustomRewrite, names: TenantNames): Argument[] | undefined {
+  return typeof custom === 'string' ? BY_NAME[custom](args, names) : undefined;
 }
 
 function rewriteFirst(args: Argument[], names: TenantNames): Argument[] {

@@ -1,9 +1,18 @@
 import { refuse, type Where } from '@tenantkit/core';
 import { word, type Argument, type KeySpec } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
+import { nameChannels, nameCounts } from './channels.ts';
 import { nameFirst, namePage } from './replies.ts';
 import { WALKS, type Walk } from './walks.ts';
-import { BLOCKING, ENDING, SCRIPTING, rules, type CacheRule, type Container } from './rules.ts';
+import {
+  BLOCKING,
+  ENDING,
+  SCRIPTING,
+  rules,
+  type CacheRule,
+  type Container,
+  type CustomName,
+} from './rules.ts';
 
 /** A row of the table, made ready for the moment of the call. */
 export interface Row {
@@ -21,6 +30,8 @@ export interface Row {
   readonly ends: boolean;
   /** What it does instead of being sent, where the server would answer for all tenants. */
   readonly walk: Walk | undefined;
+  /** Whether it begins or ends a subscription, which the command itself is not sent for. */
+  readonly subscribes: boolean;
   /** The command's own name, and what is written of it for a few counts of arguments. */
   readonly name: string;
   readonly heads: readonly string[];
@@ -30,6 +41,12 @@ const UNKNOWN = refuse(
   'it is not in the rules table, so nobody has decided whether it stays inside a tenant',
   'Update tenantkit; until then use acrossTenants({ reason, actor }, () => …) if the call really is an operator’s.',
 );
+
+const READERS: Readonly<Partial<Record<CustomName, Row['read']>>> = {
+  scan: namePage,
+  listing: nameChannels,
+  counting: nameCounts,
+};
 
 const ROWS: ReadonlyMap<string, Row | ReadonlyMap<string, Row>> = new Map(
   Object.entries(rules).map(([name, rule]: [string, CacheRule]) => [
@@ -71,13 +88,14 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
     scripting: SCRIPTING.has(full),
     ends: ENDING.has(name),
     walk: rule.kind === 'custom' && rule.custom === 'walk' ? WALKS[name] : undefined,
+    subscribes: rule.kind === 'custom' && rule.custom === 'subscription',
     name,
     heads: Array.from({ length: 8 }, (_, count) => headOf(name, count)),
   });
 }
 
 function readerOf(rule: CacheRule): Row['read'] {
-  if (rule.kind === 'custom') return rule.custom === 'scan' ? namePage : undefined;
+  if (rule.kind === 'custom') return typeof rule.custom === 'string' ? READERS[rule.custom] : undefined;
   return rule.kind === 'rewrite' && rule.rewrite.reply === 'first' ? nameFirst : undefined;
 }
 

@@ -27,11 +27,14 @@ export type UndeclaredCommand =
 
 /** Rows of a command that is only a name for its subcommands; '' is the call without any. */
 export interface Container {
-  readonly subcommands: Readonly<Record<string, Rule<KeySpec>>>;
+  readonly subcommands: Readonly<Record<string, Rule<KeySpec, CustomName>>>;
 }
 
-/** A rewriting of its own: the scan of the keyspace, a walk over the keys of the tenant, or a container. */
-export type CustomRewrite = 'scan' | 'walk' | Container;
+/** A rewriting of its own, by its name. */
+export type CustomName = 'scan' | 'walk' | 'publish' | 'subscription' | 'listing' | 'counting';
+
+/** A rewriting of its own: the scan of the keyspace, a walk over the keys of the tenant, channels, or a container. */
+export type CustomRewrite = CustomName | Container;
 
 /** One row of the table. */
 export type CacheRule = Rule<KeySpec, CustomRewrite>;
@@ -82,10 +85,11 @@ const SCRIPTS = refuse(
   'the scripts that a server keeps and runs are those of all tenants',
   'It is an operator’s: call it inside acrossTenants({ reason, actor }, () => …).',
 );
-const CHANNEL = refuse(
-  'channels are not scoped to a tenant yet',
-  'Publish and subscribe are refused today; use @tenantkit/queue for work, or lists with BLPOP on redis.duplicate().',
-);
+const PUBLISH = custom('publish' as const);
+// The connection that hears messages is one of its own, and which commands it gets follows from what all tenants want.
+const SUBSCRIPTION = custom('subscription' as const);
+const LISTING = custom('listing' as const);
+const COUNTING = custom('counting' as const);
 const STREAM = refuse(
   'streams are not scoped to a tenant yet',
   'Streams are refused today; use @tenantkit/queue for work, or lists and sorted sets.',
@@ -358,15 +362,27 @@ export const rules = defineRules({
   xtrim: STREAM,
 
   // Publish and subscribe
-  psubscribe: CHANNEL,
-  publish: CHANNEL,
-  pubsub: CHANNEL,
-  punsubscribe: CHANNEL,
-  spublish: CHANNEL,
-  ssubscribe: CHANNEL,
-  subscribe: CHANNEL,
-  sunsubscribe: CHANNEL,
-  unsubscribe: CHANNEL,
+  psubscribe: SUBSCRIPTION,
+  publish: PUBLISH,
+  pubsub: custom({
+    subcommands: defineRules({
+      channels: LISTING,
+      help: DESCRIBES,
+      numpat: refuse(
+        'it counts the patterns of every tenant',
+        'psubscribe and punsubscribe answer how many channels and patterns this tenant has on this client.',
+      ),
+      numsub: COUNTING,
+      shardchannels: LISTING,
+      shardnumsub: COUNTING,
+    }),
+  }),
+  punsubscribe: SUBSCRIPTION,
+  spublish: PUBLISH,
+  ssubscribe: SUBSCRIPTION,
+  subscribe: SUBSCRIPTION,
+  sunsubscribe: SUBSCRIPTION,
+  unsubscribe: SUBSCRIPTION,
 
   // Scripts and functions
   eval: RUN,
@@ -567,19 +583,13 @@ export const SHARED_CONNECTION: ReadonlySet<string> = new Set([
   'hello',
   'monitor',
   'multi',
-  'psubscribe',
   'psync',
-  'punsubscribe',
   'readonly',
   'readwrite',
   'replconf',
   'reset',
   'select',
-  'ssubscribe',
-  'subscribe',
-  'sunsubscribe',
   'sync',
-  'unsubscribe',
   'unwatch',
   'watch',
 ]);

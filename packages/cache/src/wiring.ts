@@ -23,6 +23,7 @@ import { ruleOf } from './rules.ts';
 import { guardScanStreams } from './streams.ts';
 import { WalkedKeys, commandOf, type Node, type TenantKeys } from './tenant-keys.ts';
 import type { Walk } from './walks.ts';
+import { Subscriptions, followStatus, type LinesOf, type SubscribingClient } from './subscriptions.ts';
 
 /** Options of ours, and those of ioredis that say more here. */
 interface OwnOptions {
@@ -54,7 +55,7 @@ export type MappedClusterOptions<M extends ReplyMappingMode> = ClusterOptions & 
 /** The pipeline of a client with this form of replies. */
 export type Chain<M extends ReplyMappingMode> = ChainableCommander<M extends 'resp3' ? 'resp3' : 'resp2'>;
 
-interface Client {
+interface Client extends SubscribingClient {
   readonly options: RedisOptions | ClusterOptions;
   readonly isCluster: boolean;
   disconnect(): void;
@@ -78,6 +79,7 @@ export class Wiring {
   readonly batch: Batch;
   /** The keys of the tenant that asks. */
   readonly keys: TenantKeys;
+  readonly subscriptions: Subscriptions;
   readonly #options: RedisOptions | ClusterOptions;
   readonly #raw: BatchClient;
   readonly #definitions: Definitions;
@@ -86,9 +88,16 @@ export class Wiring {
   /**
    * @param masters - the servers that hold keys, once that is known
    * @param make - defines a command with ioredis
+   * @param lines - the connections that hear messages
    * @throws {@link ConfigError}
    */
-  constructor(client: Client, raw: BatchClient, masters: () => Promise<readonly Node[]>, make: MakeCommand) {
+  constructor(
+    client: Client,
+    raw: BatchClient,
+    masters: () => Promise<readonly Node[]>,
+    make: MakeCommand,
+    lines: LinesOf,
+  ) {
     this.#raw = raw;
     this.#options = client.options;
     try {
@@ -111,6 +120,8 @@ export class Wiring {
     lockOptions(client.options);
     Object.defineProperty(client, 'options', { writable: false });
     guardScanStreams(client, this.guard);
+    this.subscriptions = new Subscriptions(client, this.guard, lines);
+    followStatus(client, this.subscriptions);
   }
 
   /** Sends a command for the caller's tenant, or rejects it. Never throws. */
@@ -126,6 +137,7 @@ export class Wiring {
     const sent = this.#elsewhere(command) ?? this.guard.admit(command, this.#place);
     if (sent instanceof Error) return rejectCommand(command, sent);
     if (sent.isWalk && sent.row.walk !== undefined) return this.#walk(sent.row.walk, sent);
+    if (sent.row.subscribes) return this.subscriptions.run(sent);
     const { enableAutoPipelining, autoPipeliningIgnoredCommands } = this.#options;
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
     const mayWait = enableAutoPipelining === true && sent.mark !== OWN;
@@ -219,17 +231,24 @@ export class Wiring {
   }
 }
 
+/** The subscriptions of a client; `undefined` while it is being made. */
+export function subscriptionsOf(client: object): Subscriptions | undefined {
+  return wirings.get(client)?.subscriptions;
+}
+
 /** The wiring of a client of ours, for the eraser and the auditor; `undefined` for any other object. */
 export function wiringOf(client: object): Wiring | undefined {
   return wirings.get(client);
 }
 
 /** @throws {@link OperationRefusedError} inside a tenant, on a connection of several */
-export function endWith(client: object, end: () => void): void {
+export function endWith(client: object, end: () => void, reconnect: boolean | undefined): void {
   const wiring = wirings.get(client);
   // A client whose options are refused is ended before there is a guard.
   if (wiring === undefined) end();
   else wiring.end('disconnect', end);
+  // A client that waits to connect again says nothing when it is ended.
+  if (reconnect !== true) wiring?.subscriptions.close();
 }
 
 /** @throws {@link OperationRefusedError} for a command without a row */

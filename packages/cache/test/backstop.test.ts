@@ -3,10 +3,11 @@ import { Redis, cacheBackstop, type CacheBackstopOptions } from '@tenantkit/cach
 import { SCRIPTING } from '../src/rules.ts';
 import { INVALID_TENANTS, TENANTS } from '@tenantkit/testing';
 import { randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
 import { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { allowedScripts, loadScripts, samples } from './samples.ts';
-import { failure, ready } from './support.ts';
+import { failure, ready, until } from './support.ts';
 
 const { url } = inject('servers').redis;
 const users: string[] = [];
@@ -62,6 +63,15 @@ describe('the server alone', () => {
         () => client.object('ENCODING', key),
         () => client.memory('USAGE', key),
         () => client.publish(key, 'x'),
+        () => client.subscribe(key),
+        () => client.subscribe(own, key),
+        () => client.psubscribe(key),
+        () => client.psubscribe(`tk:${tenantOf(other)}:*`),
+        () => client.ssubscribe(key),
+        () => client.spublish(key, 'x'),
+        () => client.subscribe(`__keyspace@0__:${key}`),
+        () => client.subscribe('__keyevent@0__:set'),
+        () => client.psubscribe('__key*__:*'),
       ];
       for (const attack of attacks)
         expect((await failure(attack)).message).toMatch(/^(?:NOPERM|ReplyError: NOPERM)/);
@@ -92,6 +102,11 @@ describe('the server alone', () => {
       ['MONITOR'],
       ['SUBSCRIBE', 'x'],
       ['PSUBSCRIBE', '*'],
+      ['PUBSUB', 'CHANNELS', '*'],
+      ['PUBSUB', 'NUMSUB', 'x'],
+      ['PUBSUB', 'NUMPAT'],
+      ['PUBSUB', 'SHARDCHANNELS'],
+      ['PUBSUB', 'SHARDNUMSUB', 'x'],
       ['SORT', `tk:${tenantOf('acme')}:key`],
       ['MEMORY', 'STATS'],
     ];
@@ -222,6 +237,41 @@ describe('the server alone', () => {
     }
     const left = await admin.keys(`tk:${tenantOf('acme')}:*`);
     await admin.del(...left.filter((key) => !key.endsWith(':key')));
+  });
+
+  it('lets the guarded client publish and subscribe, but to no pattern other than *, and to no notifications', async () => {
+    const { options } = await attacker('acme');
+    const { username = '', password = '' } = options;
+    const redis = new Redis(url, { username, password, enableReadyCheck: false });
+    clients.push(redis);
+    const heard: unknown[] = [];
+    await withTenant(tenantOf('acme'), async () => {
+      redis.on('message', (...parts: unknown[]) => heard.push(parts));
+      redis.on('pmessage', (...parts: unknown[]) => heard.push(parts));
+      redis.on('smessage', (...parts: unknown[]) => heard.push(parts));
+      expect(await redis.subscribe('news')).toBe(1);
+      expect(await redis.psubscribe('*')).toBe(2);
+      expect(await redis.ssubscribe('shard')).toBe(1);
+      for (const attempt of [
+        () => redis.psubscribe('n*'),
+        () => redis.subscribe('other', '__keyspace@0__:key'),
+        () => redis.subscribe('__keyevent@0__:set'),
+      ]) {
+        const error = await failure(attempt);
+        expect(error.message).toMatch(/^NOPERM/);
+        expect(inspect(error)).not.toContain(`tk:${tenantOf('acme')}`);
+      }
+      // What was refused is not counted, and nothing of the same call is heard.
+      expect(await redis.unsubscribe('none')).toBe(2);
+      expect(await redis.publish('news', 'hello')).toBe(2);
+      expect(await redis.spublish('shard', 'piece')).toBe(1);
+      await until(() => heard.length === 3);
+    });
+    expect(heard).toEqual([
+      ['news', 'hello'],
+      ['*', 'news', 'hello'],
+      ['shard', 'piece'],
+    ]);
   });
 });
 

@@ -148,6 +148,7 @@ function allowed(): string[] {
   return Object.entries(rules).flatMap(([name, rule]: [string, CacheRule]) => {
     if (rule.kind === 'rewrite') return [name];
     if (rule.kind !== 'custom') return [];
+    // Others name no key, or are tested on their own.
     if (typeof rule.custom === 'string') return rule.custom === 'scan' ? [name] : [];
     const rows = Object.entries(rule.custom.subcommands);
     return rows.filter(([, { kind }]) => kind === 'rewrite').map(([sub]) => `${name} ${sub}`);

@@ -1,0 +1,178 @@
+import { Redis as RawRedis, type RedisOptions } from 'ioredis';
+import type { Kind } from './channels.ts';
+import { asPlumbing } from './plumbing.ts';
+
+/** What is told about the connections that hear messages. */
+export interface Heard {
+  /** A message; `pattern` is the one by which it came. */
+  message(kind: Kind, pattern: string | undefined, channel: Buffer, message: Buffer): void;
+  error(error: Error): void;
+  /** A connection has ended for good, though something has to be heard. */
+  ended(): void;
+  /** Everything that has to be subscribed to at this moment. */
+  wanted(kind: Kind): readonly Buffer[];
+}
+
+/** The connections of one client that hear messages. */
+export interface Lines {
+  /** Resolves when the server has said so. */
+  join(kind: Kind, names: readonly Buffer[]): Promise<unknown>;
+  leave(kind: Kind, names: readonly Buffer[]): Promise<unknown>;
+  /** Connects again what {@link Lines.close} has ended, if there is anything to hear. */
+  open(): void;
+  close(): void;
+}
+
+/** The command that ends what another has begun. */
+export const LEAVING = {
+  subscribe: 'unsubscribe',
+  psubscribe: 'punsubscribe',
+  ssubscribe: 'sunsubscribe',
+} as const satisfies Record<Kind, string>;
+
+// Names per command, so that no single one holds the server up.
+const CHUNK = 1000;
+
+/**
+ * One connection that does nothing but hear messages. It is plain ioredis, in nobody's hands but ours: a tenant
+ * that floods it, or that the server cuts off for not reading fast enough, takes no command of others along.
+ *
+ * What is subscribed to after a reconnect is what is wanted then. ioredis would take it from a set of texts, which
+ * loses names that are no UTF-8.
+ */
+export class Line {
+  readonly #kinds: readonly Kind[];
+  readonly #options: () => RedisOptions;
+  readonly #heard: Heard;
+  #connection: RawRedis | undefined;
+
+  constructor(kinds: readonly Kind[], options: () => RedisOptions, heard: Heard) {
+    this.#kinds = kinds;
+    this.#options = options;
+    this.#heard = heard;
+  }
+
+  join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    // Others may have been left without a connection before.
+    const connection = (this.#connection ??= this.#connect(this.#wanted() > names.length));
+    return asPlumbing(() => Promise.all(chunks(names).map((chunk) => connection.call(kind, ...chunk))));
+  }
+
+  leave(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    const connection = this.#connection;
+    if (connection === undefined) return Promise.resolve();
+    return asPlumbing(() =>
+      Promise.all(chunks(names).map((chunk) => connection.call(LEAVING[kind], ...chunk))),
+    );
+  }
+
+  open(): void {
+    if (this.#connection === undefined && this.#wanted() > 0) this.#connection = this.#connect(true);
+  }
+
+  close(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    asPlumbing(() => connection?.disconnect());
+  }
+
+  #wanted(): number {
+    return this.#kinds.reduce((sum, kind) => sum + this.#heard.wanted(kind).length, 0);
+  }
+
+  // What is joined right now waits in the queue of the connection.
+  #connect(resubscribes: boolean): RawRedis {
+    return asPlumbing(() => {
+      const connection = new RawRedis(this.#options() as RedisOptions & { replyMapping: 'legacy' });
+      let behind = resubscribes;
+      connection.on('ready', () => {
+        if (behind) this.#resubscribe(connection);
+        behind = true;
+      });
+      connection.on('end', () => {
+        if (this.#connection !== connection) return;
+        this.#connection = undefined;
+        if (this.#wanted() > 0) this.#heard.ended();
+      });
+      connection.on('error', (error) => this.#heard.error(error));
+      connection.on('messageBuffer', (channel, message) =>
+        this.#heard.message('subscribe', undefined, channel, message),
+      );
+      connection.on('pmessageBuffer', (pattern, channel, message) =>
+        this.#heard.message('psubscribe', pattern, channel, message),
+      );
+      connection.on('smessageBuffer', (channel: Buffer, message: Buffer) =>
+        this.#heard.message('ssubscribe', undefined, channel, message),
+      );
+      return connection;
+    });
+  }
+
+  #resubscribe(connection: RawRedis): void {
+    for (const kind of this.#kinds) {
+      for (const chunk of chunks(this.#heard.wanted(kind)))
+        connection.call(kind, ...chunk).catch((error: Error) => {
+          // Otherwise the connection has gone again, and the next one does it.
+          if (connection.status === 'ready') this.#heard.error(error);
+        });
+    }
+  }
+}
+
+/**
+ * The lines of a client with one server. Sharded channels have a line of their own: ioredis takes the count of the
+ * one kind for that of both, and with the last sharded channel of anybody it would stop to hear all others.
+ */
+export class ServerLines implements Lines {
+  readonly #plain: Line;
+  readonly #sharded: Line;
+
+  constructor(client: { readonly options: RedisOptions }, heard: Heard) {
+    const options = (): RedisOptions => lineOptions(client.options);
+    this.#plain = new Line(['subscribe', 'psubscribe'], options, heard);
+    this.#sharded = new Line(['ssubscribe'], options, heard);
+  }
+
+  join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    return this.#of(kind).join(kind, names);
+  }
+
+  leave(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    return this.#of(kind).leave(kind, names);
+  }
+
+  open(): void {
+    this.#plain.open();
+    this.#sharded.open();
+  }
+
+  close(): void {
+    this.#plain.close();
+    this.#sharded.close();
+  }
+
+  #of(kind: Kind): Line {
+    return kind === 'ssubscribe' ? this.#sharded : this.#plain;
+  }
+}
+
+/** The options of a client, for a connection that hears messages. */
+function lineOptions(options: RedisOptions): RedisOptions {
+  const { connectionName } = options;
+  return {
+    ...options,
+    ...(connectionName === undefined ? {} : { connectionName: `${connectionName}:subscriber` }),
+    autoResubscribe: false,
+    enableAutoPipelining: false,
+    // It is made when it is needed, so the first command always comes too early.
+    enableOfflineQueue: true,
+    lazyConnect: false,
+    replyMapping: 'legacy',
+    stringNumbers: false,
+  };
+}
+
+function chunks(names: readonly Buffer[]): Buffer[][] {
+  const count = Math.ceil(names.length / CHUNK);
+  return Array.from({ length: count }, (_, place) => names.slice(place * CHUNK, (place + 1) * CHUNK));
+}

@@ -1,0 +1,93 @@
+import { EventEmitter } from 'node:events';
+import { currentScope } from '@tenantkit/core';
+import { bindListener, entryOf, givenTo, ownerOf, type Listener } from './plumbing.ts';
+import type { Subscriptions } from './subscriptions.ts';
+
+type Name = string | symbol;
+
+// As node has them.
+const node = EventEmitter.prototype;
+
+const MESSAGES: ReadonlySet<unknown> = new Set(
+  ['message', 'pmessage', 'smessage'].flatMap((event) => [event, `${event}Buffer`]),
+);
+
+/**
+ * Makes the listeners of an emitter class run in the scope they were registered in. An event of a connection is
+ * emitted in the context of whoever opened that connection, or of whoever closed it.
+ *
+ * Listeners of messages hear what their own scope has subscribed to. They are not in the emitter of the client at
+ * all: neither `listeners()` nor `emit()` of another tenant reaches them.
+ *
+ * @param find - the subscriptions of a client; `undefined` while it is being made
+ */
+export function bindListeners(
+  prototype: EventEmitter,
+  find: (client: EventEmitter) => Subscriptions | undefined,
+): void {
+  // Where the messages of the scope are heard that runs now; `undefined` for any other event.
+  const messages = (client: EventEmitter, event: Name): EventEmitter | undefined =>
+    MESSAGES.has(event) ? (find(client)?.peek() ?? new EventEmitter()) : undefined;
+
+  const adding = (method: 'addListener' | 'prependListener') =>
+    function (this: EventEmitter, event: Name, listener: Listener) {
+      const own = MESSAGES.has(event) ? find(this)?.listeners(String(event)) : undefined;
+      if (own === undefined) return node[method].call(this, event, bindListener(listener));
+      own.setMaxListeners(this.getMaxListeners());
+      own[method](event, bindListener(listener, this));
+      return this;
+    };
+  function remove(this: EventEmitter, event: Name, listener: Listener): EventEmitter {
+    const all = currentScope() === undefined ? find(this)?.all() : undefined;
+    // An iterator of `events.on` may be ended outside of the tenant it was made in.
+    for (const emitter of MESSAGES.has(event) ? (all ?? [messages(this, event) ?? this]) : [this]) {
+      const entry = entryOf(node.rawListeners.call(emitter, event), listener);
+      node.removeListener.call(emitter, event, entry ?? listener);
+    }
+    if (MESSAGES.has(event)) find(this)?.prune();
+    return this;
+  }
+  function removeAll(this: EventEmitter, ...events: [] | [Name]): EventEmitter {
+    const own = find(this)?.peek();
+    const [event] = events;
+    if (event === undefined || MESSAGES.has(event)) own?.removeAllListeners(...events);
+    find(this)?.prune();
+    if (MESSAGES.has(event)) return this;
+    const tenant = currentScope()?.tenant?.tenant;
+    if (tenant === undefined) return node.removeAllListeners.apply(this, events);
+    // Those of others, and of ioredis itself, keep the client alive for everybody.
+    for (const name of event === undefined ? node.eventNames.call(this) : [event])
+      for (const entry of node.rawListeners.call(this, name) as Listener[])
+        if (ownerOf(entry) === tenant) node.removeListener.call(this, name, entry);
+    return this;
+  }
+  // `once` and `prependOnceListener` of node go through these.
+  const methods = {
+    on: adding('addListener'),
+    addListener: adding('addListener'),
+    prependListener: adding('prependListener'),
+    off: remove,
+    removeListener: remove,
+    removeAllListeners: removeAll,
+    emit(this: EventEmitter, event: Name, ...args: unknown[]) {
+      return node.emit.call(messages(this, event) ?? this, event, ...args);
+    },
+    listeners(this: EventEmitter, event: Name) {
+      return this.rawListeners(event).map(givenTo);
+    },
+    rawListeners(this: EventEmitter, event: Name) {
+      return node.rawListeners.call(messages(this, event) ?? this, event);
+    },
+    listenerCount(this: EventEmitter, event: Name, listener?: Listener) {
+      if (!MESSAGES.has(event)) return node.listenerCount.call(this, event, listener);
+      const all = this.listeners(event);
+      return (listener === undefined ? all : all.filter((one) => one === listener)).length;
+    },
+    eventNames(this: EventEmitter) {
+      return [...node.eventNames.call(this), ...(find(this)?.peek()?.eventNames() ?? [])];
+    },
+  };
+  for (const [name, value] of Object.entries(methods)) {
+    Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
+  }
+}
