@@ -19,6 +19,7 @@ import { Sent } from './sent.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
 import { destinationIn, readinessOf } from './destination.ts';
+import { lighten } from './lighten.ts';
 import { confineOptions } from './options.ts';
 import { answer, asPlumbing, bound } from './plumbing.ts';
 import { ClusterLines } from './cluster-lines.ts';
@@ -154,7 +155,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
-    return this.#wiring.pipeline('pipeline', () => super.pipeline(), commands);
+    return this.#wiring.pipeline('pipeline', () => lighten(super.pipeline()), commands);
   }
 
   override multi(options: { pipeline: false }): Promise<'OK'>;
@@ -322,7 +323,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
-    return this.#wiring.pipeline('pipeline', () => super.pipeline(), commands);
+    return this.#wiring.pipeline('pipeline', () => lighten(super.pipeline()), commands);
   }
 
   override multi(options: { pipeline: false }): Promise<'OK'>;

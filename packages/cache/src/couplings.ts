@@ -1,6 +1,7 @@
 import { ConfigError } from '@tenantkit/core';
 import { Command, Pipeline, Redis as RawRedis } from 'ioredis';
 import { asCommand } from './command.ts';
+import { lighten } from './lighten.ts';
 import { OWN, Sent, callerOf } from './sent.ts';
 import { rowOf } from './rows.ts';
 
@@ -70,6 +71,14 @@ const LIBRARY = {
     const [command] = sent;
     const { promise } = command ?? {};
     return command?.name === 'evalsha' && command.args.slice(1).join() === '1,key' && promise !== undefined;
+  },
+  'a pipeline is what its own fields hold': () => {
+    const { client, written } = connected();
+    const made = pipelineOf(client);
+    const pipeline = lighten(made);
+    pipeline.sendCommand(asCommand(marked()));
+    void pipeline.exec();
+    return written.join() === MARK && pipeline.length === 1 && made._queue === undefined;
   },
   'a pipeline counts its open transactions': () => {
     const pipeline = pipelineOf(connected().client);
@@ -161,6 +170,7 @@ const MARK = 'what toWritable returns';
 interface TriedPipeline {
   readonly _queue: readonly Command[];
   readonly _transactions: number;
+  readonly length: number;
   replyPending: number;
   sendCommand(command: Command): unknown;
   exec(): Promise<unknown>;

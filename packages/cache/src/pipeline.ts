@@ -42,7 +42,6 @@ const METHODS: ReadonlySet<unknown> = new Set(['call', 'callBuffer', 'multi', 'e
 // The `exec` that runs now, and the streams that ioredis has made in one. No caller can make such a stream: what
 // is sent with another is queued for a reply and never written, so it gets the reply of whoever comes next.
 let executing: Run | undefined;
-const runs = new WeakMap<object, Run>();
 
 /**
  * Makes a pipeline of ioredis one of the tenant it is made in. Its commands are rewritten when they are queued,
@@ -77,7 +76,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     return ownCommand(opens ? 'multi' : 'exec', command, BRACKET);
   };
 
-  raw.sendCommand = function (command: Command) {
+  define(raw, 'sendCommand', (command) => {
     const elsewhere = guard.elsewhere(owner, 'pipeline');
     if (elsewhere !== undefined) throw elsewhere;
     const earlier = Sent.of(command);
@@ -96,9 +95,9 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     if (!again && typeof command?.reject === 'function') command.promise.catch(ignore);
     filler.join(raw);
     return sendCommand(asCommand(filler));
-  };
+  });
 
-  raw.exec = function (callback) {
+  define(raw, 'exec', (callback) => {
     const sends = closesItself || raw._transactions === 0;
     let error = guard.elsewhere(owner, 'exec');
     if (error === undefined && sends) {
@@ -118,9 +117,9 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     } finally {
       executing = outer;
     }
-  };
+  });
 
-  raw.fillResult = function (value, position) {
+  define(raw, 'fillResult', (value, position) => {
     const reply = value[1];
     if (Array.isArray(reply) && raw._queue[position]?.name === 'exec') {
       const first = position - reply.length;
@@ -134,9 +133,9 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     } finally {
       requeueing = false;
     }
-  };
+  });
 
-  raw.addBatch = function (commands) {
+  define(raw, 'addBatch', (commands) => {
     for (const [name, ...args] of commands as unknown[][]) {
       // ioredis calls whatever method the array names, `sendCommand` and `__defineSetter__` among them.
       const method: unknown = isMethod(name, guard) ? Reflect.get(raw, name) : undefined;
@@ -144,7 +143,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
       else raw.call(typeof name === 'string' ? name : 'addBatch', ...args);
     }
     return raw;
-  };
+  });
 
   // redis.multi() has queued its MULTI already.
   const begun = raw._queue as Command[];
@@ -156,6 +155,16 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     sent.pipelineIndex = index;
     begun.push(asCommand(sent));
   }
+}
+
+// As an assignment would, but for what V8 makes of it: for a function that is assigned it keeps a hidden class, and
+// with it the pipeline and its commands, until it collects the old generation (see `lighten`).
+function define<Name extends keyof RawPipeline>(
+  raw: RawPipeline,
+  name: Name,
+  value: RawPipeline[Name],
+): void {
+  Object.defineProperty(raw, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** Queues the commands of the array form. */
@@ -170,7 +179,7 @@ export function addCommands(pipeline: object, commands: readonly unknown[]): voi
  * guarded pipeline, or does not send on it now. Never throws.
  */
 export function onStream(command: unknown, stream: object, guard: Guard): Sent | Error {
-  const run = executing?.stream === stream ? executing : (runs.get(stream) ?? begin(command, stream));
+  const run = executing?.stream === stream ? executing : (Stream.runOf(stream) ?? begin(command, stream));
   // Long after `exec`, ioredis sends again what it has kept.
   if (run === undefined || (run !== executing && !isPlumbing())) return guard.notAdmitted(command);
   const sent = Sent.of(command);
@@ -188,8 +197,32 @@ function begin(command: unknown, stream: object): Run | undefined {
   if (executing === undefined || executing.stream !== undefined) return undefined;
   if (executing.pipeline._queue[0] !== command) return undefined;
   executing.stream = stream;
-  runs.set(stream, executing);
+  Stream.mark(stream, executing);
   return executing;
+}
+
+// A constructor that returns an object makes it `this` of the class below, which puts its field there.
+const Given = function (given: object) {
+  return given;
+} as unknown as new (given: object) => object;
+
+// A field of ours on the stream itself, which nobody else can read or write. In a WeakMap the run would outlive
+// its pipeline: V8 takes the values of an old map for alive until it collects the old generation.
+class Stream extends Given {
+  readonly #run: Run;
+
+  constructor(stream: object, run: Run) {
+    super(stream);
+    this.#run = run;
+  }
+
+  static mark(stream: object, run: Run): object {
+    return new Stream(stream, run);
+  }
+
+  static runOf(stream: object): Run | undefined {
+    return #run in stream ? stream.#run : undefined;
+  }
 }
 
 function foreign(guard: Guard, command: Sent): Error {

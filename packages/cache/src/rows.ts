@@ -76,6 +76,20 @@ export function headFor({ name, heads }: Row, count: number): string {
   return heads[count] ?? headOf(name, count);
 }
 
+// What stands before an argument of these many bytes, put together once: every command has a few of them.
+const LENGTHS: readonly string[] = Array.from({ length: 1024 }, (_, length) => `$${length}\r\n`);
+const NEXT_LENGTHS: readonly string[] = LENGTHS.map((text) => `\r\n${text}`);
+
+/** What is written before the first argument, of `length` bytes. */
+export function lengthOf(length: number): string {
+  return LENGTHS[length] ?? `$${length}\r\n`;
+}
+
+/** What is written between two arguments, the second of `length` bytes. */
+export function nextLengthOf(length: number): string {
+  return NEXT_LENGTHS[length] ?? `\r\n$${length}\r\n`;
+}
+
 function toRow(name: string, rule: CacheRule, sub = ''): Row {
   const full = `${name} ${sub}`.trim();
   return Object.freeze({

@@ -1,7 +1,7 @@
 import { Command } from 'ioredis';
 import { keyPlaces, type Argument } from './keyspec.ts';
 import { TenantNames } from './names.ts';
-import { headFor, headOf, type Row } from './rows.ts';
+import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
 
 /** For whom a command of ioredis's own work is sent: nobody; it names nothing, and may be sent at any time. */
 export const OWN: unique symbol = Symbol('tenantkit.cache.own');
@@ -191,19 +191,21 @@ export class Sent extends Base {
     const args = this.#args;
     // Few pieces: the text is put together when it is written, and each piece costs there once more.
     let text = row.name === name ? headFor(row, args.length) : headOf(name, args.length);
-    let end = '';
     let bytes: Buffer[] | undefined;
-    for (const argument of args) {
-      if (typeof argument === 'string') {
-        text = text + `${end}$${Buffer.byteLength(argument)}\r\n` + argument;
+    for (let place = 0; place < args.length; place += 1) {
+      const argument = args[place] as Argument;
+      const isText = typeof argument === 'string';
+      const length = isText ? Buffer.byteLength(argument) : argument.length;
+      text += place === 0 ? lengthOf(length) : nextLengthOf(length);
+      if (isText) {
+        text += argument;
       } else {
         bytes ??= [];
-        bytes.push(Buffer.from(`${text}${end}$${argument.length}\r\n`), argument);
+        bytes.push(Buffer.from(text), argument);
         text = '';
       }
-      end = '\r\n';
     }
-    text += end;
+    if (args.length > 0) text += '\r\n';
     if (bytes === undefined) return text;
     bytes.push(Buffer.from(text));
     return Buffer.concat(bytes);
