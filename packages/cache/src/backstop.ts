@@ -2,6 +2,8 @@ import { ConfigError } from '@tenantkit/core';
 import { z } from 'zod';
 import { CacheNames, escapeGlob, type NamesOptions } from './names.ts';
 import { SCRIPTING, rules, type CacheRule } from './rules.ts';
+import { MODULES } from './rules/modules.ts';
+import { NEWER } from './rules/newer.ts';
 
 /** Options of {@link cacheBackstop}. */
 export interface CacheBackstopOptions extends NamesOptions {
@@ -15,6 +17,11 @@ export interface CacheBackstopOptions extends NamesOptions {
    * these rules as well, whatever keys the script declares; functions are loaded by operators only.
    */
   readonly scripts?: boolean | undefined;
+  /**
+   * What `COMMAND LIST` of the server returns, by default the commands of Redis 7.0. A server accepts no rule about
+   * a command that it does not have: with this, the user may also use what is newer, and what modules bring.
+   */
+  readonly commands?: readonly string[] | undefined;
 }
 
 const schema = z.strictObject({
@@ -22,6 +29,7 @@ const schema = z.strictObject({
   hashTag: z.boolean().optional(),
   scan: z.boolean().optional(),
   scripts: z.boolean().optional(),
+  commands: z.array(z.string()).min(1).readonly().optional(),
 });
 
 // The server shows these names and counts of all tenants to whoever may ask, whatever channels the user has.
@@ -63,14 +71,17 @@ const TOPOLOGY = [
  * @example
  * ```ts
  * import { cacheBackstop } from '@tenantkit/cache';
- * await admin.acl('SETUSER', 'acme', ...cacheBackstop('acme'), `>${password}`);
+ * const commands = (await admin.command('LIST')) as string[];
+ * await admin.acl('SETUSER', 'acme', ...cacheBackstop('acme', { commands }), `>${password}`);
  * ```
  */
 export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
-  const { scan = false, scripts = false, ...names } = parse(options);
+  const { scan = false, scripts = false, commands: known, ...names } = parse(options);
   const pattern = `${escapeGlob(new CacheNames(names).of(tenant).prefix)}*`;
+  const isKnown = known === undefined ? isOfDefault : isAmong(known);
   const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter(
     (command) =>
+      isKnown(command) &&
       (scan || command !== 'scan') &&
       (scripts || !SCRIPTING.has(command.replace('|', ' '))) &&
       !SHOWING.has(command),
@@ -90,6 +101,16 @@ function allowed(): string[] {
   });
 }
 
+function isOfDefault(command: string): boolean {
+  return !NEWER.has(command) && !Object.hasOwn(MODULES, command);
+}
+
+function isAmong(known: readonly string[]): (command: string) => boolean {
+  // A server gives the commands of modules as their authors wrote them.
+  const lower = new Set(known.map((name) => name.toLowerCase()));
+  return (command) => lower.has(command);
+}
+
 function parse(options: CacheBackstopOptions): z.infer<typeof schema> {
   const result = schema.safeParse(options);
   if (result.success) return result.data;
@@ -97,6 +118,6 @@ function parse(options: CacheBackstopOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'cacheBackstop',
     problem: z.prettifyError(result.error),
-    hint: 'It takes names, hashTag, scan and scripts.',
+    hint: 'It takes names, hashTag, scan, scripts and commands.',
   });
 }

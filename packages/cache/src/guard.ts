@@ -117,7 +117,7 @@ export class Guard {
       return mark instanceof Error ? mark : this.#sent(mark, row, name, args, caller);
     }
     const names = this.names.of(scope.tenant.tenant);
-    const error = this.#fenced(names, row) ?? misplaced(row, place) ?? this.#undeclared(row, args);
+    const error = this.#fenced(names, row) ?? misplaced(row, args, place) ?? this.#undeclared(row, args);
     if (error !== undefined) return error;
     const physical = rewriteArguments(args, row, names);
     if (!Array.isArray(physical)) return physical;
@@ -269,8 +269,8 @@ function copyOf(argument: unknown): Buffer | undefined {
   }
 }
 
-function misplaced(row: Row, place: Place): Error | undefined {
-  if (row.blocks && !place.mayBlock) return refusal('cache', row.where.operation, WAITS);
+function misplaced(row: Row, args: readonly Argument[], place: Place): Error | undefined {
+  if (!place.mayBlock && row.blocks(args)) return refusal('cache', row.where.operation, WAITS);
   if (row.walk !== undefined && place.isQueued === true) return refusal('cache', row.where.operation, WALKED);
   if (row.subscribes && place.isQueued === true) return refusal('cache', row.where.operation, QUEUED);
   return row.ends && !place.mayEnd ? refusal('cache', row.where.operation, ENDS) : undefined;
@@ -283,7 +283,7 @@ function across(name: string, args: readonly Argument[], row: Row, place: Place)
       ? refusal('cache', lower, row.rule)
       : refusal('cache', lower, NOT_ADMITTED);
   if (row.subscribes && place.isQueued === true) return refusal('cache', lower, QUEUED);
-  return row.blocks && !place.mayBlock ? refusal('cache', lower, WAITS) : RAW;
+  return !place.mayBlock && row.blocks(args) ? refusal('cache', lower, WAITS) : RAW;
 }
 
 function nameOf(name: unknown): string {

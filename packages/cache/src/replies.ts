@@ -18,6 +18,31 @@ export function namePage(reply: unknown, names: TenantNames, operation: string):
   return [cursor, page.map((key: unknown) => logical(key, names, operation))];
 }
 
+/**
+ * Makes the keys of `key → entries` logical: pairs under RESP2, and under RESP3 a flat array or an object, as the
+ * option `replyMapping` has it.
+ */
+export function nameStreams(reply: unknown, names: TenantNames, operation: string): unknown {
+  if (!Array.isArray(reply)) {
+    if (typeof reply !== 'object' || reply === null || Buffer.isBuffer(reply))
+      return expectStatus(reply, names, operation);
+    return fromEntries(
+      Object.entries(reply).map(([key, entries]) => [names.decode(key, operation), entries] as const),
+    );
+  }
+  if (!Array.isArray(reply[0]))
+    return reply.map((item: unknown, place) => (place % 2 === 0 ? logical(item, names, operation) : item));
+  return reply.map((pair: unknown) => nameFirst(pair, names, operation));
+}
+
+// A stream may be called __proto__.
+function fromEntries(entries: readonly (readonly [string, unknown])[]): object {
+  const object = {};
+  for (const [key, value] of entries)
+    Object.defineProperty(object, key, { value, configurable: true, enumerable: true, writable: true });
+  return object;
+}
+
 function logical(key: unknown, names: TenantNames, operation: string): Argument {
   if (typeof key !== 'string' && !Buffer.isBuffer(key))
     throw breach('cache', operation, 'a key of an unknown form came back', names.tenant);

@@ -1,5 +1,5 @@
 import { refusal, refuse } from '@tenantkit/core';
-import { keyPlaces, type Argument, type KeySpec } from './keyspec.ts';
+import { keyPlaces, patternPlaces, type Argument, type KeySpec } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
 import type { Row } from './rows.ts';
 import { scopeCounting, scopeListing, scopePublish } from './channels.ts';
@@ -9,6 +9,11 @@ import { scopeScan } from './scan.ts';
 const MALFORMED = refuse(
   'its keys could not be told from its other arguments',
   'Give a count of keys as a whole number before as many keys, and only options that the README lists.',
+);
+
+const AMBIGUOUS = refuse(
+  'the template of the names holds a *, which the server would take for the place of the element',
+  'Use a template without * to SORT with BY and GET.',
 );
 
 /**
@@ -22,11 +27,15 @@ export function rewriteArguments(args: Argument[], row: Row, names: TenantNames)
   const { rule, where } = row;
   if (rule.kind === 'pass') return args;
   if (rule.kind === 'refuse') return refusal('cache', where.operation, rule);
-  return rewriteOther(args, row, names) ?? refusal('cache', where.operation, MALFORMED);
+  if (rule.kind === 'custom')
+    return rewriteOther(args, row, names) ?? refusal('cache', where.operation, MALFORMED);
+  const patterns = patternPlaces(rule.rewrite, args);
+  // The server puts an element in the place of the first `*`, which would be in the prefix.
+  if (patterns.length > 0 && names.prefix.includes('*')) return refusal('cache', where.operation, AMBIGUOUS);
+  return rewriteByData(args, rule.rewrite, patterns, names) ?? refusal('cache', where.operation, MALFORMED);
 }
 
 function rewriteOther(args: Argument[], { rule, walk }: Row, names: TenantNames): Argument[] | undefined {
-  if (rule.kind === 'rewrite') return rewriteByData(args, rule.rewrite, names);
   // Its names stay logical: nothing of it is sent.
   if (walk !== undefined) return walk.takes(args) ? args : undefined;
   return rule.kind === 'custom' ? rewriteByName(args, rule.custom, names) : undefined;
@@ -57,9 +66,14 @@ function rewriteFirst(args: Argument[], names: TenantNames): Argument[] {
   return args;
 }
 
-function rewriteByData(args: Argument[], spec: KeySpec, names: TenantNames): Argument[] | undefined {
+function rewriteByData(
+  args: Argument[],
+  spec: KeySpec,
+  patterns: readonly number[],
+  names: TenantNames,
+): Argument[] | undefined {
   const places = keyPlaces(spec, args);
   if (places === undefined) return undefined;
-  for (const place of places) args[place] = names.encode(args[place] as Argument);
+  for (const place of places.concat(patterns)) args[place] = names.encode(args[place] as Argument);
   return args;
 }

@@ -1,8 +1,8 @@
 import { refuse, type Where } from '@tenantkit/core';
-import { word, type Argument, type KeySpec } from './keyspec.ts';
+import { mayWait, word, type Argument, type KeySpec } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
 import { nameChannels, nameCounts } from './channels.ts';
-import { nameFirst, namePage } from './replies.ts';
+import { nameFirst, namePage, nameStreams } from './replies.ts';
 import { WALKS, type Walk } from './walks.ts';
 import {
   BLOCKING,
@@ -23,7 +23,7 @@ export interface Row {
   /** Makes the names in a reply logical. */
   readonly read: ((reply: unknown, names: TenantNames, operation: string) => unknown) | undefined;
   /** Whether the server may hold its reply back, and with it those of everybody on the connection. */
-  readonly blocks: boolean;
+  readonly blocks: (args: readonly Argument[]) => boolean;
   /** Whether it runs, loads or asks for scripts. */
   readonly scripting: boolean;
   /** Whether it ends the connection. */
@@ -98,7 +98,7 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
     rule,
     first: rule.kind === 'rewrite' && isFirst(rule.rewrite),
     read: readerOf(rule),
-    blocks: BLOCKING.has(name),
+    blocks: blockerOf(name, rule),
     scripting: SCRIPTING.has(full),
     ends: ENDING.has(name),
     walk: rule.kind === 'custom' && rule.custom === 'walk' ? WALKS[name] : undefined,
@@ -110,17 +110,33 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
 
 function readerOf(rule: CacheRule): Row['read'] {
   if (rule.kind === 'custom') return typeof rule.custom === 'string' ? READERS[rule.custom] : undefined;
-  return rule.kind === 'rewrite' && rule.rewrite.reply === 'first' ? nameFirst : undefined;
+  if (rule.kind !== 'rewrite' || rule.rewrite.reply === undefined) return undefined;
+  return rule.rewrite.reply === 'first' ? nameFirst : nameStreams;
+}
+
+function blockerOf(name: string, rule: CacheRule): Row['blocks'] {
+  if (BLOCKING.has(name)) return always;
+  if (rule.kind !== 'rewrite' || rule.rewrite.options?.waits === undefined) return never;
+  const spec = rule.rewrite;
+  return (args) => mayWait(spec, args);
 }
 
 function isContainer(rule: CacheRule): rule is { kind: 'custom'; custom: Container } {
   return rule.kind === 'custom' && typeof rule.custom === 'object';
 }
 
-function isFirst({ at, counted, tail, reply }: KeySpec): boolean {
+function isFirst({ at, counted, options, reply }: KeySpec): boolean {
   const [only] = at;
-  const plain = counted === undefined && tail === undefined && reply === undefined;
+  const plain = counted === undefined && options === undefined && reply === undefined;
   return plain && at.length === 1 && only?.from === 0 && only.to === 0;
+}
+
+function always(): boolean {
+  return true;
+}
+
+function never(): boolean {
+  return false;
 }
 
 function printable(text: string): string {

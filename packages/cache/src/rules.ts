@@ -1,6 +1,11 @@
 import { custom, defineRules, pass, refuse, rewrite, type Rule, type Rules } from '@tenantkit/core';
 import type { RedisCommander } from 'ioredis';
 import type { KeySpec } from './keyspec.ts';
+import { ARRAYS_AND_VECTORS, LISTS, SORTED_SETS } from './rules/collections.ts';
+import { MODULES } from './rules/modules.ts';
+import { KEY, KEYS, KEY_AFTER_SUBCOMMAND, SOURCE_AND_TARGET, words } from './rules/places.ts';
+import { STREAMS } from './rules/streams.ts';
+import { HASHES, SETS, STRINGS } from './rules/values.ts';
 
 /** The commands of an interface of ioredis: its methods, without the `Buffer` twins and `call`. */
 export type CommandsOf<Commander> = Exclude<keyof Commander & string, `${string}Buffer` | 'call'>;
@@ -10,9 +15,13 @@ export type CommandName = CommandsOf<RedisCommander>;
 
 /** Commands that ioredis can send, or that a server has, and that its types do not list. */
 export type UndeclaredCommand =
+  | keyof typeof MODULES
   | 'backup'
   | 'bless'
+  | 'clusterscan'
+  | 'commandlog'
   | 'delex'
+  | 'delifeq'
   | 'digest'
   | 'hotkeys'
   | 'monitor'
@@ -39,26 +48,27 @@ export type CustomRewrite = CustomName | Container;
 /** One row of the table. */
 export type CacheRule = Rule<KeySpec, CustomRewrite>;
 
-// Where keys stand.
-const KEY = rewrite<KeySpec>({ at: [{ from: 0, to: 0, step: 1 }] });
-const TWO_KEYS = rewrite<KeySpec>({ at: [{ from: 0, to: 1, step: 1 }] });
-const KEYS = rewrite<KeySpec>({ at: [{ from: 0, to: -1, step: 1 }] });
-const KEYS_AND_VALUES = rewrite<KeySpec>({ at: [{ from: 0, to: -1, step: 2 }] });
-const KEYS_AFTER_OPERATION = rewrite<KeySpec>({ at: [{ from: 1, to: -1, step: 1 }] });
-const KEY_AFTER_SUBCOMMAND = rewrite<KeySpec>({ at: [{ from: 1, to: 1, step: 1 }] });
-const COUNTED = rewrite<KeySpec>({ at: [], counted: 0 });
-const TARGET_AND_COUNTED = rewrite<KeySpec>({ at: [{ from: 0, to: 0, step: 1 }], counted: 1 });
-const POP_COUNTED = rewrite<KeySpec>({ at: [], counted: 0, reply: 'first' });
-const BLOCKING_POP = rewrite<KeySpec>({ at: [{ from: 0, to: -2, step: 1 }], reply: 'first' });
-const BLOCKING_POP_COUNTED = rewrite<KeySpec>({ at: [], counted: 1, reply: 'first' });
 // COPY takes DB: a tenant's data must not leave the database that its eraser walks.
-const COPY = rewrite<KeySpec>({ at: [{ from: 0, to: 1, step: 1 }], tail: ['replace'] });
+const COPY = rewrite<KeySpec>({
+  ...SOURCE_AND_TARGET.rewrite,
+  options: { from: 2, words: words({ replace: 0 }) },
+});
+const SORT_OPTIONS = { alpha: 0, asc: 0, by: 'pattern', desc: 0, get: 'pattern', limit: 2 } as const;
+const SORT = rewrite<KeySpec>({
+  at: [{ from: 0, to: 0, step: 1 }],
+  options: { from: 1, words: words({ ...SORT_OPTIONS, store: 'target' }) },
+});
+const SORT_READ = rewrite<KeySpec>({
+  at: [{ from: 0, to: 0, step: 1 }],
+  options: { from: 1, words: words(SORT_OPTIONS) },
+});
 
 // Answered by walking the keys of the tenant: see WALKS.
 const WALK = custom<CustomRewrite>('walk');
 
 // Keys of a script; which scripts may run is decided by `Scripts`.
-const RUN = rewrite<KeySpec>({ at: [], counted: 1, orNone: true });
+const RUN = rewrite<KeySpec>({ at: [], counted: 1, countedCreates: true, orNone: true });
+const RUN_READ = rewrite<KeySpec>({ at: [], counted: 1, orNone: true });
 
 // Why commands are refused, and what to use instead.
 const OPERATOR = refuse(
@@ -90,39 +100,26 @@ const PUBLISH = custom('publish' as const);
 const SUBSCRIPTION = custom('subscription' as const);
 const LISTING = custom('listing' as const);
 const COUNTING = custom('counting' as const);
-const STREAM = refuse(
-  'streams are not scoped to a tenant yet',
-  'Streams are refused today; use @tenantkit/queue for work, or lists and sorted sets.',
+const EVERY_KEY = refuse(
+  'it covers the keys of every tenant',
+  'Use SCAN or scanStream, which see the keys of this tenant only.',
 );
 const OTHER_DATABASE = refuse(
   'it moves data to where this tenant’s eraser and auditor do not look',
   'Keep a tenant in one database; open a client with the option db for another one.',
 );
-const SORT = refuse(
-  'BY and GET build the names of further keys out of patterns and of stored values',
-  'SORT is refused today; read the elements and sort them here, or keep them in a sorted set.',
-);
-const GEO_STORE = refuse(
-  'it may store under a key that stands behind options',
-  'Use GEOSEARCH, and GEOSEARCHSTORE to store; they replace it from Redis 6.2.',
-);
 const SERIALIZED = refuse(
-  'a serialized value is not bound to the tenant that it was taken from',
-  'Copy inside the tenant with COPY; DUMP and RESTORE are refused today.',
+  'the server builds a value out of bytes that it does not check unless it is told to, and a forged one harms everybody',
+  'Copy inside the tenant with COPY, or write the value anew with the commands of its type.',
 );
 const REPLICATION = refuse(
   'it belongs to the protocol between servers and shows the data of every tenant',
   'No client needs it.',
 );
-const NEWER = refuse(
-  'it is newer than Redis 7.0, on which every allowed command is tested',
-  'It is refused today; use the commands of Redis 7.0.',
+const UNDOCUMENTED = refuse(
+  'where its keys stand is not documented',
+  'Use the commands that are documented for the type.',
 );
-const MODULE_TYPE = refuse(
-  'vector sets and arrays are newer than Redis 7.0, on which every allowed command is tested',
-  'They are refused today; keep vectors in @tenantkit/search.',
-);
-const INTERNAL = refuse('it is a tool for developers of Redis', 'No application needs it.');
 
 const NAMES_NOTHING = pass('it names nothing that is stored');
 const DESCRIBES = pass('it describes the commands of the server');
@@ -132,175 +129,19 @@ const DESCRIBES = pass('it describes the commands of the server');
  * types of ioredis, so that an ioredis with a further command does not compile until somebody decides about it.
  */
 export const rules = defineRules({
-  // Texts, numbers, bits, HyperLogLogs
-  append: KEY,
-  bitcount: KEY,
-  bitfield: KEY,
-  bitfield_ro: KEY,
-  bitop: KEYS_AFTER_OPERATION,
-  bitpos: KEY,
-  decr: KEY,
-  decrby: KEY,
-  delex: NEWER,
-  digest: NEWER,
-  get: KEY,
-  getbit: KEY,
-  getdel: KEY,
-  getex: KEY,
-  getrange: KEY,
-  getset: KEY,
-  incr: KEY,
-  incrby: KEY,
-  incrbyfloat: KEY,
-  increx: NEWER,
-  lcs: TWO_KEYS,
-  mget: KEYS,
-  mset: KEYS_AND_VALUES,
-  msetex: NEWER,
-  msetnx: KEYS_AND_VALUES,
-  pfadd: KEY,
-  pfcount: KEYS,
-  pfdebug: INTERNAL,
-  pfmerge: KEYS,
-  pfselftest: INTERNAL,
-  psetex: KEY,
-  set: KEY,
-  setbit: KEY,
-  setex: KEY,
-  setnx: KEY,
-  setrange: KEY,
-  strlen: KEY,
-  substr: KEY,
-
-  // Hashes
-  hdel: KEY,
-  hexists: KEY,
-  hexpire: NEWER,
-  hexpireat: NEWER,
-  hexpiretime: NEWER,
-  hget: KEY,
-  hgetall: KEY,
-  hgetdel: NEWER,
-  hgetex: NEWER,
-  himport: NEWER,
-  hincrby: KEY,
-  hincrbyfloat: KEY,
-  hkeys: KEY,
-  hlen: KEY,
-  hmget: KEY,
-  hmset: KEY,
-  hpersist: NEWER,
-  hpexpire: NEWER,
-  hpexpireat: NEWER,
-  hpexpiretime: NEWER,
-  hpttl: NEWER,
-  hrandfield: KEY,
-  hscan: KEY,
-  hset: KEY,
-  hsetex: NEWER,
-  hsetnx: KEY,
-  hstrlen: KEY,
-  httl: NEWER,
-  hvals: KEY,
-
-  // Sets
-  sadd: KEY,
-  scard: KEY,
-  sdiff: KEYS,
-  sdiffcard: NEWER,
-  sdiffstore: KEYS,
-  sinter: KEYS,
-  sintercard: COUNTED,
-  sinterstore: KEYS,
-  sismember: KEY,
-  smembers: KEY,
-  smismember: KEY,
-  smove: TWO_KEYS,
-  spop: KEY,
-  srandmember: KEY,
-  srem: KEY,
-  sscan: KEY,
-  sunion: KEYS,
-  sunioncard: NEWER,
-  sunionstore: KEYS,
-
-  // Sorted sets and places on the globe
-  bzmpop: BLOCKING_POP_COUNTED,
-  bzpopmax: BLOCKING_POP,
-  bzpopmin: BLOCKING_POP,
-  geoadd: KEY,
-  geodist: KEY,
-  geohash: KEY,
-  geopos: KEY,
-  georadius: GEO_STORE,
-  georadius_ro: KEY,
-  georadiusbymember: GEO_STORE,
-  georadiusbymember_ro: KEY,
-  geosearch: KEY,
-  geosearchstore: TWO_KEYS,
-  zadd: KEY,
-  zcard: KEY,
-  zcount: KEY,
-  zdiff: COUNTED,
-  zdiffstore: TARGET_AND_COUNTED,
-  zincrby: KEY,
-  zinter: COUNTED,
-  zintercard: COUNTED,
-  zinterstore: TARGET_AND_COUNTED,
-  zlexcount: KEY,
-  zmpop: POP_COUNTED,
-  zmscore: KEY,
-  zpopmax: KEY,
-  zpopmin: KEY,
-  zrandmember: KEY,
-  zrange: KEY,
-  zrangebylex: KEY,
-  zrangebyscore: KEY,
-  zrangestore: TWO_KEYS,
-  zrank: KEY,
-  zrem: KEY,
-  zremrangebylex: KEY,
-  zremrangebyrank: KEY,
-  zremrangebyscore: KEY,
-  zrevrange: KEY,
-  zrevrangebylex: KEY,
-  zrevrangebyscore: KEY,
-  zrevrank: KEY,
-  zscan: KEY,
-  zscore: KEY,
-  zunion: COUNTED,
-  zunionstore: TARGET_AND_COUNTED,
-
-  // Lists
-  blmove: TWO_KEYS,
-  blmovem: NEWER,
-  blmpop: BLOCKING_POP_COUNTED,
-  blpop: BLOCKING_POP,
-  brpop: BLOCKING_POP,
-  brpoplpush: TWO_KEYS,
-  lindex: KEY,
-  linsert: KEY,
-  llen: KEY,
-  lmove: TWO_KEYS,
-  lmovem: NEWER,
-  lmpop: POP_COUNTED,
-  lpop: KEY,
-  lpos: KEY,
-  lpush: KEY,
-  lpushx: KEY,
-  lrange: KEY,
-  lrem: KEY,
-  lset: KEY,
-  ltrim: KEY,
-  rpop: KEY,
-  rpoplpush: TWO_KEYS,
-  rpush: KEY,
-  rpushx: KEY,
+  ...STRINGS,
+  ...HASHES,
+  ...SETS,
+  ...SORTED_SETS,
+  ...LISTS,
+  ...STREAMS,
+  ...ARRAYS_AND_VECTORS,
+  ...MODULES,
 
   // Keys of any type
   copy: COPY,
   del: KEYS,
-  dump: SERIALIZED,
+  dump: KEY,
   exists: KEYS,
   expire: KEY,
   expireat: KEY,
@@ -326,40 +167,18 @@ export const rules = defineRules({
   pexpiretime: KEY,
   pttl: KEY,
   randomkey: WALK,
-  rename: TWO_KEYS,
-  renamenx: TWO_KEYS,
+  rename: SOURCE_AND_TARGET,
+  renamenx: SOURCE_AND_TARGET,
   restore: SERIALIZED,
   'restore-asking': SERIALIZED,
   scan: custom('scan'),
   sort: SORT,
-  sort_ro: SORT,
+  sort_ro: SORT_READ,
   swapdb: OTHER_DATABASE,
   touch: KEYS,
   ttl: KEY,
   type: KEY,
   unlink: KEYS,
-
-  // Streams
-  xack: STREAM,
-  xackdel: STREAM,
-  xadd: STREAM,
-  xautoclaim: STREAM,
-  xcfgset: STREAM,
-  xclaim: STREAM,
-  xdel: STREAM,
-  xdelex: STREAM,
-  xgroup: STREAM,
-  xidmprecord: STREAM,
-  xinfo: STREAM,
-  xlen: STREAM,
-  xnack: STREAM,
-  xpending: STREAM,
-  xrange: STREAM,
-  xread: STREAM,
-  xreadgroup: STREAM,
-  xrevrange: STREAM,
-  xsetid: STREAM,
-  xtrim: STREAM,
 
   // Publish and subscribe
   psubscribe: SUBSCRIPTION,
@@ -386,11 +205,11 @@ export const rules = defineRules({
 
   // Scripts and functions
   eval: RUN,
-  eval_ro: RUN,
+  eval_ro: RUN_READ,
   evalsha: RUN,
-  evalsha_ro: RUN,
+  evalsha_ro: RUN_READ,
   fcall: RUN,
-  fcall_ro: RUN,
+  fcall_ro: RUN_READ,
   function: custom({
     subcommands: defineRules({
       delete: FUNCTIONS,
@@ -440,8 +259,10 @@ export const rules = defineRules({
   backup: OPERATOR,
   bgrewriteaof: OPERATOR,
   bgsave: OPERATOR,
-  bless: NEWER,
+  bless: UNDOCUMENTED,
   cluster: OPERATOR,
+  clusterscan: EVERY_KEY,
+  commandlog: OPERATOR,
   command: custom({
     subcommands: defineRules({
       '': DESCRIBES,
@@ -487,40 +308,7 @@ export const rules = defineRules({
   time: NAMES_NOTHING,
   trimslots: OPERATOR,
   wait: pass('it waits for replicas and names nothing that is stored'),
-  waitaof: NEWER,
-
-  // Types that are newer
-  arcount: MODULE_TYPE,
-  ardel: MODULE_TYPE,
-  ardelrange: MODULE_TYPE,
-  arget: MODULE_TYPE,
-  argetrange: MODULE_TYPE,
-  argrep: MODULE_TYPE,
-  arinfo: MODULE_TYPE,
-  arinsert: MODULE_TYPE,
-  arlastitems: MODULE_TYPE,
-  arlen: MODULE_TYPE,
-  armget: MODULE_TYPE,
-  armset: MODULE_TYPE,
-  arnext: MODULE_TYPE,
-  arop: MODULE_TYPE,
-  arring: MODULE_TYPE,
-  arscan: MODULE_TYPE,
-  arseek: MODULE_TYPE,
-  arset: MODULE_TYPE,
-  vadd: MODULE_TYPE,
-  vcard: MODULE_TYPE,
-  vdim: MODULE_TYPE,
-  vemb: MODULE_TYPE,
-  vgetattr: MODULE_TYPE,
-  vinfo: MODULE_TYPE,
-  vismember: MODULE_TYPE,
-  vlinks: MODULE_TYPE,
-  vrandmember: MODULE_TYPE,
-  vrange: MODULE_TYPE,
-  vrem: MODULE_TYPE,
-  vsetattr: MODULE_TYPE,
-  vsim: MODULE_TYPE,
+  waitaof: pass('it waits for disks and names nothing that is stored'),
 } satisfies Rules<CommandName | UndeclaredCommand, KeySpec, CustomRewrite>);
 
 /**
@@ -545,12 +333,14 @@ export const SCRIPTING: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Commands that the server answers when it pleases. On a connection that all tenants share everybody waits with
+ * Commands that the server answers when it pleases; those that do so by an option (`XREAD BLOCK`) say it in their
+ * row. On a connection that all tenants share everybody waits with
  * the caller, so they are for a connection that a tenant has made with `duplicate()`; inside of a transaction
  * they do not wait.
  */
 export const BLOCKING: ReadonlySet<string> = new Set([
   'blmove',
+  'blmovem',
   'blmpop',
   'blpop',
   'brpop',
@@ -559,6 +349,7 @@ export const BLOCKING: ReadonlySet<string> = new Set([
   'bzpopmax',
   'bzpopmin',
   'wait',
+  'waitaof',
 ]);
 
 /** Commands that end the connection: inside a tenant, only that tenant's own. */

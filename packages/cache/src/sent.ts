@@ -1,5 +1,5 @@
 import { Command } from 'ioredis';
-import { keyPlaces, type Argument } from './keyspec.ts';
+import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
 
@@ -108,7 +108,7 @@ export class Sent extends Base {
     const mark = this.#mark;
     const { rule, where } = this.#row;
     if (!(mark instanceof TenantNames) || rule.kind !== 'rewrite') return logical;
-    for (const place of keyPlaces(rule.rewrite, args) ?? [])
+    for (const place of (keyPlaces(rule.rewrite, args) ?? []).concat(patternPlaces(rule.rewrite, args)))
       logical[place] = mark.decode(args[place] as Argument, where.operation);
     return logical;
   }
@@ -181,6 +181,10 @@ export class Sent extends Base {
 
   /** The physical keys, for the slot. */
   getKeys(): Argument[] {
+    const { rule } = this.#row;
+    // The rows know commands that ioredis does not, such as those of modules.
+    if (this.#mark instanceof TenantNames && rule.kind === 'rewrite')
+      return (keyPlaces(rule.rewrite, this.#args) ?? []).map((place) => this.#args[place] as Argument);
     return internals._iterateKeys.call({ name: this.#name, args: this.#args, keys: undefined });
   }
 

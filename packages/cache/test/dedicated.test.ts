@@ -24,6 +24,7 @@ const refused = expect.objectContaining({
 
 const waits: Readonly<Record<string, readonly (string | number)[]>> = {
   blmove: ['list', 'other', 'LEFT', 'RIGHT', 0],
+  blmovem: ['list', 'other', 'LEFT', 'RIGHT', 0, 'COUNT', 2],
   blmpop: [0, 1, 'list', 'LEFT'],
   blpop: ['list', 0],
   brpop: ['list', 0],
@@ -32,6 +33,9 @@ const waits: Readonly<Record<string, readonly (string | number)[]>> = {
   bzpopmax: ['sorted', 0],
   bzpopmin: ['sorted', 0],
   wait: [9, 0],
+  waitaof: [0, 9, 0],
+  xread: ['COUNT', 1, 'bLoCk', 0, 'STREAMS', 'stream', '$'],
+  xreadgroup: ['GROUP', 'group', 'me', 'BLOCK', 0, 'STREAMS', 'stream', '>'],
 };
 
 describe('a command that may wait', () => {
@@ -40,9 +44,9 @@ describe('a command that may wait', () => {
     const blocking = all.filter(
       ([name, , flags]) => flags.includes('blocking') && ruleOf(name)?.kind !== 'refuse',
     );
-    // Of WAIT a server says it from Redis 7.2 on.
-    expect(new Set([...blocking.map(([name]) => name), 'wait'])).toEqual(BLOCKING);
-    expect(Object.keys(waits).sort()).toEqual([...BLOCKING].sort());
+    expect(blocking.map(([name]) => name).filter((name) => !(name in waits))).toEqual([]);
+    expect(Object.keys(waits).filter((name) => !BLOCKING.has(name))).toEqual(['xread', 'xreadgroup']);
+    expect([...BLOCKING].filter((name) => !(name in waits))).toEqual([]);
   });
 
   it.each(Object.entries(waits))('%s makes nobody wait on a shared connection', async (name, args) => {
@@ -53,11 +57,24 @@ describe('a command that may wait', () => {
       expect(await run(() => redis.pipeline([[name, ...args]]).exec())).toEqual([[refused]]);
     }
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
-    // Inside of a transaction nothing waits.
-    expect(await acme(() => redis.multi([[name, ...args]]).exec())).toEqual([
-      [null, name === 'wait' ? 0 : null],
-    ]);
+    // Inside of a transaction nothing waits. One that the server does not know ends the transaction.
+    await opened.raw.xgroup('CREATE', 'tk:acme:stream', 'group', '$', 'MKSTREAM');
+    const answered = await acme(() => redis.multi([[name, ...args]]).exec()).catch(String);
+    const immediate: Readonly<Record<string, unknown>> = { wait: 0, waitaof: [expect.any(Number), 0] };
+    expect([[[null, immediate[name] ?? null]], expect.stringContaining('EXECABORT')]).toContainEqual(
+      answered,
+    );
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+
+  it('reads streams at once without BLOCK, on a shared connection', async () => {
+    await opened.raw.xadd('tk:acme:block', '1-1', 'a', 'b');
+    await opened.raw.xgroup('CREATE', 'tk:acme:block', 'block', '0');
+    const entries = [['block', [['1-1', ['a', 'b']]]]];
+    await acme(async () => {
+      expect(await redis.xread('STREAMS', 'block', '0')).toEqual(entries);
+      expect(await redis.xreadgroup('GROUP', 'block', 'block', 'STREAMS', 'block', '>')).toEqual(entries);
+    });
   });
 
   it('waits on a connection of the tenant’s own, while the others go on', async () => {

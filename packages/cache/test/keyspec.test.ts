@@ -1,10 +1,32 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { keyPlaces, type KeySpec } from '../src/keyspec.ts';
+import { canCreate, createdPlaces, keyPlaces, mayWait, patternPlaces, type KeySpec } from '../src/keyspec.ts';
 import { CacheNames } from '../src/names.ts';
+import { words } from '../src/rules/places.ts';
 import { scopeScan } from '../src/scan.ts';
 
 const names = new CacheNames().of('acme');
+
+const COPY: KeySpec = {
+  at: [{ from: 0, to: 1, step: 1 }],
+  options: { from: 2, words: words({ replace: 0 }) },
+};
+const STREAMS: KeySpec = {
+  at: [],
+  options: {
+    from: 0,
+    words: words({ block: 1, count: 1, group: 2 }),
+    halved: 'streams',
+    waits: 'block',
+  },
+};
+const SORT: KeySpec = {
+  at: [{ from: 0, to: 0, step: 1 }],
+  options: {
+    from: 1,
+    words: words({ alpha: 0, by: 'pattern', get: 'pattern', limit: 2, store: 'target' }),
+  },
+};
 
 describe('places of keys', () => {
   const cases: readonly [string, KeySpec, string, number[] | undefined][] = [
@@ -18,9 +40,71 @@ describe('places of keys', () => {
     ['a target and a count', { at: [{ from: 0, to: 0, step: 1 }], counted: 1 }, 't 2 a b', [0, 2, 3]],
     ['a count that is too high', { at: [], counted: 0 }, '3 a b', undefined],
     ['a count that is missing', { at: [{ from: 0, to: 0, step: 1 }], counted: 1 }, 't', [0]],
-    ['a known tail', { at: [{ from: 0, to: 1, step: 1 }], tail: ['replace'] }, 'a b REPLACE', [0, 1]],
-    ['an unknown tail', { at: [{ from: 0, to: 1, step: 1 }], tail: ['replace'] }, 'a b DB 1', undefined],
+    ['a known option', COPY, 'a b REPLACE', [0, 1]],
+    ['an unknown option', COPY, 'a b DB 1', undefined],
+    ['an option of every object', COPY, 'a b constructor', undefined],
+    [
+      'counted pairs',
+      { at: [], counted: 0, countedCreates: true, countedPairs: true },
+      '2 a 1 b 2 NX',
+      [1, 3],
+    ],
+    [
+      'counted pairs, too few',
+      { at: [], counted: 0, countedCreates: true, countedPairs: true },
+      '2 a 1 b',
+      undefined,
+    ],
+    ['the first half after a word', STREAMS, 'COUNT 1 STREAMS a b 0 0', [3, 4]],
+    ['a value that is like the word', STREAMS, 'GROUP streams streams STREAMS a >', [4]],
+    ['a key that is like the word', STREAMS, 'STREAMS streams streams', [1]],
+    ['halves that differ', STREAMS, 'STREAMS a b 0', undefined],
+    ['nothing after the word', STREAMS, 'COUNT 1 STREAMS', undefined],
+    ['no word', STREAMS, 'COUNT 1', undefined],
+    ['an option before the word that nobody knows', STREAMS, 'X STREAMS a 0', undefined],
+    ['an option without its value', SORT, 'a LIMIT 1', undefined],
+    ['keys and patterns of options', SORT, 'a BY w_* GET GET STORE b STORE c', [0, 6, 8]],
+    ['patterns that are like options', SORT, 'a GET STORE GET b', [0]],
   ];
+
+  const created: readonly [string, KeySpec, string, number[]][] = [
+    ['a command that reads', { at: [{ from: 0, to: 0, step: 1 }] }, 'a', []],
+    ['a target', { at: [{ from: 0, to: 0, step: 1, creates: true }], counted: 1 }, 't 2 a b', [0]],
+    [
+      'counted pairs',
+      { at: [], counted: 0, countedCreates: true, countedPairs: true },
+      '2 a 1 b 2 NX',
+      [1, 3],
+    ],
+    ['targets behind options', SORT, 'a BY w_* STORE b STORE c', [4, 6]],
+    ['what is not understood', SORT, 'a STORE b x', []],
+  ];
+
+  it.each(created)('that come into being: %s', (_, spec, args, places) => {
+    expect(createdPlaces(spec, args.split(' '))).toEqual(places);
+    if (places.length > 0) expect(canCreate(spec)).toBe(true);
+  });
+
+  it('of which none can come into being are known before there are arguments', () => {
+    expect([canCreate(COPY), canCreate(STREAMS), canCreate(SORT)]).toEqual([false, false, true]);
+  });
+
+  it.each([
+    ['STREAMS a 0', false],
+    ['BLOCK 0 STREAMS a 0', true],
+    ['GROUP block block STREAMS a >', false],
+    ['STREAMS block 0', false],
+    ['COUNT BLOCK STREAMS a 0', false],
+    ['NOBODY BLOCK', true],
+  ])('%s', (args, waits) => {
+    expect(mayWait(STREAMS, args.split(' '))).toBe(waits);
+    expect(mayWait(SORT, args.split(' '))).toBe(false);
+  });
+
+  it('of patterns are those that name keys', () => {
+    const args = 'a BY w_* GET # GET x_*->f ALPHA LIMIT 0 1';
+    expect(patternPlaces(SORT, args.split(' '))).toEqual([2, 6]);
+  });
 
   it.each(cases)('%s', (_, spec, args, places) => {
     expect(keyPlaces(spec, args.split(' '))).toEqual(places);
