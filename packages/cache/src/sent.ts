@@ -1,4 +1,5 @@
 import { Command } from 'ioredis';
+import { logicalText } from './error-text.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
@@ -22,6 +23,8 @@ export interface Caller {
   readonly resolve: (reply: unknown) => unknown;
   readonly reject: (error: Error) => unknown;
 }
+
+const translated = new WeakSet<Error>();
 
 /** What few commands have. */
 interface Rare {
@@ -138,8 +141,12 @@ export class Sent extends Base {
     (this.#rare ??= {}).lastError = error;
     // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
     if (!(mark instanceof TenantNames) || /^(?:MOVED|ASK) /.test(error.message)) return error;
-    error.message = error.message.replaceAll(mark.prefix, '');
-    if (error.stack !== undefined) error.stack = error.stack.replaceAll(mark.prefix, '');
+    // Once: what is logical now may look physical.
+    if (translated.has(error)) return error;
+    translated.add(error);
+    const keys = this.getKeys();
+    error.message = logicalText(error.message, keys, mark);
+    if (error.stack !== undefined) error.stack = logicalText(error.stack, keys, mark);
     return error;
   }
 

@@ -1,7 +1,7 @@
 import { withTenant } from '@tenantkit/core';
 import { Redis, cacheBackstop, type CacheBackstopOptions } from '@tenantkit/cache';
 import { SCRIPTING } from '../src/rules.ts';
-import { INVALID_TENANTS, TENANTS } from '@tenantkit/testing';
+import { INVALID_TENANTS, TENANTS, freshRedis } from '@tenantkit/testing';
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { Redis as Raw } from 'ioredis';
@@ -64,6 +64,24 @@ describe('the server alone', () => {
         () => client.sunionstore(own, key),
         () => client.object('ENCODING', key),
         () => client.memory('USAGE', key),
+        () => client.dump(key),
+        () => client.call('SORT', key),
+        () => client.call('SORT', own, 'STORE', key),
+        () => client.call('SORT', own, 'STORE', own, 'STORE', key),
+        () => client.call('GEORADIUS', own, 0, 0, 1, 'm', 'STORE', key),
+        () => client.call('GEORADIUS', own, 0, 0, 1, 'm', 'STORE', own, 'STOREDIST', key),
+        () => client.call('GEORADIUSBYMEMBER', own, 'x', 1, 'm', 'STOREDIST', key),
+        () => client.geosearchstore(own, key, 'FROMMEMBER', 'x', 'BYRADIUS', 1, 'm'),
+        () => client.call('ZUNIONSTORE', own, 2, own, key),
+        () => client.call('LMPOP', 2, own, key, 'LEFT'),
+        () => client.call('BITOP', 'AND', own, key),
+        () => client.call('XADD', key, '*', 'a', 'b'),
+        () => client.call('XREAD', 'STREAMS', own, key, '0', '0'),
+        () => client.call('XREAD', 'COUNT', 1, 'STREAMS', key, '0'),
+        () => client.call('XREADGROUP', 'GROUP', 'STREAMS', 'x', 'STREAMS', key, '>'),
+        () => client.call('XAUTOCLAIM', key, 'x', 'y', 0, 0),
+        () => client.call('XGROUP', 'CREATE', key, 'x', '$', 'MKSTREAM'),
+        () => client.call('XINFO', 'STREAM', key),
         () => client.publish(key, 'x'),
         () => client.subscribe(key),
         () => client.subscribe(own, key),
@@ -79,6 +97,45 @@ describe('the server alone', () => {
         expect((await failure(attack)).message).toMatch(/^(?:NOPERM|ReplyError: NOPERM)/);
       expect(await admin.get(key)).toBe(`of ${other}`);
     }
+  });
+
+  it('denies BY and GET of SORT altogether', async () => {
+    const client = await attacker('acme');
+    const own = `tk:${tenantOf('acme')}:new`;
+    await client.rpush(own, '1');
+    for (const args of [
+      ['BY', `tk:${tenantOf('acme2')}:*`],
+      ['GET', `tk:${tenantOf('acme2')}:ke*`],
+      ['BY', 'nosort', 'GET', own],
+    ])
+      expect((await failure(() => client.call('SORT', own, ...args))).message).toMatch(
+        /insufficient ACL permissions|^NOPERM/,
+      );
+    expect(await client.call('SORT', own)).toEqual(['1']);
+    await client.del(own);
+  });
+
+  it('does not stop a copy of the own data in another database, as the README says', async () => {
+    const client = await attacker('acme');
+    const own = `tk:${tenantOf('acme')}:key`;
+    // A database of this test's own.
+    const elsewhere = await freshRedis(inject('servers').redis);
+    const copies = new Raw(elsewhere.url);
+    clients.push(copies);
+    const db = new URL(elsewhere.url).pathname.slice(1);
+    expect(await client.call('COPY', own, own, 'DB', db)).toBe(1);
+    expect(await copies.get(own)).toBe('of acme');
+    expect(await copies.del(own)).toBe(1);
+    // The client does.
+    const { username = '', password = '' } = client.options;
+    const redis = new Redis(url, { username, password, enableReadyCheck: false });
+    clients.push(redis);
+    const refused = withTenant(tenantOf('acme'), () =>
+      failure(() => redis.call('COPY', 'key', 'key', 'DB', db)),
+    );
+    expect(await refused).toMatchObject({ code: 'OPERATION_REFUSED' });
+    expect(await copies.exists(own)).toBe(0);
+    await elsewhere.cleanup();
   });
 
   it('refuses what sees or changes the whole server', async () => {

@@ -1,6 +1,10 @@
 import type { ChainableCommander, Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Redis } from '@tenantkit/cache';
+import { createdPlaces } from '../src/keyspec.ts';
+import { CacheNames } from '../src/names.ts';
+import { rewriteArguments } from '../src/rewrite.ts';
+import { rowOf } from '../src/rows.ts';
 import { BLOCKING, rules, type CacheRule } from '../src/rules.ts';
 import { allowedScripts, loadScripts, moduleSamples, samples, seeds } from './samples.ts';
 import { acme, openCache, ready, type Opened } from './support.ts';
@@ -50,6 +54,7 @@ describe('every allowed command does in a tenant what it does in a Redis of oneâ
         const context = `${form}: ${name} ${args.join(' ')}`;
         await fill();
         const others = await contents(opened.raw, 'tk:acme2:');
+        const before = await contents(model.raw, '');
         const client = WAITING.has(name) ? own : opened.redis;
         const reply = await acme(() => outcome(() => call(client, name.split(' '), args)));
         const expected = await outcome(() => call(model.raw, name.split(' '), args));
@@ -59,6 +64,13 @@ describe('every allowed command does in a tenant what it does in a Redis of oneâ
           await contents(model.raw, ''),
         ]);
         expect([context, await contents(opened.raw, 'tk:acme2:')]).toEqual([context, others]);
+        // Every key that has come into being is one that the row says so of.
+        const after = Object.keys(await contents(model.raw, ''));
+        const created = createdBy(name, args);
+        expect([context, after.filter((key) => !(key in before) && !created.includes(key))]).toEqual([
+          context,
+          [],
+        ]);
         expect(await opened.raw.dbsize()).toBe((await model.raw.dbsize()) + Object.keys(others).length);
       }
     }
@@ -77,6 +89,27 @@ describe('every allowed command does in a tenant what it does in a Redis of oneâ
       expect([name, error]).toEqual([name, expect.stringMatching(/^(?:ERR (?:wrong|[Uu]nknown)|cache\.)/)]);
     }
     expect(await contents(opened.raw, '')).toEqual(before);
+  });
+});
+
+describe('every command of a module is sent with the keys of the tenant', () => {
+  // What is a key in these calls.
+  const KEYS: ReadonlySet<string> = new Set(['doc', 'doc2', 'one', 'two', 'target']);
+
+  it.each(Object.entries(moduleSamples))('%s', async (name, calls) => {
+    const names = new CacheNames().of('acme');
+    for (const call of calls) {
+      const args = call.map(String);
+      const expected = args.map((word) => (KEYS.has(word) ? names.encode(word) : word));
+      expect(rewriteArguments([...args], rowOf(name, args), names)).toEqual(expected);
+      const bytes = args.map((word) => Buffer.from(word));
+      const rewritten = rewriteArguments(bytes, rowOf(name.toUpperCase(), bytes), names);
+      expect((rewritten as Buffer[]).map(String)).toEqual(expected);
+      // The server has no such module: it repeats what it was sent.
+      const answer = await acme(() => outcome(() => opened.redis.call(name, ...call)));
+      expect(answer).toEqual(await outcome(() => model.raw.call(name, ...call)));
+      expect(answer.error).toContain('unknown command');
+    }
   });
 });
 
@@ -163,6 +196,12 @@ function allowed(): string[] {
 // The array form names methods.
 function batched(client: Raw, name: string, ...args: Arguments): (string | number)[] {
   return typeof Reflect.get(client, name) === 'function' ? [name, ...args] : ['call', name, ...args];
+}
+
+function createdBy(name: string, args: Arguments): string[] {
+  const words = [...name.split(' ').slice(1), ...args.map(String)];
+  const { rule } = rowOf(name.split(' ')[0] ?? '', words);
+  return rule.kind === 'rewrite' ? createdPlaces(rule.rewrite, words).map((place) => words[place] ?? '') : [];
 }
 
 // A few commands are no methods: those of Valkey alone.

@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { logicalText } from '../src/error-text.ts';
+import { CacheNames } from '../src/names.ts';
+import { acme, failure, openCache, shown, type Opened } from './support.ts';
+
+let opened: Opened;
+beforeAll(async () => {
+  opened = await openCache();
+});
+beforeEach(async () => {
+  await opened.raw.flushdb();
+  await opened.raw.set('tk:acme:text', 'x');
+  await opened.raw.xadd('tk:acme:stream', '1-1', 'a', 'b');
+});
+afterAll(() => opened[Symbol.asyncDispose]());
+
+type Call = readonly [name: string, ...args: (string | number)[]];
+
+// Errors that repeat arguments, and those that everybody meets.
+const CALLS: readonly (readonly [error: RegExp, ...call: Call])[] = [
+  [/^WRONGTYPE /, 'lpush', 'text', 'x'],
+  [/^ERR value is not an integer/, 'incr', 'text'],
+  [
+    /^NOGROUP No such key 'missing' or consumer group 'group'/,
+    'xreadgroup',
+    'GROUP',
+    'group',
+    'me',
+    'STREAMS',
+    'missing',
+    '>',
+  ],
+  [/^NOGROUP No such key 'stream' or consumer group 'nobody'/, 'xpending', 'stream', 'nobody'],
+  [
+    /^NOGROUP No such consumer group 'nobody' for key name 'stream'/,
+    'xgroup',
+    'DELCONSUMER',
+    'stream',
+    'nobody',
+    'x',
+  ],
+  [
+    /^NOGROUP No such consumer group 'nobody' for key name 'stream'/,
+    'xinfo',
+    'CONSUMERS',
+    'stream',
+    'nobody',
+  ],
+  [/^ERR no such key/, 'rename', 'missing', 'other'],
+  [/^ERR unknown command '\S+', with args beginning with: 'doc' '\$' '1' $/i, 'json.set', 'doc', '$', '1'],
+  [
+    /^ERR unknown command '\S+', with args beginning with: 'tk:acme:doc' 'x' $/i,
+    'bf.add',
+    'tk:acme:doc',
+    'x',
+  ],
+  [
+    /^ERR unknown command '\S+', with args beginning with: 'one' '1' '2' 'tk:acme2:two' '3' '4' $/i,
+    'ts.madd',
+    'one',
+    1,
+    2,
+    'tk:acme2:two',
+    3,
+    4,
+  ],
+  [/^ERR syntax error/, 'set', 'text', 'x', 'tk:acme:text'],
+];
+
+describe('an error of the server', () => {
+  it.each(CALLS.map(([error, ...call]) => [call.join(' '), error, call] as const))(
+    '%s',
+    async (_, error, call) => {
+      const { redis } = opened;
+      const [name, ...args] = call;
+      const errors = [
+        await failure(() => acme(() => redis.call(name, ...args))),
+        await failure(() =>
+          acme(() => redis.callBuffer(name, ...args.map((word) => Buffer.from(String(word))))),
+        ),
+        (
+          await acme(() =>
+            redis
+              .pipeline()
+              .call(name, ...args)
+              .exec(),
+          )
+        )?.[0]?.[0],
+        await acme(() =>
+          redis
+            .multi()
+            .call(name, ...args)
+            .exec(),
+        ).then(
+          (replies) => replies?.[0]?.[0],
+          (thrown: Error & { previousErrors?: Error[] }) => thrown.previousErrors?.[0],
+        ),
+      ];
+      for (const found of errors) {
+        expect(found?.message).toMatch(error);
+        expect(shown(found).replaceAll(/'?tk:acme2?:(?:doc|two|text)'?/g, '')).not.toContain('tk:acme');
+      }
+      expect(errors[0]).toMatchObject({ command: { args: args.map(String) } });
+      expect(await acme(() => redis.get('text'))).toBe('x');
+    },
+  );
+
+  it('that cuts its arguments shows no prefix', async () => {
+    const long = 'long'.repeat(40);
+    const error = await failure(() => acme(() => opened.redis.call('json.set', long, '$', '1')));
+    expect(error.message).toMatch(/^ERR unknown command '\S+', with args beginning with: 'longlong/i);
+    expect(error.message).not.toContain('tk:');
+  });
+});
+
+describe('an error text', () => {
+  const names = new CacheNames().of('acme');
+  const short = new CacheNames({ names: '{tenant}:' }).of('a');
+  it.each([
+    ['keys as wholes', 'no tk:acme:tk:acme:x here', ['tk:acme:tk:acme:x'], names, 'no tk:acme:x here'],
+    ['the longest first', "'tk:acme:ab' 'tk:acme:a'", ['tk:acme:a', 'tk:acme:ab'], names, "'ab' 'a'"],
+    ['keys with what means something in patterns', 'tk:acme:a.*$(', ['tk:acme:a.*$('], names, 'a.*$('],
+    ['keys within words of a script', 'xtk:acme:k', ['tk:acme:k'], names, 'xk'],
+    ['a prefix whose key was cut', "'tk:acme:lon", ['tk:acme:long'], names, "'lon"],
+    ['no end of a word', "ERR data: 'a:key' a:x", ['a:key'], short, "ERR data: 'key' x"],
+    ['keys in bytes', 'tk:acme:k', [Buffer.from('tk:acme:k')], names, 'k'],
+  ] as const)('has %s', (_, text, keys, of, logical) => {
+    expect(logicalText(text, keys, of)).toBe(logical);
+  });
+
+  it('about slots says how to have one', () => {
+    expect(logicalText('CROSSSLOT Keys in request', [], names)).toMatch(/CROSSSLOT .* hashTag: true/);
+  });
+});
