@@ -231,6 +231,7 @@ export const rules = defineRules({
       help: DESCRIBES,
       kill: SCRIPTS,
       load: pass('it loads a script that is declared safe, and runs nothing'),
+      show: SCRIPTS,
     }),
   }),
 
