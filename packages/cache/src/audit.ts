@@ -1,9 +1,11 @@
-import { ConfigError, type Auditor, type Finding } from '@tenantkit/core';
+import { ConfigError, tenantId, type Auditor, type Finding } from '@tenantkit/core';
 import { z } from 'zod';
+import { inspectRegistry, notEntered, ownNameOf } from './audit-registry.ts';
 import type { Cluster, Redis } from './client.ts';
 import { RESERVED } from './names.ts';
 import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
 import type { Guard } from './guard.ts';
+import { StoredRegistry } from './stored-registry.ts';
 
 /** Options of {@link cacheAuditor}. */
 export interface CacheAuditorOptions extends RawStoreOptions {
@@ -14,11 +16,28 @@ export interface CacheAuditorOptions extends RawStoreOptions {
    * as `bull:` for BullMQ, whose jobs `queueAuditor` looks at.
    */
   readonly known?: readonly string[] | undefined;
+  /**
+   * Which tenants there are: a list, or what tells whether there is one. Without it every well-formed id passes,
+   * since a fence knows only of those that are frozen or erased.
+   */
+  readonly tenants?: readonly string[] | ((tenant: string) => boolean | Promise<boolean>) | undefined;
+  /**
+   * Whether keys without a time to live, and entries of registries whose key is gone, are counted per tenant, by
+   * default `false`: every key is asked for.
+   */
+  readonly details?: boolean | undefined;
 }
 
 const schema = z.strictObject({
   store: z.string().min(1).optional(),
   known: z.array(z.string().min(1)).optional(),
+  tenants: z
+    .union([
+      z.array(tenantId),
+      z.custom<(tenant: string) => boolean | Promise<boolean>>((value) => typeof value === 'function'),
+    ])
+    .optional(),
+  details: z.boolean().optional(),
   timeout: z.number().int().positive().optional(),
 });
 
@@ -38,6 +57,37 @@ const FINDINGS = {
     message: 'A key belongs to a tenant that was erased.',
     hint: 'Find out who still writes for that tenant, then run its erasure again.',
   },
+  unknown_tenant: {
+    severity: 'medium',
+    message: 'Keys belong to a tenant that nobody knows.',
+    hint: 'Look whether its id was mistyped, or erase it: its keys are found under this id.',
+  },
+  broken_registry: {
+    severity: 'high',
+    message: 'A registry is no sorted set, so nothing can be entered into it and writing fails.',
+    hint: 'Remove it, then run indexCache.',
+  },
+  foreign_entry: {
+    severity: 'high',
+    message: 'A registry holds entries that this package has not written. No eraser goes by them.',
+    hint: 'Find out who writes to names that begin with tk!, then remove the registry and run indexCache.',
+  },
+  not_in_registry: {
+    severity: 'high',
+    message:
+      'A key is missing in the registry of its tenant, though that is marked as complete: an erasure would find it only in its recount.',
+    hint: 'Find out who writes without the option index, then run indexCache.',
+  },
+  without_expiry: {
+    severity: 'info',
+    message: 'Keys of a tenant have no time to live.',
+    hint: 'Nothing to do, unless they were meant to expire.',
+  },
+  entry_without_key: {
+    severity: 'info',
+    message: 'Entries of a registry have no key: it has expired or was deleted.',
+    hint: 'Nothing to do: they go while the tenant is written to, and with its erasure.',
+  },
 } as const satisfies Record<string, Pick<Finding, 'severity' | 'message' | 'hint'>>;
 
 /**
@@ -56,36 +106,136 @@ const FINDINGS = {
  * ```
  */
 export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptions = {}): Auditor {
-  const { store = 'cache', timeout, known = [] } = parse(options);
+  const { store = 'cache', timeout, known = [], tenants, details = false } = parse(options);
   const prefixes = known.map((prefix) => Buffer.from(prefix).toString('latin1'));
-  const { guard } = assertGuarded(client);
+  assertGuarded(client);
+  const isTenant = Array.isArray(tenants) ? (tenant: string) => tenants.includes(tenant) : tenants;
   return {
     store,
     async *audit(signal) {
       const raw = new RawStore(client, 'cacheAuditor.audit', 'audit of all keys', { timeout });
-      for await (const { keys } of raw.pages({ signal })) {
-        for (const key of keys) {
-          const code = codeOf(key, guard, prefixes);
-          if (code !== undefined) yield { store, code, name: printable(key), ...FINDINGS[code] };
-        }
+      const audit = new Audit(raw, prefixes, isTenant, details, signal);
+      for await (const { node, keys } of raw.pages({ signal })) {
+        for (const { code, name } of await audit.page(node, keys))
+          yield { store, code, name: printable(name), ...FINDINGS[code] };
+      }
+      for (const { code, name, count } of audit.counts()) {
+        const { message, ...finding } = FINDINGS[code];
+        yield { store, code, name: printable(name), ...finding, message: `${message} There are ${count}.` };
       }
     },
   };
 }
 
-function codeOf(
-  key: Buffer,
-  { names, fence }: Guard,
-  known: readonly string[],
-): keyof typeof FINDINGS | undefined {
-  // Every prefix is plain ASCII, which this keeps byte for byte.
-  const name = key.toString('latin1');
-  if (name.startsWith(RESERVED)) return 'unknown_reserved_name';
-  const tenant = names.codec.tenantOf(name);
-  if (tenant === undefined) {
-    return known.some((prefix) => name.startsWith(prefix)) ? undefined : 'outside_every_tenant';
+type Code = keyof typeof FINDINGS;
+
+interface Found {
+  readonly code: Code;
+  readonly name: Buffer;
+}
+
+/** One walk over all keys. */
+class Audit {
+  readonly #raw: RawStore;
+  readonly #guard: Guard;
+  readonly #known: readonly string[];
+  readonly #isTenant: ((tenant: string) => boolean | Promise<boolean>) | undefined;
+  readonly #details: boolean;
+  readonly #signal: AbortSignal;
+  readonly #asked = new Map<string, boolean>();
+  readonly #counts = new Map<string, { readonly code: Code; readonly name: Buffer; count: number }>();
+  #isComplete: boolean | undefined;
+
+  constructor(
+    raw: RawStore,
+    known: readonly string[],
+    isTenant: ((tenant: string) => boolean | Promise<boolean>) | undefined,
+    details: boolean,
+    signal: AbortSignal,
+  ) {
+    this.#raw = raw;
+    this.#guard = raw.wiring.guard;
+    this.#known = known;
+    this.#isTenant = isTenant;
+    this.#details = details;
+    this.#signal = signal;
   }
-  return fence?.state(tenant) === 'erased' ? 'erased_tenant' : undefined;
+
+  async page(node: Redis, keys: readonly Buffer[]): Promise<Found[]> {
+    const found: Found[] = [];
+    const byTenant = new Map<string, Buffer[]>();
+    for (const key of keys) {
+      // Every prefix is plain ASCII, which this keeps byte for byte.
+      const name = key.toString('latin1');
+      if (name.startsWith(RESERVED)) {
+        for (const code of await this.#reserved(key, name)) found.push({ code, name: key });
+        continue;
+      }
+      const tenant = this.#guard.names.codec.tenantOf(name);
+      if (tenant === undefined) {
+        if (!this.#known.some((prefix) => name.startsWith(prefix)))
+          found.push({ code: 'outside_every_tenant', name: key });
+        continue;
+      }
+      if (this.#guard.fence?.state(tenant) === 'erased') found.push({ code: 'erased_tenant', name: key });
+      const own = byTenant.get(tenant);
+      if (own === undefined) byTenant.set(tenant, [key]);
+      else own.push(key);
+    }
+    for (const [tenant, own] of byTenant) found.push(...(await this.#tenant(node, tenant, own)));
+    return found;
+  }
+
+  /** What is told once per tenant. */
+  counts(): Iterable<Found & { readonly count: number }> {
+    return this.#counts.values();
+  }
+
+  async #reserved(key: Buffer, name: string): Promise<Code[]> {
+    const own = ownNameOf(this.#guard, name);
+    if (own === undefined) return ['unknown_reserved_name'];
+    if (own === 'mark') return [];
+    if (this.#guard.fence?.state(own.tenant) === 'erased') return ['erased_tenant'];
+    const { broken, foreign, dead } = await inspectRegistry(this.#raw, own, name, {
+      deep: this.#details,
+      signal: this.#signal,
+    });
+    this.#count('entry_without_key', key, dead);
+    return [
+      ...(broken ? (['broken_registry'] as const) : []),
+      ...(foreign > 0 ? (['foreign_entry'] as const) : []),
+    ];
+  }
+
+  async #tenant(node: Redis, tenant: string, keys: readonly Buffer[]): Promise<Found[]> {
+    const names = this.#guard.names.of(tenant);
+    const prefix = Buffer.from(names.prefix);
+    if (!(await this.#exists(tenant))) this.#count('unknown_tenant', prefix, keys.length);
+    if (this.#details) {
+      const ttls = await this.#raw.run(() => Promise.all(keys.map((key) => node.pttl(key))));
+      this.#count('without_expiry', prefix, ttls.filter((ttl) => ttl === -1).length);
+    }
+    this.#isComplete ??=
+      this.#raw.wiring.tenant.index === true && (await new StoredRegistry(this.#raw, names).isComplete());
+    if (!this.#isComplete) return [];
+    const missing = await notEntered(this.#raw, names, keys);
+    return missing.map((name) => ({ code: 'not_in_registry', name }));
+  }
+
+  async #exists(tenant: string): Promise<boolean> {
+    if (this.#isTenant === undefined) return true;
+    const known = this.#asked.get(tenant) ?? (await this.#isTenant(tenant));
+    this.#asked.set(tenant, known);
+    return known;
+  }
+
+  #count(code: Code, name: Buffer, count: number): void {
+    if (count === 0) return;
+    const id = `${code} ${name.toString('latin1')}`;
+    const held = this.#counts.get(id);
+    if (held === undefined) this.#counts.set(id, { code, name, count });
+    else held.count += count;
+  }
 }
 
 // A key may hold any bytes, also those that drive a terminal.
@@ -102,6 +252,6 @@ function parse(options: CacheAuditorOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'cacheAuditor',
     problem: z.prettifyError(result.error),
-    hint: 'It takes store, known and timeout; how keys are named comes from the client.',
+    hint: 'It takes store, known, tenants, details and timeout; how keys are named comes from the client.',
   });
 }

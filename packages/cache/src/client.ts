@@ -140,6 +140,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     assertSamePlace(override);
     const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...override };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
+    // That of a node of a cluster.
+    if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
     copy.#wiring.own(currentScope());
     return copy;
   }
@@ -239,7 +241,9 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     );
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
-      return new Redis(own as MappedRedisOptions<'legacy'>);
+      const client = new Redis(own as MappedRedisOptions<'legacy'>);
+      wiringOf(client)?.joins(this.#wiring);
+      return client;
     });
   }
 

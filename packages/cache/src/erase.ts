@@ -2,16 +2,15 @@ import {
   ConfigError,
   OperationRefusedError,
   assertId,
-  controlTenant,
   publish,
   type Checkpoint,
-  type EraseRun,
   type Eraser,
   type ErasureScope,
-  type InventoryItem,
 } from '@tenantkit/core';
 import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
+import { SubjectStore } from './erase-subject.ts';
+import { TenantStore, type Erasable } from './erase-tenant.ts';
 import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
 
 /** Options of {@link cacheEraser}. */
@@ -26,18 +25,15 @@ const schema = z.strictObject({
 });
 
 const UNSUPPORTED =
-  'keys do not say which person they are about yet; erase the tenant, or remove the person’s keys by name';
-
-// Somebody who writes all the time is stopped by the fence, not by an eraser that never ends.
-const MAX_PASSES = 10;
-
-const CONTROL_SECONDS = 300;
+  'keys do not say which person they are about; set tenant.index or tenant.subjects, erase the tenant, or remove the person’s keys by name';
 
 /**
  * The eraser of one Redis or Cluster: removes every key of a tenant from the database that the client uses.
  *
- * It walks the keyspace with SCAN and removes with UNLINK, in batches, until a walk finds nothing. The cost is
- * that of the whole keyspace, whatever the size of the tenant.
+ * It removes with UNLINK, in batches: what the tenant's registry names, if there is one, and what a walk with SCAN
+ * finds, until there is nothing. The walk costs what the whole keyspace does, whatever the size of the tenant. It
+ * is left out where the registry is known to be complete: with `index` in the options of the client, after
+ * {@link indexCache}, on servers that do not evict registries, and behind a fence that keeps everybody from writing.
  *
  * @param client - a client of this package; its `tenant` options say how keys are named
  * @throws {@link ConfigError} for another client, or unknown options
@@ -51,25 +47,39 @@ const CONTROL_SECONDS = 300;
  */
 export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions = {}): Eraser {
   const { store = 'cache', timeout } = parse(options);
-  assertGuarded(client);
-  const open = (operation: string, { tenant, subject }: ErasureScope): TenantStore => {
+  const { index, subjects } = assertGuarded(client).tenant;
+  const knowsSubjects = index === true || (subjects !== undefined && subjects.length > 0);
+  const open = (operation: string, { tenant, subject }: ErasureScope): Erasable => {
     assertId(tenant, 'tenant');
+    if (subject !== undefined) assertId(subject, 'subject');
     // Taken for the tenant's, a person's erasure would remove everybody.
-    if (subject !== undefined) throw refuseSubject(operation);
-    const raw = new RawStore(client, `cacheEraser.${operation}`, `${operation} of a tenant`, { timeout });
-    return new TenantStore(raw, tenant);
+    if (subject !== undefined && !knowsSubjects) throw refuseSubject(operation);
+    const whose = subject === undefined ? 'a tenant' : 'a person';
+    const raw = new RawStore(client, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout });
+    return subject === undefined
+      ? new TenantStore(raw, tenant)
+      : new SubjectStore(raw, raw.wiring.guard.names.of(tenant), subject);
   };
 
   return {
     store,
-    subjects: { unsupported: UNSUPPORTED },
+    subjects: knowsSubjects ? 'supported' : { unsupported: UNSUPPORTED },
     async plan(scope) {
-      const keys = await open('plan', scope).count();
-      return { store, items: [keys], kept: [] };
+      return { store, items: await open('plan', scope).count(), kept: [] };
     },
     async erase(scope, run) {
       run.signal.throwIfAborted();
-      const count = await open('erase', scope).erase(run);
+      const own = open('erase', scope);
+      let { erased: count, ended = false } = await load(run.checkpoint);
+      await own.erase(run, {
+        again: ended,
+        async add(removed) {
+          count += removed;
+          await run.checkpoint.save(JSON.stringify({ erased: count }));
+          run.progress({ kind: 'keys', done: count });
+        },
+      });
+      await run.checkpoint.save(JSON.stringify({ erased: count, ended: true }));
       publish('erasure', {
         surface: 'cache',
         operation: 'erase',
@@ -82,83 +92,17 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
     },
     async verify(scope) {
       const own = open('verify', scope);
-      const found = await own.findControl();
-      return {
-        store,
-        remaining: [await own.count()],
-        kept: [],
-        control: {
-          planted: 1,
-          found,
-          method:
-            'a key of a throw-away tenant was written, found by the same SCAN over all masters, and removed',
-        },
-      };
+      const control = await own.control();
+      return { store, remaining: await own.count(), kept: [], control };
     },
   };
 }
 
-class TenantStore {
-  readonly #raw: RawStore;
-  readonly #tenant: string;
+const state = z.strictObject({ erased: z.number().int().nonnegative(), ended: z.literal(true).optional() });
 
-  constructor(raw: RawStore, tenant: string) {
-    this.#raw = raw;
-    this.#tenant = tenant;
-  }
-
-  async count(): Promise<InventoryItem> {
-    return { kind: 'keys', count: await this.#countOf(this.#tenant) };
-  }
-
-  async erase(run: EraseRun): Promise<number> {
-    const { signal, checkpoint } = run;
-    let erased = await load(checkpoint);
-    for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
-      let found = 0;
-      for await (const page of this.#pages(this.#tenant, signal)) {
-        found += page.keys.length;
-        erased += await this.#raw.unlink(page);
-        await checkpoint.save(JSON.stringify({ erased }));
-        run.progress({ kind: 'keys', done: erased });
-      }
-      if (found === 0) break;
-    }
-    return erased;
-  }
-
-  async findControl(): Promise<number> {
-    const control = controlTenant();
-    const key = this.#raw.wiring.guard.names.of(control).encode('control');
-    // It expires by itself, should this process end before it is removed.
-    await this.#raw.run((client) => client.set(key, '1', 'EX', CONTROL_SECONDS));
-    try {
-      return await this.#countOf(control);
-    } finally {
-      await this.#raw.run((client) => client.unlink(key));
-    }
-  }
-
-  // A walk may meet a key twice, when the server resizes its table meanwhile.
-  async #countOf(tenant: string): Promise<number> {
-    const keys = new Set<string>();
-    for await (const page of this.#pages(tenant)) {
-      for (const key of page.keys) keys.add(key.toString('latin1'));
-    }
-    return keys.size;
-  }
-
-  #pages(tenant: string, signal?: AbortSignal): ReturnType<RawStore['pages']> {
-    const match = this.#raw.wiring.guard.names.of(tenant).glob('*');
-    return this.#raw.pages({ match, ...(signal === undefined ? {} : { signal }) });
-  }
-}
-
-const state = z.strictObject({ erased: z.number().int().nonnegative() });
-
-async function load(checkpoint: Checkpoint): Promise<number> {
+async function load(checkpoint: Checkpoint): Promise<z.infer<typeof state>> {
   const saved = await checkpoint.load();
-  if (saved === undefined) return 0;
+  if (saved === undefined) return { erased: 0 };
   const result = z
     .string()
     .transform((text, context) => {
@@ -171,7 +115,7 @@ async function load(checkpoint: Checkpoint): Promise<number> {
     })
     .pipe(state)
     .safeParse(saved);
-  if (result.success) return result.data.erased;
+  if (result.success) return result.data;
   throw new ConfigError({
     surface: 'cache',
     operation: 'erase',

@@ -19,6 +19,7 @@ import { CacheNames, TenantNames } from './names.ts';
 import type { CacheOptions } from './options.ts';
 import { isPlumbing, sameScope } from './plumbing.ts';
 import { rewriteArguments } from './rewrite.ts';
+import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, SHARED_CONNECTION } from './rules.ts';
 import { Scripts } from './scripts.ts';
@@ -76,6 +77,8 @@ export class Guard {
   readonly names: CacheNames;
   readonly fence: TenantRegistry | undefined;
   readonly scripts: Scripts;
+  /** Where keys are noted before they come into being; `undefined` without the option `index`. */
+  registry: Registry | undefined = undefined;
   readonly #isOwn: IsOwn;
 
   constructor(options: CacheOptions, isOwn: IsOwn = () => false) {
@@ -123,6 +126,8 @@ export class Guard {
     if (!Array.isArray(physical)) return physical;
     const sent = this.#sent(names, row, name, physical, caller);
     if (isReadOnly) sent.isReadOnly = true;
+    const { subject } = scope.tenant;
+    if (subject !== undefined && this.registry !== undefined) sent.about(subject);
     return physical === args ? sent : sent.note(args);
   }
 

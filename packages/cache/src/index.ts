@@ -5,6 +5,7 @@ export { cacheBackstop, type CacheBackstopOptions } from './backstop.ts';
 export { Cluster, Redis, Redis as default } from './client.ts';
 export { cacheEraser, type CacheEraserOptions } from './erase.ts';
 export type { ScriptDefinition } from './define.ts';
+export { indexCache, type IndexCacheOptions, type Indexed } from './reindex.ts';
 export type { NamesOptions } from './names.ts';
 export type { CacheOptions } from './options.ts';
 export type { RawStoreOptions } from './raw-store.ts';

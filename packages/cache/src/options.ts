@@ -1,4 +1,10 @@
-import { ConfigError, optionSchemas, parseOptions, type TenantRegistry } from '@tenantkit/core';
+import {
+  ConfigError,
+  optionSchemas,
+  parseOptions,
+  subjectPattern,
+  type TenantRegistry,
+} from '@tenantkit/core';
 import { z } from 'zod';
 import type { NamesOptions } from './names.ts';
 import { isPlumbing, outside } from './plumbing.ts';
@@ -10,13 +16,30 @@ export interface CacheOptions extends NamesOptions {
   readonly fence?: TenantRegistry | undefined;
   /** Scripts and functions of others that may run, since somebody has read them; by default none. */
   readonly scripts?: readonly AllowedScript[] | undefined;
+  /**
+   * Keeps a registry of each tenant's keys, and of the keys that are about the subject of the context, so that an
+   * erasure finds them without walking the keyspace; by default `false`.
+   */
+  readonly index?: boolean | undefined;
+  /**
+   * Which keys are about a person, whoever has written them: logical names with `{subject}` in them, in which `*`
+   * stands for any text and `?` for one character, such as `user:{subject}:*`.
+   */
+  readonly subjects?: readonly string[] | undefined;
 }
+
+const ONCE = 'must hold {subject} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?';
 
 const schema: z.ZodType<CacheOptions> = z.strictObject({
   names: optionSchemas.names,
   hashTag: z.boolean().optional(),
   fence: optionSchemas.fence,
   scripts: allowedScripts.optional(),
+  index: z.boolean().optional(),
+  // Keys have no fields.
+  subjects: z
+    .array(z.string().check(z.refine((pattern) => subjectPattern.safeParse(pattern).success, ONCE)))
+    .optional(),
 });
 
 // Options of ioredis that would undo the guard, and what to use instead.

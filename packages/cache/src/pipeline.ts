@@ -188,6 +188,8 @@ export function onStream(command: unknown, stream: object, guard: Guard): Sent |
     filler.join(run.pipeline);
     return filler;
   }
+  // Before anything of the pipeline is written, which ioredis does as a whole.
+  if (run.pipeline._queue[0] === command) guard.registry?.enter(entered(run.pipeline));
   const error = guard.stillAllowed(sent);
   return error === undefined ? sent : sent.deny(error);
 }
@@ -223,6 +225,10 @@ class Stream extends Given {
   static runOf(stream: object): Run | undefined {
     return #run in stream ? stream.#run : undefined;
   }
+}
+
+function entered({ _queue }: RawPipeline): Sent[] {
+  return _queue.flatMap((command) => Sent.of(command) ?? []);
 }
 
 function foreign(guard: Guard, command: Sent): Error {

@@ -32,7 +32,8 @@ type Pattern = readonly [] | readonly ['MATCH', string];
 /** The store under all tenants: one stated bypass, and an end to every wait. */
 export class RawStore {
   readonly wiring: Wiring;
-  readonly #client: Redis | Cluster;
+  /** The client; what is called of it belongs inside of {@link RawStore.run}. */
+  readonly client: Redis | Cluster;
   readonly #timeout: number;
   readonly #operation: string;
   readonly #scope: Scope | undefined;
@@ -48,7 +49,7 @@ export class RawStore {
     { timeout = TIMEOUT }: RawStoreOptions,
   ) {
     this.wiring = assertGuarded(client);
-    this.#client = client;
+    this.client = client;
     this.#timeout = timeout;
     this.#operation = operation;
     // One audit event, not one per command.
@@ -67,14 +68,14 @@ export class RawStore {
       }, this.#timeout);
     });
     try {
-      return await Promise.race([runInScope(this.#scope, () => call(this.#client)), late]);
+      return await Promise.race([runInScope(this.#scope, () => call(this.client)), late]);
     } catch (cause) {
       // What the server itself says is not about reaching it.
       if (isTenantkitError(cause) || (cause instanceof Error && cause.name === 'ReplyError')) throw cause;
       throw new StoreUnreachableError({
         surface: 'cache',
         operation: this.#operation,
-        target: targetOf(this.#client),
+        target: targetOf(this.client),
         cause,
       });
     } finally {
@@ -85,7 +86,7 @@ export class RawStore {
   /** Walks the keys of every master. A key that is there all the time comes at least once, and may come twice. */
   async *pages({ match, signal }: { match?: string; signal?: AbortSignal }): AsyncGenerator<Page> {
     const pattern: Pattern = match === undefined ? [] : ['MATCH', match];
-    for (const node of await this.#masters()) {
+    for (const node of await this.masters()) {
       let cursor = '0';
       do {
         signal?.throwIfAborted();
@@ -98,7 +99,7 @@ export class RawStore {
 
   /** Removes keys from the master that holds them. @returns how many were there */
   async unlink({ node, keys }: Page): Promise<number> {
-    if (!(this.#client instanceof Cluster)) return this.run(() => node.unlink(...keys));
+    if (!(this.client instanceof Cluster)) return this.run(() => node.unlink(...keys));
     // The keys of one node are not in one slot.
     const results = await this.run(() => {
       const pipeline = node.pipeline();
@@ -114,10 +115,34 @@ export class RawStore {
     return removed;
   }
 
-  async #masters(): Promise<readonly Redis[]> {
+  get isCluster(): boolean {
+    return this.client instanceof Cluster;
+  }
+
+  /**
+   * Whether a server may remove keys that have no time to live, when its memory is full. One that does not say is
+   * taken for one that may.
+   */
+  async mayEvict(): Promise<boolean> {
+    for (const node of await this.masters()) {
+      let info: string;
+      try {
+        info = await this.run(() => node.info('memory'));
+      } catch (error) {
+        if (error instanceof Error && error.message.startsWith('NOPERM')) return true;
+        throw error;
+      }
+      const limited = !/^maxmemory:0\r?$/m.test(info);
+      if (limited && !/^maxmemory_policy:(?:noeviction|volatile-\w+)\r?$/m.test(info)) return true;
+    }
+    return false;
+  }
+
+  /** The servers that hold keys. */
+  async masters(): Promise<readonly Redis[]> {
     // Until the first answer a cluster knows only the nodes it was started with.
     await this.run((client) => client.ping());
-    return this.#client instanceof Cluster ? this.#client.nodes('master') : [this.#client];
+    return this.client instanceof Cluster ? this.client.nodes('master') : [this.client];
   }
 }
 

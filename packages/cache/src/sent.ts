@@ -1,6 +1,7 @@
 import { Command } from 'ioredis';
 import { logicalText } from './error-text.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
+import type { Entry } from './entry.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
 
@@ -32,6 +33,8 @@ interface Rare {
   denied?: Error;
   lastError?: Error;
   whenSettled?: () => void;
+  subject?: string;
+  entry?: Entry;
 }
 
 /** What ioredis calls on the commands that it sends, and that works on any object with the fields of one. */
@@ -186,6 +189,34 @@ export class Sent extends Base {
     (this.#rare ??= {}).whenSettled = heard;
   }
 
+  /** Notes which person the caller works for. */
+  about(subject: string): void {
+    (this.#rare ??= {}).subject = subject;
+  }
+
+  get subject(): string | undefined {
+    return this.#rare?.subject;
+  }
+
+  /** What was entered for it into registries. */
+  get entry(): Entry | undefined {
+    return this.#rare?.entry;
+  }
+
+  set entry(entry: Entry) {
+    (this.#rare ??= {}).entry = entry;
+  }
+
+  /** Whether the server may hold its reply back, and do its work then. */
+  get waits(): boolean {
+    return this.#row.blocks(this.#args);
+  }
+
+  /** What is written, in physical names. */
+  get physical(): readonly Argument[] {
+    return this.#args;
+  }
+
   /** The physical keys, for the slot. */
   getKeys(): Argument[] {
     const { rule } = this.#row;
@@ -271,8 +302,11 @@ export class Sent extends Base {
   }
 
   #read(reply: unknown): unknown {
-    const denied = this.#rare?.denied;
-    if (denied !== undefined) throw denied;
+    const rare = this.#rare;
+    if (rare !== undefined) {
+      const error = rare.denied ?? rare.entry?.error;
+      if (error !== undefined) throw error;
+    }
     const { read, where } = this.#row;
     const mark = this.#mark;
     return read !== undefined && mark instanceof TenantNames ? read(reply, mark, where.operation) : reply;

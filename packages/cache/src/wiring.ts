@@ -19,6 +19,7 @@ import { lockOptions, readOptions, type CacheOptions } from './options.ts';
 import { addCommands, guardPipeline, onStream } from './pipeline.ts';
 import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { rowOf } from './rows.ts';
+import { Registry } from './registry.ts';
 import { ruleOf } from './rules.ts';
 import { guardScanStreams } from './streams.ts';
 import { WalkedKeys, commandOf, type Node, type TenantKeys } from './tenant-keys.ts';
@@ -115,6 +116,7 @@ export class Wiring {
     this.batch = new Batch(raw);
     const { isCluster } = client;
     this.keys = new WalkedKeys({ masters, isCluster, pick: async (node) => wiringOf(node)?.pick() });
+    if (this.tenant.index === true) this.noteKeys(isCluster);
     wirings.set(client, this);
     withoutAutoPipelines(client);
     lockOptions(client.options);
@@ -132,7 +134,9 @@ export class Wiring {
       // It is not theirs to settle either.
       if (foreign !== undefined) return Promise.reject(foreign);
       const error = this.guard.again(earlier);
-      return error === undefined ? sendOrReject(earlier, this.#raw.send) : rejectCommand(earlier, error);
+      if (error !== undefined) return rejectCommand(earlier, error);
+      this.guard.registry?.enter([earlier]);
+      return sendOrReject(earlier, this.#raw.send);
     }
     const sent = this.#elsewhere(command) ?? this.guard.admit(command, this.#place);
     if (sent instanceof Error) return rejectCommand(command, sent);
@@ -141,7 +145,11 @@ export class Wiring {
     const { enableAutoPipelining, autoPipeliningIgnoredCommands } = this.#options;
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
     const mayWait = enableAutoPipelining === true && sent.mark !== OWN;
-    if (mayWait && this.batch.takes(sent, autoPipeliningIgnoredCommands)) return this.batch.add(sent);
+    if (mayWait && this.batch.takes(sent, autoPipeliningIgnoredCommands)) {
+      this.guard.registry?.enter([sent], (entry) => this.batch.add(entry));
+      return this.batch.add(sent);
+    }
+    this.guard.registry?.enter([sent]);
     return sendOrReject(sent, this.#raw.send);
   }
 
@@ -168,6 +176,18 @@ export class Wiring {
       if (error instanceof Error && error.message.startsWith('NOPERM')) return undefined;
       throw error;
     }
+  }
+
+  /** Notes keys before they come into being. @param perSlot - whether in registries per slot */
+  noteKeys(perSlot: boolean): void {
+    this.guard.registry = new Registry(this.guard.names, perSlot, (entry) =>
+      asPlumbing(() => sendOrReject(entry, this.#raw.send)),
+    );
+  }
+
+  /** Makes it a node of a cluster: entries go through the cluster, which follows redirections. */
+  joins(cluster: Wiring): void {
+    this.guard.registry = cluster.guard.registry;
   }
 
   /** Makes the client one of the scope it is made in: nobody else shares its connection. */

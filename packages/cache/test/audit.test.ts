@@ -1,5 +1,5 @@
-import { createTenantRegistry, memoryTenantStore, type Finding } from '@tenantkit/core';
-import { Redis, cacheAuditor } from '@tenantkit/cache';
+import { createTenantRegistry, memoryTenantStore, withTenant, type Finding } from '@tenantkit/core';
+import { Redis, cacheAuditor, indexCache, type CacheAuditorOptions } from '@tenantkit/cache';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acme, acme2, everythingIn, failure, openCache, type Opened } from './support.ts';
 
@@ -12,13 +12,119 @@ beforeEach(async () => {
   await opened.raw.flushdb();
 });
 
-async function findings(client: Redis, signal = new AbortController().signal): Promise<Finding[]> {
+async function findings(
+  client: Redis,
+  signal = new AbortController().signal,
+  options: CacheAuditorOptions = {},
+): Promise<Finding[]> {
   const found: Finding[] = [];
-  for await (const finding of cacheAuditor(client, { store: 'cache:eu' }).audit(signal)) found.push(finding);
+  for await (const finding of cacheAuditor(client, { store: 'cache:eu', ...options }).audit(signal))
+    found.push(finding);
   return found.sort((a, b) => (String(a.name) < String(b.name) ? -1 : 1));
 }
 
+const codes = async (client: Redis, options: CacheAuditorOptions = {}): Promise<unknown[]> =>
+  (await findings(client, undefined, options)).map(({ name, code, severity }) => [name, code, severity]);
+
+describe('the auditor of registries', () => {
+  it('finds nothing in what this package writes', async () => {
+    const { raw } = opened;
+    const own = opened.guarded({ tenant: { index: true } });
+    await raw.set('tk:acme:before', '1');
+    await indexCache(own);
+    await withTenant({ tenant: 'acme', subject: 'p1' }, () => own.set('a*[', '1', 'EX', 100));
+    expect(await codes(own)).toEqual([]);
+    // A client without the option knows the names, too.
+    expect(await codes(opened.redis)).toEqual([]);
+    expect(await codes(own, { details: true })).toEqual([['tk:acme:', 'without_expiry', 'info']]);
+  });
+
+  it('finds names, types and entries of others', async () => {
+    const { redis, raw } = opened;
+    await raw.zadd('tk!keys:tk:acme:', 1, 'tk:acme2:x', 2, 'kgone');
+    await raw.zadd('tk!subject:p1:tk:acme2:', 1, 'x');
+    await raw.set('tk!keys:tk:a:', 'of another type');
+    const unknown = [
+      'tk!keys',
+      'tk!keys:app:acme:',
+      'tk!keys:tk:acme:x',
+      'tk!subject:p1*:tk:acme:',
+      'tk!indexed:x',
+    ];
+    for (const name of unknown) await raw.set(name, 'x');
+    const before = await everythingIn(raw);
+    expect(await codes(redis, { details: true })).toEqual([
+      ...unknown.slice(4).map((name) => [name, 'unknown_reserved_name', 'medium']),
+      ['tk!keys', 'unknown_reserved_name', 'medium'],
+      ['tk!keys:app:acme:', 'unknown_reserved_name', 'medium'],
+      ['tk!keys:tk:a:', 'broken_registry', 'high'],
+      ['tk!keys:tk:acme:', 'foreign_entry', 'high'],
+      ['tk!keys:tk:acme:', 'entry_without_key', 'info'],
+      ['tk!keys:tk:acme:x', 'unknown_reserved_name', 'medium'],
+      ['tk!subject:p1*:tk:acme:', 'unknown_reserved_name', 'medium'],
+      ['tk!subject:p1:tk:acme2:', 'foreign_entry', 'high'],
+    ]);
+    expect(await everythingIn(raw)).toEqual(before);
+  });
+
+  it('finds keys that a complete registry does not name', async () => {
+    const own = opened.guarded({ tenant: { index: true } });
+    await acme(() => own.set('a', '1'));
+    await opened.raw.set('tk:acme:past the client', '1');
+    // Nobody has said that it is complete.
+    expect(await codes(own)).toEqual([]);
+    await opened.raw.set('tk!indexed:tk:{tenant}:', 'now');
+    expect(await codes(own)).toEqual([['tk:acme:past the client', 'not_in_registry', 'high']]);
+    await indexCache(own);
+    expect(await codes(own)).toEqual([]);
+  });
+
+  it('finds what an erased tenant has left in registries', async () => {
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    try {
+      const own = opened.guarded({ tenant: { index: true, fence } });
+      await opened.raw.zadd('tk!subject:p1:tk:acme:', 1, 'kgone');
+      expect(await codes(own)).toEqual([]);
+      await fence.markErased('acme');
+      expect(await codes(own)).toEqual([['tk!subject:p1:tk:acme:', 'erased_tenant', 'critical']]);
+    } finally {
+      fence.close();
+    }
+  });
+});
+
 describe('the auditor', () => {
+  it('counts the keys of tenants that nobody knows, and those that never expire', async () => {
+    const { redis, raw } = opened;
+    await raw.mset(
+      'tk:acme:x',
+      '1',
+      'tk:acme:y',
+      '1',
+      'tk:acme2:x',
+      '1',
+      'tk:ghost:x',
+      '1',
+      'tk:ghost:y',
+      '1',
+    );
+    await raw.set('tk:acme2:z', '1', 'EX', 100);
+    const told = await findings(redis, undefined, { tenants: ['acme', 'acme2'] });
+    expect(told.map(({ name, code, severity }) => [name, code, severity])).toEqual([
+      ['tk:ghost:', 'unknown_tenant', 'medium'],
+    ]);
+    expect(told[0]?.message).toContain('There are 2.');
+    expect(await codes(redis, { tenants: (id) => Promise.resolve(id !== 'acme2') })).toEqual([
+      ['tk:acme2:', 'unknown_tenant', 'medium'],
+    ]);
+    const counted = await findings(redis, undefined, { details: true });
+    expect(counted.map(({ name, message }) => [name, /\d+/.exec(message)?.[0]])).toEqual([
+      ['tk:acme2:', '1'],
+      ['tk:acme:', '2'],
+      ['tk:ghost:', '2'],
+    ]);
+  });
+
   it('finds what no tenant owns, and changes nothing', async () => {
     const { redis, raw } = opened;
     await acme(() => redis.set('tk!own', 'x'));
@@ -83,7 +189,9 @@ describe('the auditor', () => {
   });
 
   it('takes no unknown option, and no other client', () => {
-    expect(() => cacheAuditor(opened.redis, { deep: true } as object)).toThrow(/store, known and timeout/);
+    expect(() => cacheAuditor(opened.redis, { deep: true } as object)).toThrow(
+      /store, known, tenants, details and timeout/,
+    );
     expect(() => cacheAuditor(opened.raw as unknown as Redis)).toThrow(/@tenantkit\/cache/);
   });
 });

@@ -321,7 +321,7 @@ describe('options', () => {
     ['monitor', { monitor: true }, /monitor/],
     ['monitor in the URL', 'redis://127.0.0.1:1?monitor=true', /monitor/],
     ['himportFieldsets', { himportFieldsets: [{ name: 'x', fields: ['a'] }] }, /HIMPORT/],
-    ['an unknown option', { tenant: { index: true } } as object, /unknown option index/],
+    ['an unknown option', { tenant: { indexes: true } } as object, /unknown option indexes/],
     ['a template that is not injective', { tenant: { names: 'tk:{tenant}' } }, /name template/],
     ['a fence that is none', { tenant: { fence: {} } } as object, /TenantRegistry/],
     ['tenant options in the URL', 'redis://127.0.0.1:1?tenant=acme', /tenant/],
@@ -338,7 +338,7 @@ describe('options', () => {
     await once(server, 'listening');
     const address = server.address();
     const port = typeof address === 'object' && address !== null ? address.port : 0;
-    for (const tenant of [{ names: 'tk:{tenant}' }, { index: true }] as object[])
+    for (const tenant of [{ names: 'tk:{tenant}' }, { indexes: true }] as object[])
       expect(() => new Redis({ port, tenant })).toThrow(/configuration/);
     expect(() => new Redis({ port, keyPrefix: 'x' })).toThrow(/names/);
     const later = new Redis({ port });

@@ -1,7 +1,8 @@
-import { auditChannels, isVerified, type AuditEvent, type EraseRun } from '@tenantkit/core';
+import { auditChannels, isVerified, type AuditEvent } from '@tenantkit/core';
 import { Redis, cacheEraser } from '@tenantkit/cache';
 import { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { run } from './erase-run.ts';
 import { proxyTo } from './proxy.ts';
 import { acme, everythingIn, failure, openCache, type Opened } from './support.ts';
 
@@ -16,29 +17,6 @@ afterAll(() => opened[Symbol.asyncDispose]());
 beforeEach(async () => {
   await raw.flushdb();
 });
-
-interface Run extends EraseRun {
-  saved: string | undefined;
-  readonly steps: number[];
-}
-
-function run(more: Partial<Run> = {}): Run {
-  const made: Run = {
-    signal: new AbortController().signal,
-    saved: undefined,
-    steps: [],
-    checkpoint: {
-      load: () => Promise.resolve(made.saved),
-      save: (state) => {
-        made.saved = state;
-        return Promise.resolve();
-      },
-    },
-    progress: ({ done }) => made.steps.push(done),
-    ...more,
-  };
-  return made;
-}
 
 async function fill(prefix: string, count: number): Promise<void> {
   const pipeline = raw.pipeline();

@@ -11,11 +11,14 @@ export interface Proxy extends AsyncDisposable {
   /** Keeps back what the server answers, until {@link Proxy.release}. */
   hold(): void;
   release(): void;
+  /** The names of the commands that have come from clients since it was last asked. */
+  commands(): string[];
 }
 
 export async function proxyTo(target: { host: string; port: number }): Promise<Proxy> {
   let left = Infinity;
   let silent = false;
+  let written = '';
   let held: (() => void)[] | undefined;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -25,6 +28,7 @@ export async function proxyTo(target: { host: string; port: number }): Promise<P
       socket.on('error', () => socket.destroy());
     }
     client.on('data', (bytes) => {
+      written += bytes.toString('latin1');
       if (!silent) upstream.write(bytes);
     });
     upstream.on('data', (bytes) => {
@@ -64,6 +68,11 @@ export async function proxyTo(target: { host: string; port: number }): Promise<P
       const kept = held ?? [];
       held = undefined;
       for (const write of kept) write();
+    },
+    commands() {
+      const names = Array.from(written.matchAll(/\*\d+\r\n\$\d+\r\n([^\r]+)\r\n/g), ([, name = '']) => name);
+      written = '';
+      return names.map((name) => name.toLowerCase());
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();

@@ -61,4 +61,4 @@ export function made<M extends ReplyMappingMode>(options: { replyMapping: M }): 
 ({ port: 6379, tenant: { names: 'app:{tenant}:', hashTag: true } }) satisfies RedisOptions;
 ({ tenant: { names: 'app:{tenant}:' }, redisOptions: { password: 'x' } }) satisfies ClusterOptions;
 // @ts-expect-error -- not implemented yet, so it does not exist
-({ tenant: { index: true } }) satisfies RedisOptions;
+({ tenant: { place: () => undefined } }) satisfies RedisOptions;

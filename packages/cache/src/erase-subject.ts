@@ -1,0 +1,158 @@
+import { controlTenant, type EraseRun, type InventoryItem } from '@tenantkit/core';
+import {
+  CONTROL_SECONDS,
+  MAX_PASSES,
+  dropControl,
+  isIndexed,
+  isStopped,
+  untilForgotten,
+  type Erasable,
+  type Progress,
+} from './erase-tenant.ts';
+import { escapeGlob, type TenantNames } from './names.ts';
+import type { RawStore } from './raw-store.ts';
+import { keyEntry, slotOf, slotTag, hasFixedSlot, subjectName } from './registry-names.ts';
+import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
+
+const TOKEN = '{subject}';
+
+/**
+ * One person of a tenant: the keys in the person's set, and those whose names match the patterns.
+ *
+ * A key that was written for two persons is removed with the first of them: nobody can tell what in it is about
+ * whom, and a key that stays would keep data of somebody who was erased.
+ */
+export class SubjectStore implements Erasable {
+  readonly #raw: RawStore;
+  readonly #subject: string;
+  readonly #names: TenantNames;
+  readonly #registry: StoredRegistry;
+
+  constructor(raw: RawStore, names: TenantNames, subject: string) {
+    this.#raw = raw;
+    this.#subject = subject;
+    this.#names = names;
+    this.#registry = new StoredRegistry(raw, names);
+  }
+
+  async count(): Promise<InventoryItem[]> {
+    const keys: InventoryItem = { kind: 'keys', count: await this.#countKeys() };
+    if (!isIndexed(this.#raw)) return [keys];
+    const names = await this.#registry.find(this.#subject);
+    return [keys, { kind: 'entries', count: await this.#registry.size(names) }];
+  }
+
+  async erase({ signal }: EraseRun, progress: Progress): Promise<void> {
+    const indexed = isIndexed(this.#raw);
+    let waited = !indexed || isStopped(this.#raw, this.#names.tenant);
+    if (indexed) await this.#registry.dropBroken(this.#subject);
+    const removed = new Map<string, Buffer>();
+    for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
+      let found = 0;
+      for await (const keys of this.#pages(signal)) {
+        found += keys.length;
+        for (const key of keys) removed.set(key.toString('latin1'), key);
+        await progress.add(await this.#remove(keys));
+      }
+      if (indexed) await this.#registry.forgetSubject(this.#subject);
+      if (found > 0) continue;
+      if (waited) break;
+      // Whoever took an entry for written may have written one of these keys again without a new one.
+      await untilForgotten(signal);
+      waited = true;
+      await progress.add(await this.#remove([...removed.values()]));
+    }
+  }
+
+  async control(): ReturnType<Erasable['control']> {
+    const names = this.#raw.wiring.guard.names.of(controlTenant());
+    const control = new SubjectStore(this.#raw, names, this.#subject);
+    const planted = [...new Set(this.#patterns().map((pattern) => pattern.replace(/[*?]/g, 'c')))];
+    const entered = 'entered';
+    if (isIndexed(this.#raw)) planted.push(entered);
+    try {
+      for (const name of planted)
+        await this.#raw.run((client) => client.set(names.encode(name), '1', 'EX', CONTROL_SECONDS));
+      if (isIndexed(this.#raw)) await control.#enter(entered);
+      return {
+        planted: planted.length,
+        found: await control.#countKeys(),
+        method:
+          'keys of a throw-away tenant were written, one in the set of the person and one per pattern, found in the same way, and removed',
+      };
+    } finally {
+      for (const name of planted) await this.#raw.run((client) => client.unlink(names.encode(name)));
+      if (isIndexed(this.#raw)) await control.#registry.drop([control.#setOf(entered)]);
+      await dropControl(this.#raw, names);
+    }
+  }
+
+  // Keys that are there, each once: a set also names keys that have expired.
+  async #countKeys(): Promise<number> {
+    const keys = new Map<string, Buffer>();
+    if (isIndexed(this.#raw)) {
+      for await (const some of this.#registry.all(this.#subject))
+        for (const key of some) keys.set(key.toString('latin1'), key);
+    }
+    for await (const some of this.#matching()) for (const key of some) keys.set(key.toString('latin1'), key);
+    const all = [...keys.values()];
+    let count = 0;
+    for (let from = 0; from < all.length; from += BATCH) {
+      const some = all.slice(from, from + BATCH);
+      const there = await this.#raw.run((client) => Promise.all(some.map((key) => client.exists(key))));
+      count += there.reduce((sum, one) => sum + one, 0);
+    }
+    return count;
+  }
+
+  async *#pages(signal: AbortSignal): AsyncGenerator<readonly Buffer[]> {
+    if (isIndexed(this.#raw)) {
+      for await (const { keys, forget } of this.#registry.entered(this.#subject, signal)) {
+        yield keys;
+        await forget();
+      }
+    }
+    yield* this.#matching(signal);
+  }
+
+  async *#matching(signal?: AbortSignal): AsyncGenerator<readonly Buffer[]> {
+    for (const pattern of this.#patterns()) {
+      if (!/[*?]/.test(pattern)) {
+        const key = Buffer.from(this.#names.encode(pattern));
+        if ((await this.#raw.run((client) => client.exists(key))) === 1) yield [key];
+        continue;
+      }
+      // Of a glob only `*` and `?` have a meaning here.
+      const match = this.#names.glob(escapeGlob(pattern).replace(/\\([*?])/g, '$1'));
+      for await (const { keys } of this.#raw.pages({ match, ...(signal && { signal }) })) yield keys;
+    }
+  }
+
+  async #remove(keys: readonly Buffer[]): Promise<number> {
+    let removed = 0;
+    if (this.#raw.isCluster) {
+      const counts = await this.#raw.run((client) => Promise.all(keys.map((key) => client.unlink(key))));
+      removed = counts.reduce((sum, count) => sum + count, 0);
+    } else {
+      removed = await unlinkKeys(this.#raw, keys);
+    }
+    if (isIndexed(this.#raw)) await this.#registry.forgetKeys(keys);
+    return removed;
+  }
+
+  #patterns(): string[] {
+    const { subjects = [] } = this.#raw.wiring.tenant;
+    return subjects.map((pattern) => pattern.replace(TOKEN, () => this.#subject));
+  }
+
+  #setOf(key: string): string {
+    const { prefix } = this.#names;
+    const perSlot = this.#raw.isCluster && !hasFixedSlot(prefix);
+    const tag = perSlot ? slotTag(slotOf(this.#names.encode(key))) : undefined;
+    return subjectName(prefix, this.#subject, tag);
+  }
+
+  async #enter(key: string): Promise<void> {
+    await this.#raw.run((client) => client.zadd(this.#setOf(key), Date.now(), keyEntry(key)));
+  }
+}

@@ -1,0 +1,145 @@
+import { controlTenant, type EraseRun, type InventoryItem, type TenantState } from '@tenantkit/core';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { TenantNames } from './names.ts';
+import type { RawStore } from './raw-store.ts';
+import { BELIEF } from './registry.ts';
+import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
+
+/** What an eraser does to one tenant, or one person. */
+export interface Erasable {
+  /** What is there: keys, and the entries that name them. */
+  count(): Promise<InventoryItem[]>;
+  erase(run: EraseRun, progress: Progress): Promise<void>;
+  /** Plants what {@link Erasable.count} has to find, and counts. */
+  control(): Promise<{ readonly planted: number; readonly found: number; readonly method: string }>;
+}
+
+/** How far an erasure is, over all of its runs. */
+export interface Progress {
+  /** Whether an earlier run came to its end: it is run again because the recount has found something. */
+  readonly again: boolean;
+  add(removed: number): Promise<void>;
+}
+
+// Somebody who writes all the time is stopped by the fence, not by an eraser that never ends.
+export const MAX_PASSES = 10;
+
+export const CONTROL_SECONDS = 300;
+
+// Longer than a client takes an entry that was removed for one that is there, and than its command takes.
+const FORGOTTEN = BELIEF + 250;
+
+/** All of a tenant: by its registry, and by walking the keyspace unless the registry is known to name every key. */
+export class TenantStore implements Erasable {
+  readonly #raw: RawStore;
+  readonly #names: TenantNames;
+  readonly #registry: StoredRegistry;
+
+  constructor(raw: RawStore, tenant: string) {
+    this.#raw = raw;
+    this.#names = raw.wiring.guard.names.of(tenant);
+    this.#registry = new StoredRegistry(raw, this.#names);
+  }
+
+  async count(): Promise<InventoryItem[]> {
+    const keys: InventoryItem = { kind: 'keys', count: await this.#countOf(this.#names) };
+    return isIndexed(this.#raw) ? [keys, await this.#entries()] : [keys];
+  }
+
+  async erase({ signal }: EraseRun, progress: Progress): Promise<void> {
+    const stopped = isStopped(this.#raw, this.#names.tenant);
+    const indexed = isIndexed(this.#raw);
+    // Behind the fence nobody writes any more, and what a client believes to be in a registry does not matter.
+    const broken = await this.#registry.dropBroken();
+    const complete = !broken && stopped && indexed && !progress.again && (await this.#registry.isComplete());
+    let waited = stopped || !indexed;
+    for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
+      let found = await this.#eraseEntered(signal, progress);
+      if (!complete) found += await this.#eraseWalked(signal, progress, indexed);
+      if (found > 0) continue;
+      if (waited) break;
+      // A client that still takes an entry for written may have written its key meanwhile.
+      await untilForgotten(signal);
+      waited = true;
+    }
+  }
+
+  async control(): ReturnType<Erasable['control']> {
+    const names = this.#raw.wiring.guard.names.of(controlTenant());
+    const key = names.encode('control');
+    // It expires by itself, should this process end before it is removed.
+    await this.#raw.run((client) => client.set(key, '1', 'EX', CONTROL_SECONDS));
+    try {
+      return {
+        planted: 1,
+        found: await this.#countOf(names),
+        method:
+          'a key of a throw-away tenant was written, found by the same SCAN over all masters, and removed',
+      };
+    } finally {
+      await this.#raw.run((client) => client.unlink(key));
+      await dropControl(this.#raw, names);
+    }
+  }
+
+  async #eraseEntered(signal: AbortSignal, progress: Progress): Promise<number> {
+    let found = 0;
+    for await (const { keys, subjects, forget } of this.#registry.entered(undefined, signal)) {
+      found += keys.length;
+      // Of all persons, whose names are in these.
+      await unlinkKeys(this.#raw, subjects);
+      await progress.add(await unlinkKeys(this.#raw, keys));
+      await forget();
+    }
+    return found;
+  }
+
+  async #eraseWalked(signal: AbortSignal, progress: Progress, indexed: boolean): Promise<number> {
+    let found = 0;
+    for await (const page of this.#raw.pages({ match: this.#names.glob('*'), signal })) {
+      found += page.keys.length;
+      await progress.add(await this.#raw.unlink(page));
+    }
+    const names = indexed ? await this.#registry.find(undefined, signal) : [];
+    await this.#registry.drop(names);
+    return found + names.length;
+  }
+
+  async #entries(): Promise<InventoryItem> {
+    return { kind: 'entries', count: await this.#registry.size(await this.#registry.find()) };
+  }
+
+  // A walk may meet a key twice, when the server resizes its table meanwhile.
+  async #countOf(tenant: TenantNames): Promise<number> {
+    const keys = new Set<string>();
+    for await (const page of this.#raw.pages({ match: tenant.glob('*') })) {
+      for (const key of page.keys) keys.add(key.toString('latin1'));
+    }
+    return keys.size;
+  }
+}
+
+/** Waits until no client takes an entry that was removed for one that is there. */
+export async function untilForgotten(signal: AbortSignal): Promise<void> {
+  await delay(FORGOTTEN, undefined, { signal });
+}
+
+/** Removes what the registry of a throw-away tenant has noted. */
+export async function dropControl(raw: RawStore, names: TenantNames): Promise<void> {
+  if (!isIndexed(raw)) return;
+  for await (const { subjects, forget } of new StoredRegistry(raw, names).entered()) {
+    await unlinkKeys(raw, subjects);
+    await forget();
+  }
+}
+
+export function isIndexed(raw: RawStore): boolean {
+  return raw.wiring.tenant.index === true;
+}
+
+const STOPPED: ReadonlySet<TenantState | 'unknown' | undefined> = new Set(['frozen', 'erased']);
+
+/** Whether the fence keeps everybody from writing for the tenant. */
+export function isStopped(raw: RawStore, tenant: string): boolean {
+  return STOPPED.has(raw.wiring.guard.fence?.state(tenant));
+}

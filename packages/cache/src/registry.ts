@@ -1,0 +1,217 @@
+import { ConfigError } from '@tenantkit/core';
+import { Entry, ownEntry } from './entry.ts';
+import { canCreate, createdPlaces, type Argument } from './keyspec.ts';
+import { TenantNames, type CacheNames } from './names.ts';
+import {
+  hasFixedSlot,
+  indexedName,
+  keyEntry,
+  keysName,
+  slotOf,
+  slotTag,
+  subjectEntry,
+  subjectName,
+} from './registry-names.ts';
+import type { Row } from './rows.ts';
+import { RAW, type Sent } from './sent.ts';
+import { Trimmer } from './trim.ts';
+
+/** Sends a command of ours right away, or into the same batch as what follows. */
+export type SendEntry = (command: Sent) => unknown;
+
+/**
+ * For how long, in milliseconds, a client takes an entry that it has written for one that is still there. Whoever
+ * removes entries has to wait longer than this before the absence of a key means anything.
+ */
+export const BELIEF = 1_000;
+
+// Beyond it entries are written again, which is slower and never wrong.
+const MAX_BELIEFS = 50_000;
+
+// A command that waits in the server may bring its key into being much later: its entry is kept for so long.
+const WAITING = 30 * 24 * 60 * 60 * 1_000;
+
+// Entries in one command: the server is not held up by a long pipeline.
+const CHUNK = 1_000;
+
+/**
+ * Notes every key before it comes into being: one entry in the sorted set of its tenant and, with a subject in the
+ * context, one in that person's. The entry leaves on the same connection right before the command, so that a
+ * crash in between leaves an entry too many, never a key too many.
+ */
+export class Registry {
+  readonly #names: CacheNames;
+  readonly #send: SendEntry;
+  /** Whether there are registries per slot. */
+  readonly perSlot: boolean;
+  readonly #trimmer: Trimmer;
+  readonly #fixed = new WeakMap<TenantNames, boolean>();
+  #beliefs = new Map<string, number>();
+  #older = new Map<string, number>();
+  #turned = 0;
+
+  /**
+   * @param perSlot - whether the client is a Cluster, which has registries per slot
+   * @param send - sends right away, with redirections followed, outside of any tenant; never throws
+   */
+  constructor(names: CacheNames, perSlot: boolean, send: SendEntry) {
+    this.#names = names;
+    this.perSlot = perSlot;
+    this.#send = send;
+    this.#trimmer = new Trimmer(send);
+  }
+
+  /**
+   * Sends the entries of commands that are about to be sent. Commands that come by once more, out of a queue or
+   * after a reconnect, get new ones when theirs have become old or have failed.
+   *
+   * @param send - by default right away
+   */
+  enter(commands: Iterable<Sent>, send: SendEntry = this.#send): void {
+    const now = performance.now();
+    const wanted = new Map<string, Wanted>();
+    const entry = new Entry(now);
+    for (const command of commands) {
+      if (!mayCreate(command.row) || (command.entry !== undefined && now - command.entry.at < BELIEF))
+        continue;
+      const keys = createdBy(command);
+      if (keys.length === 0) continue;
+      let since = now;
+      for (const key of keys) {
+        const believed = command.waits ? undefined : this.#believed(command, key, now);
+        if (believed === undefined) this.#want(wanted, command, key);
+        else since = Math.min(since, believed);
+      }
+      command.entry = wanted.size > 0 ? entry : new Entry(since);
+    }
+    for (const [name, one] of wanted) this.#write(name, one, entry, send);
+  }
+
+  // Whatever it was named by when it was called: inside acrossTenants a raw name may be any tenant's.
+  #want(wanted: Map<string, Wanted>, command: Sent, key: Argument): void {
+    const names = this.#tenantOf(command, key);
+    if (names === undefined) return;
+    const { subject } = command;
+    const tag = this.#tag(names, key);
+    const score = Date.now() + (command.waits ? WAITING : 0);
+    const logical = names.decode(key, 'index');
+    const add = (name: string, member: Argument): Wanted => {
+      let one = wanted.get(name);
+      if (one === undefined) wanted.set(name, (one = { names, tag, beliefs: [], members: [] }));
+      one.members.push(`${score}`, member);
+      return one;
+    };
+    let last = add(keysName(names.prefix, tag), keyEntry(logical));
+    if (subject !== undefined) {
+      // The set of the person is named first, or nobody would find it.
+      add(keysName(names.prefix, tag), subjectEntry(subject));
+      last = add(subjectName(names.prefix, subject, tag), keyEntry(logical));
+    }
+    if (!command.waits) last.beliefs.push(beliefOf(key, subject));
+  }
+
+  #write(name: string, { names, tag, members, beliefs }: Wanted, entry: Entry, send: SendEntry): void {
+    for (let from = 0; from < members.length; from += 2 * CHUNK) {
+      const some = members.slice(from, from + 2 * CHUNK);
+      const isLast = from + some.length === members.length;
+      const command = ownEntry(names, 'zadd', [name, 'GT', ...some], {
+        reply: () => {
+          if (isLast) for (const belief of beliefs) this.#believe(belief, entry.at);
+          this.#trimmer.wrote(names, name, tag, some.length / 2);
+        },
+        error: (cause) => this.#failed(names, entry, cause),
+      });
+      send(command);
+    }
+  }
+
+  #failed(names: TenantNames, entry: Entry, cause: Error): void {
+    entry.fail(
+      new ConfigError({
+        surface: 'cache',
+        operation: 'index',
+        problem:
+          'the key could not be entered into the registry of the tenant, so an erasure might not find it',
+        hint: 'Let the Redis user write names that begin with tk!, and look at the cause; the key may be stored.',
+        cause,
+      }),
+    );
+    this.#beliefs.clear();
+    this.#older.clear();
+    // Without a reply there was no data either. Where the server says no to the entry alone, nobody may go by
+    // the registries from now on.
+    if (cause.name !== 'ReplyError') return;
+    this.#send(
+      ownEntry(names, 'del', [indexedName(names.template)], {
+        reply: ignore,
+        // The caller is told about the entry.
+        error: ignore,
+      }),
+    );
+  }
+
+  #tenantOf({ mark }: Sent, key: Argument): TenantNames | undefined {
+    if (mark instanceof TenantNames) return mark;
+    const tenant = mark === RAW ? this.#names.codec.tenantOf(key.toString('latin1')) : undefined;
+    return tenant === undefined ? undefined : this.#names.of(tenant);
+  }
+
+  #tag(names: TenantNames, key: Argument): string | undefined {
+    if (!this.perSlot) return undefined;
+    let fixed = this.#fixed.get(names);
+    if (fixed === undefined) this.#fixed.set(names, (fixed = hasFixedSlot(names.prefix)));
+    return fixed ? undefined : slotTag(slotOf(key));
+  }
+
+  #believed({ subject }: Sent, key: Argument, now: number): number | undefined {
+    if (now - this.#turned > BELIEF) {
+      this.#older = now - this.#turned > 2 * BELIEF ? new Map<string, number>() : this.#beliefs;
+      this.#beliefs = new Map();
+      this.#turned = now;
+    }
+    const belief = beliefOf(key, subject);
+    const at = this.#beliefs.get(belief) ?? this.#older.get(belief);
+    return at !== undefined && now - at < BELIEF ? at : undefined;
+  }
+
+  #believe(belief: string, at: number): void {
+    if (this.#beliefs.size < MAX_BELIEFS) this.#beliefs.set(belief, at);
+  }
+}
+
+interface Wanted {
+  readonly names: TenantNames;
+  readonly tag: string | undefined;
+  readonly members: Argument[];
+  readonly beliefs: string[];
+}
+
+const CREATES = new WeakMap<Row, boolean>();
+
+function mayCreate(row: Row): boolean {
+  let creates = CREATES.get(row);
+  if (creates === undefined) {
+    const { rule } = row;
+    // What the table does not describe may be sent inside acrossTenants.
+    creates = rule.kind === 'rewrite' ? row.scripting || canCreate(rule.rewrite) : rule.kind === 'refuse';
+    CREATES.set(row, creates);
+  }
+  return creates;
+}
+
+function createdBy(command: Sent): readonly Argument[] {
+  const { rule, scripting } = command.row;
+  // A script may write to each of its keys.
+  if (rule.kind !== 'rewrite' || scripting) return command.getKeys();
+  return createdPlaces(rule.rewrite, command.physical).map((place) => command.physical[place] as Argument);
+}
+
+// With a NUL in between, which no id holds.
+function beliefOf(key: Argument, subject: string | undefined): string {
+  const name = typeof key === 'string' ? key : key.toString('latin1');
+  return subject === undefined ? name : `${subject}\0${name}`;
+}
+
+function ignore(): void {
+  // Said above.
+}

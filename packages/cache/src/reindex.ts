@@ -1,0 +1,104 @@
+import { ConfigError } from '@tenantkit/core';
+import { z } from 'zod';
+import type { Cluster, Redis } from './client.ts';
+import type { Argument } from './keyspec.ts';
+import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
+import { hasFixedSlot, indexedName, keyEntry, keysName, slotOf, slotTag } from './registry-names.ts';
+import { BATCH } from './stored-registry.ts';
+
+/** Options of {@link indexCache}. */
+export interface IndexCacheOptions extends RawStoreOptions {
+  /** Aborted when it has to stop; it can be run again from the beginning. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What {@link indexCache} has found. */
+export interface Indexed {
+  /** Keys of tenants that are now in the registry of their tenant. */
+  readonly keys: number;
+  readonly tenants: number;
+}
+
+const schema = z.strictObject({
+  timeout: z.number().int().positive().optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+/**
+ * Completes the registries of all tenants with the keys that are stored already, and marks them as complete: from
+ * then on the eraser need not walk the keyspace. Run it once, when every process that writes to this store has the
+ * option `index`, and again after one has written without it. Persons are not found in this way.
+ *
+ * It walks all keys with SCAN, and skips tenants that the fence knows as frozen or erased.
+ *
+ * @param client - a client of this package with `tenant: { index: true }`
+ * @returns how many keys of how many tenants there are
+ * @throws {@link ConfigError} for another client, or unknown options
+ * @throws {@link StoreUnreachableError} when there is no answer in time
+ *
+ * @example
+ * ```ts
+ * import { Redis, indexCache } from '@tenantkit/cache';
+ * const { keys } = await indexCache(new Redis({ tenant: { index: true } }));
+ * ```
+ */
+export async function indexCache(client: Redis | Cluster, options: IndexCacheOptions = {}): Promise<Indexed> {
+  const { timeout, signal } = parse(options);
+  const { guard, tenant } = assertGuarded(client);
+  if (tenant.index !== true) throw notIndexed();
+  const raw = new RawStore(client, 'indexCache', 'registry of all keys', { timeout });
+  const { codec } = guard.names;
+  const tenants = new Set<string>();
+  let keys = 0;
+  for await (const page of raw.pages({ ...(signal && { signal }) })) {
+    const entries = new Map<string, Argument[]>();
+    const score = `${Date.now()}`;
+    for (const key of page.keys) {
+      const owner = codec.tenantOf(key.toString('latin1'));
+      const state = owner === undefined ? undefined : guard.fence?.state(owner);
+      if (owner === undefined || state === 'frozen' || state === 'erased') continue;
+      const names = guard.names.of(owner);
+      const perSlot = raw.isCluster && !hasFixedSlot(names.prefix);
+      const name = keysName(names.prefix, perSlot ? slotTag(slotOf(key)) : undefined);
+      const entry = keyEntry(names.decode(key, 'indexCache'));
+      const some = entries.get(name);
+      if (some === undefined) entries.set(name, [score, entry]);
+      else some.push(score, entry);
+      tenants.add(owner);
+      keys += 1;
+    }
+    await enter(raw, entries);
+  }
+  await raw.run(() => client.set(indexedName(codec.template), new Date().toISOString()));
+  return { keys, tenants: tenants.size };
+}
+
+// Commands of one page together: they may go to as many registries as there are keys.
+async function enter(raw: RawStore, entries: ReadonlyMap<string, Argument[]>): Promise<void> {
+  const calls: [name: string, entries: Argument[]][] = [];
+  for (const [name, all] of entries)
+    for (let from = 0; from < all.length; from += 2 * BATCH)
+      calls.push([name, all.slice(from, from + 2 * BATCH)]);
+  // An entry that is kept for a command in the server keeps its score; one that was about to go is written anew.
+  await raw.run((client) => Promise.all(calls.map(([name, some]) => client.zadd(name, 'GT', ...some))));
+}
+
+function notIndexed(): ConfigError {
+  return new ConfigError({
+    surface: 'cache',
+    operation: 'indexCache',
+    problem: 'the client keeps no registry, so what it writes from now on would be missing',
+    hint: 'Set tenant: { index: true } in the options of every client that writes to this store.',
+  });
+}
+
+function parse(options: IndexCacheOptions): z.infer<typeof schema> {
+  const result = schema.safeParse(options);
+  if (result.success) return result.data;
+  throw new ConfigError({
+    surface: 'cache',
+    operation: 'indexCache',
+    problem: z.prettifyError(result.error),
+    hint: 'It takes timeout and signal.',
+  });
+}

@@ -1,0 +1,203 @@
+import type { Argument } from './keyspec.ts';
+import { escapeGlob, type TenantNames } from './names.ts';
+import type { RawStore } from './raw-store.ts';
+import {
+  hasFixedSlot,
+  indexedName,
+  keyEntry,
+  keysName,
+  parseEntry,
+  parseRegistryName,
+  slotOf,
+  slotTag,
+  slotTags,
+  subjectEntry,
+  subjectName,
+} from './registry-names.ts';
+
+/** Entries, or keys, per command: at this size one command holds the server up for a millisecond or two. */
+export const BATCH = 500;
+
+// Commands on the way to a Cluster at once.
+const IN_FLIGHT = 1_024;
+
+/** Some keys of a registry: what they are called in the store, and where their entries are. */
+export interface EnteredKeys {
+  readonly keys: readonly Buffer[];
+  /** Entries of persons, with the names of their sets. */
+  readonly subjects: readonly string[];
+  /** Removes the entries. */
+  readonly forget: () => Promise<unknown>;
+}
+
+/** What is stored about one tenant's keys, as an eraser and an auditor see it. */
+export class StoredRegistry {
+  readonly #raw: RawStore;
+  readonly #names: TenantNames;
+
+  constructor(raw: RawStore, names: TenantNames) {
+    this.#raw = raw;
+    this.#names = names;
+  }
+
+  /**
+   * Whether no key of the tenant can be missing in the registry: it was completed for all tenants, and the server
+   * does not evict keys that have no time to live, as registries have none.
+   */
+  async isComplete(): Promise<boolean> {
+    const marked = await this.#raw.run((client) => client.exists(indexedName(this.#names.template)));
+    return marked === 1 && !(await this.#raw.mayEvict());
+  }
+
+  /** The registry itself, or a person's set: as many entries as there are now, so that writers cannot prolong it. */
+  async *entered(subject?: string, signal?: AbortSignal): AsyncGenerator<EnteredKeys> {
+    for (const tag of await this.#used(subject)) {
+      const name = this.#name(subject, tag);
+      const count = await this.#raw.run((client) => client.zcard(name));
+      for (let seen = 0; seen < count; seen += BATCH) {
+        signal?.throwIfAborted();
+        // From the beginning: what was seen has been removed.
+        const entries = await this.#raw.run((client) => client.zrangeBuffer(name, '0', `${BATCH - 1}`));
+        if (entries.length === 0) break;
+        yield { ...this.#read(entries, tag), forget: () => this.#remove(name, entries) };
+      }
+    }
+  }
+
+  /** Every entry once, without changing any. */
+  async *all(subject: string | undefined): AsyncGenerator<readonly Buffer[]> {
+    for (const tag of await this.#used(subject)) {
+      const name = this.#name(subject, tag);
+      for (let from = 0; ; from += BATCH) {
+        const entries = await this.#raw.run((client) =>
+          client.zrangeBuffer(name, `${from}`, `${from + BATCH - 1}`),
+        );
+        if (entries.length === 0) break;
+        yield this.#read(entries, tag).keys;
+      }
+    }
+  }
+
+  /** Forgets keys in the tenant's registry. */
+  async forgetKeys(keys: readonly Buffer[]): Promise<void> {
+    const byName = new Map<string, Argument[]>();
+    for (const key of keys) {
+      const name = keysName(this.#names.prefix, this.#tagOf(key));
+      const entries = byName.get(name) ?? [];
+      byName.set(name, entries);
+      entries.push(keyEntry(this.#names.decode(key, 'erase')));
+    }
+    for (const [name, entries] of byName) await this.#remove(name, entries);
+  }
+
+  /** Forgets that there is a set of this person. */
+  async forgetSubject(subject: string): Promise<void> {
+    for (const tag of await this.#used(undefined))
+      await this.#remove(keysName(this.#names.prefix, tag), [subjectEntry(subject)]);
+  }
+
+  /** Names of registries and sets of the tenant, or of one person of it, by walking the keyspace. */
+  async find(subject?: string, signal?: AbortSignal): Promise<string[]> {
+    const { prefix } = this.#names;
+    const start = subject === undefined ? 'tk!*:' : `tk!subject*:${subject}:`;
+    const match = start + escapeGlob(prefix);
+    const found = new Set<string>();
+    for await (const { keys } of this.#raw.pages({ match, ...(signal && { signal }) })) {
+      for (const key of keys) {
+        const parsed = parseRegistryName(key.toString('latin1'));
+        // A pattern with `*` also finds those of others whose prefix ends alike.
+        if (parsed?.of !== prefix || parsed.kind === 'indexed') continue;
+        if (subject === undefined || parsed.subject === subject) found.add(key.toString('latin1'));
+      }
+    }
+    return [...found];
+  }
+
+  /** How many entries there are under these names. */
+  async size(names: readonly string[]): Promise<number> {
+    const counts = await this.#each(names, (name) => this.#raw.client.zcard(name).catch(brokenAsOne));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Removes registries and sets as a whole. */
+  async drop(names: readonly string[]): Promise<void> {
+    await this.#each(names, (name) => this.#raw.client.unlink(name));
+  }
+
+  /** Removes what stands in the place of a registry and is none. @returns whether there was something */
+  async dropBroken(subject?: string): Promise<boolean> {
+    const broken = await this.#typed(subject, (type) => type !== 'zset' && type !== 'none');
+    await this.drop(broken.map((tag) => this.#name(subject, tag)));
+    return broken.length > 0;
+  }
+
+  #used(subject: string | undefined): Promise<readonly (string | undefined)[]> {
+    return this.#typed(subject, (type) => type === 'zset');
+  }
+
+  async #typed(
+    subject: string | undefined,
+    wanted: (type: string) => boolean,
+  ): Promise<readonly (string | undefined)[]> {
+    // Looking for 16,384 of them is for those who have them.
+    const isFound = !this.#perSlot || this.#raw.wiring.tenant.index === true;
+    const tags = this.#perSlot ? slotTags() : [undefined];
+    if (!isFound) return [];
+    const types = await this.#each(tags, (tag) => this.#raw.client.type(this.#name(subject, tag)));
+    return tags.filter((_, place) => wanted(types[place] as string));
+  }
+
+  get #perSlot(): boolean {
+    return this.#raw.isCluster && !hasFixedSlot(this.#names.prefix);
+  }
+
+  #tagOf(key: Argument): string | undefined {
+    return this.#perSlot ? slotTag(slotOf(key)) : undefined;
+  }
+
+  #name(subject: string | undefined, tag: string | undefined): string {
+    const { prefix } = this.#names;
+    return subject === undefined ? keysName(prefix, tag) : subjectName(prefix, subject, tag);
+  }
+
+  // Of what this version has not written nothing is taken for a key.
+  #read(entries: readonly Buffer[], tag: string | undefined): Pick<EnteredKeys, 'keys' | 'subjects'> {
+    const keys: Buffer[] = [];
+    const subjects: string[] = [];
+    for (const entry of entries) {
+      const parsed = parseEntry(entry);
+      if (parsed === undefined) continue;
+      if ('key' in parsed) keys.push(this.#names.encode(parsed.key));
+      else subjects.push(this.#name(parsed.subject, tag));
+    }
+    return { keys, subjects };
+  }
+
+  async #remove(name: string, entries: readonly Argument[]): Promise<void> {
+    for (let from = 0; from < entries.length; from += BATCH)
+      await this.#raw.run((client) => client.zrem(name, ...entries.slice(from, from + BATCH)));
+  }
+
+  async #each<T, R>(items: readonly T[], call: (item: T) => Promise<R>): Promise<R[]> {
+    const counts: R[] = [];
+    for (let from = 0; from < items.length; from += IN_FLIGHT) {
+      const some = items.slice(from, from + IN_FLIGHT);
+      counts.push(...(await this.#raw.run(() => Promise.all(some.map(call)))));
+    }
+    return counts;
+  }
+}
+
+// What is there in the place of a registry is left over as well.
+function brokenAsOne(error: Error): number {
+  if (error.message.startsWith('WRONGTYPE')) return 1;
+  throw error;
+}
+
+/** Removes keys of one slot, or of a server that knows no slots. @returns how many were there */
+export async function unlinkKeys(raw: RawStore, keys: readonly Argument[]): Promise<number> {
+  let removed = 0;
+  for (let from = 0; from < keys.length; from += BATCH)
+    removed += await raw.run((client) => client.unlink(...keys.slice(from, from + BATCH)));
+  return removed;
+}
