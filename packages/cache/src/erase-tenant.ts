@@ -1,9 +1,10 @@
 import { controlTenant, type EraseRun, type InventoryItem, type TenantState } from '@tenantkit/core';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from './client.ts';
 import type { TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
 import { BELIEF } from './registry.ts';
-import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
+import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
 
 /** What an eraser does to one tenant, or one person. */
 export interface Erasable {
@@ -56,6 +57,8 @@ export class TenantStore implements Erasable {
     for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
       let found = await this.#eraseEntered(signal, progress);
       if (!complete) found += await this.#eraseWalked(signal, progress, indexed);
+      // Where nobody writes and no slot moves, a walk passes by nothing.
+      if (stopped && !this.#raw.isCluster && !complete) break;
       if (found > 0) continue;
       if (waited) break;
       // A client that still takes an entry for written may have written its key meanwhile.
@@ -96,10 +99,20 @@ export class TenantStore implements Erasable {
 
   async #eraseWalked(signal: AbortSignal, progress: Progress, indexed: boolean): Promise<number> {
     let found = 0;
-    for await (const page of this.#raw.pages({ match: this.#names.glob('*'), signal })) {
-      found += page.keys.length;
-      await progress.add(await this.#raw.unlink(page));
+    let waiting: { readonly node: Redis; keys: Buffer[] } | undefined;
+    const remove = async (): Promise<void> => {
+      if (waiting !== undefined) await progress.add(await this.#raw.unlink(waiting));
+      waiting = undefined;
+    };
+    // Few keys of a page are this tenant's: they go together.
+    for await (const { node, keys } of this.#raw.pages({ match: this.#names.glob('*'), signal })) {
+      found += keys.length;
+      if (waiting !== undefined && waiting.node !== node) await remove();
+      waiting ??= { node, keys: [] };
+      waiting.keys.push(...keys);
+      if (waiting.keys.length >= BATCH) await remove();
     }
+    await remove();
     const names = indexed ? await this.#registry.find(undefined, signal) : [];
     await this.#registry.drop(names);
     return found + names.length;
