@@ -40,8 +40,8 @@ const SHOWING: ReadonlySet<string> = new Set([
   'pubsub|shardnumsub',
 ]);
 
-// What ioredis needs on a connection, and what redis.multi() sends. No SELECT.
-const CONNECTION = ['auth', 'client|setname', 'exec', 'hello', 'multi'] as const;
+// What ioredis needs on a connection. No SELECT.
+const CONNECTION = ['auth', 'client|setname', 'hello'] as const;
 
 // What a Cluster needs to find the nodes, and to follow a slot that moves. They name no key.
 const TOPOLOGY = [

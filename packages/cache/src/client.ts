@@ -1,4 +1,4 @@
-import { currentScope, markGuarded, refusal } from '@tenantkit/core';
+import { currentScope, markGuarded, refusal, type Scope } from '@tenantkit/core';
 import {
   Cluster as RawCluster,
   Redis as RawRedis,
@@ -16,16 +16,20 @@ import type {
 } from 'ioredis/built/types.js';
 import { asCommand, rejectCommand } from './command.ts';
 import { Sent } from './sent.ts';
+import { targetOf } from './target.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
-import { destinationIn, readinessOf } from './destination.ts';
 import { lighten } from './lighten.ts';
+import { destinationIn, masterOf, readinessOf } from './destination.ts';
+import { Line } from './line.ts';
+import { lentOnly, showLine } from './lent.ts';
 import { confineOptions } from './options.ts';
 import { answer, asPlumbing, bound } from './plumbing.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { ServerLines } from './lines.ts';
 import { bindListeners } from './listeners.ts';
 import { rules } from './rules.ts';
+import { LinePool } from './pool.ts';
 import { ask } from './tenant-keys.ts';
 import { rejectUnfulfilled } from './unfulfilled.ts';
 import {
@@ -66,6 +70,9 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   declare static Cluster: typeof Cluster;
   declare options: RedisOptions;
   readonly #wiring: Wiring;
+  // Set where it is lent: what it sends goes over this.
+  #line: Line | undefined;
+  #lines: LinePool | undefined;
 
   static {
     bindListeners(this.prototype, subscriptionsOf);
@@ -91,7 +98,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     this.#wiring = new Wiring(
       this,
       {
-        send: (command) => super.sendCommand(command),
+        send: (command) => this.#write(command),
         sockets: () => [this.stream],
         destination: () => undefined,
         readiness: () => undefined,
@@ -104,7 +111,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   }
 
   override get autoPipelineQueueSize(): number {
-    return this.#wiring.batch.size;
+    return this.#wiring.waiting;
   }
 
   /** The choke point: every command, in whatever form it was called, comes through here. */
@@ -113,19 +120,70 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     const sent = this.#wiring.onStream(command, stream);
     if (sent instanceof Error) return rejectCommand(command, sent);
     try {
-      return super.sendCommand(asCommand(sent), stream);
+      return this.#write(asCommand(sent), stream);
     } catch (error) {
-      takeBack(this.commandQueue, stream, error as Error);
+      takeBack((this.#line ?? this).commandQueue, stream, error as Error);
       sent.reject(error as Error);
       throw error;
     }
   }
 
   override connect(callback?: Callback<void>): Promise<void> {
+    // ioredis calls this before there is anything of ours.
+    if (this.status !== 'wait') {
+      if (this.#line !== undefined) return answer(Promise.reject(lentOnly('connect')), callback);
+      this.#wiring.reconnected();
+    }
     return answer(
       asPlumbing(() => super.connect()),
       callback,
     );
+  }
+
+  /**
+   * Lends a connection of the tenant's own for as long as `fn` takes. There keys can be watched (`WATCH`), a
+   * transaction can be open (`multi({ pipeline: false })`), and a command may wait (`BLPOP`). It comes out of a
+   * small pool, and goes back when the server knows nothing more of what was done with it; else it is closed.
+   *
+   * It does not reconnect: what was watched is lost with the connection, and `EXEC` must not go on without.
+   *
+   * @param fn - gets the connection, which refuses everything once `fn` has ended
+   * @param options - `signal` ends the wait for a connection, and cuts one that is lent
+   * @returns what `fn` returns
+   * @throws {@link MissingTenantError} outside of any tenant
+   * @throws {@link OperationRefusedError} when no connection becomes free in time
+   * @throws {@link StoreUnreachableError} when none can be made
+   *
+   * @example
+   * ```ts
+   * import { Redis } from '@tenantkit/cache';
+   * import { withTenant } from '@tenantkit/core';
+   * const redis = new Redis();
+   * const done = await withTenant('acme', () =>
+   *   redis.dedicated(async (own) => {
+   *     await own.watch('balance');
+   *     const balance = Number(await own.get('balance'));
+   *     return own.multi().set('balance', balance - 10).exec(); // null: somebody else has changed it
+   *   }),
+   * );
+   * ```
+   */
+  async dedicated<T>(
+    fn: (connection: Redis<ReplyMapping>) => T | Promise<T>,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
+    const scope = this.#wiring.enter('dedicated');
+    if (this.status === 'end') throw new Error('Connection is closed.');
+    return this.#poolOfLines().lend(scope.tenant?.tenant ?? '', signal, async (line) => {
+      const { lent, end } = this.#lend(line, scope);
+      try {
+        return await fn(lent);
+      } finally {
+        end();
+        // Nobody knows what an operator has done with it.
+        if (scope.tenant === undefined) line.disconnect();
+      }
+    });
   }
 
   /**
@@ -142,13 +200,15 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
     // That of a node of a cluster.
     if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
-    copy.#wiring.own(currentScope());
+    const scope = currentScope();
+    if (scope !== undefined) copy.#wiring.own(scope, () => copy.status);
     return copy;
   }
 
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Redis.duplicate} made it there */
   override disconnect(reconnect?: boolean): void {
-    const end = (): void => super.disconnect(reconnect);
+    const end = (): void =>
+      this.#line === undefined ? super.disconnect(reconnect) : this.#line.disconnect();
     endWith(this, end, reconnect);
   }
 
@@ -196,6 +256,41 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   override handleReconnection(error: Error, item: CommandItem): void {
     super.handleReconnection(Sent.of(item.command)?.read(error) ?? error, item);
+  }
+
+  #write(command: Command, stream?: WriteableStream): unknown {
+    return this.#line === undefined
+      ? super.sendCommand(command, stream)
+      : this.#line.sendCommand(command, stream);
+  }
+
+  #poolOfLines(): LinePool {
+    if (this.#lines !== undefined) return this.#lines;
+    const { tenant, ...options } = this.options;
+    const pool = new LinePool(
+      () => new Line(options),
+      () => targetOf(this.options),
+      tenant?.dedicated,
+    );
+    asPlumbing(() => this.on('end', () => pool.close()));
+    return (this.#lines = pool);
+  }
+
+  // A client of its own for every loan: once it is over, whoever has kept it is told so.
+  #lend(line: Line, scope: Scope) {
+    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, lazyConnect: true };
+    const lent = new Redis(options as MappedRedisOptions<ReplyMapping>);
+    lent.#line = line;
+    lent.#lines = this.#poolOfLines();
+    if (this.#wiring.guard.registry?.perSlot === true) lent.#wiring.noteKeys(true);
+    const session = lent.#wiring.own(scope, () => line.status);
+    const hide = showLine(lent, line, () => session.isOver);
+    const end = (): void => {
+      session.end();
+      lent.#wiring.subscriptions.close();
+      hide();
+    };
+    return { lent, end };
   }
 }
 
@@ -248,7 +343,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   override get autoPipelineQueueSize(): number {
-    return this.#wiring.batch.size;
+    return this.#wiring.waiting;
   }
 
   /** The choke point: every command, in whatever form it was called, comes through here. */
@@ -309,8 +404,24 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       nodes,
       options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,
     );
-    copy.#wiring.own(currentScope());
+    copy.#wiring.ownCluster(currentScope());
     return copy;
+  }
+
+  /**
+   * Lends a connection to the master that holds the tenant's slot; see {@link Redis.dedicated}.
+   *
+   * @throws {@link OperationRefusedError} without `hashTag`, since the tenant's keys are then on all masters
+   */
+  async dedicated<T>(
+    fn: (connection: Redis<ReplyMapping>) => T | Promise<T>,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<T> {
+    this.#wiring.enter('dedicated');
+    const key = this.#wiring.home('dedicated');
+    await ask(this, 'ping', []);
+    const node = masterOf(this, key) as Redis<ReplyMapping>;
+    return node.dedicated(fn, options);
   }
 
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Cluster.duplicate} made it there */

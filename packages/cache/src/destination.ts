@@ -17,6 +17,11 @@ export function destinationIn(cluster: object, command: Sent): string | undefine
   return slot === null ? undefined : (cluster as Cluster).slots[slot]?.[0];
 }
 
+/** The client of the node that holds the slot of a command. */
+export function masterOf(cluster: object, command: Sent): RawRedis | undefined {
+  return (cluster as Cluster).connectionPool.getInstanceByKey(destinationIn(cluster, command) ?? '');
+}
+
 /**
  * What has to be waited for before a batch can be sent to a cluster: until the first answer nobody knows where.
  * Without an offline queue ioredis rejects all but the first command of a turn while the node connects; its own

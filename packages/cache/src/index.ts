@@ -7,7 +7,7 @@ export { cacheEraser, type CacheEraserOptions } from './erase.ts';
 export type { ScriptDefinition } from './define.ts';
 export { indexCache, type IndexCacheOptions, type Indexed } from './reindex.ts';
 export type { NamesOptions } from './names.ts';
-export type { CacheOptions } from './options.ts';
+export type { CacheOptions, DedicatedOptions } from './options.ts';
 export type { RawStoreOptions } from './raw-store.ts';
 export type { AllowedScript } from './scripts.ts';
 export type { ClusterOptions, RedisOptions } from './wiring.ts';

@@ -34,6 +34,12 @@ export class CacheNames {
     this.codec = nameTemplate(hashTag ? withHashTag(names) : names, { surface: 'cache' });
   }
 
+  /** Whether all keys of a tenant are in one slot of a Cluster, which is its own. */
+  get isTagged(): boolean {
+    const { template } = this.codec;
+    return template.includes(TAGGED) && template.indexOf('{') === template.indexOf(TAGGED);
+  }
+
   /**
    * The names of one tenant.
    * @throws InvalidTenantError when the id is malformed

@@ -10,6 +10,18 @@ import type { NamesOptions } from './names.ts';
 import { isPlumbing, outside } from './plumbing.ts';
 import { allowedScripts, type AllowedScript } from './scripts.ts';
 
+/** How `dedicated()` lends connections. Those of one client; a Cluster has them per master. */
+export interface DedicatedOptions {
+  /** How many there may be at a time, by default 10. */
+  readonly max?: number | undefined;
+  /** How many one tenant may have at a time, by default half of `max`, so that others do not wait behind it. */
+  readonly perTenant?: number | undefined;
+  /** How long to wait for a free one, and for one to be made, in milliseconds; by default 10 000. */
+  readonly wait?: number | undefined;
+  /** How long one that nobody uses is kept, in milliseconds; by default 30 000. */
+  readonly idle?: number | undefined;
+}
+
 /** Options of tenantkit, under the key `tenant` of the options of {@link Redis} and {@link Cluster}. */
 export interface CacheOptions extends NamesOptions {
   /** Refuses work for frozen and erased tenants. */
@@ -26,9 +38,14 @@ export interface CacheOptions extends NamesOptions {
    * stands for any text and `?` for one character, such as `user:{subject}:*`.
    */
   readonly subjects?: readonly string[] | undefined;
+  /** Limits of `dedicated()`. */
+  readonly dedicated?: DedicatedOptions | undefined;
 }
 
 const ONCE = 'must hold {subject} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?';
+
+// What setTimeout of node takes.
+const milliseconds = z.number().int().positive().max(2_147_483_647).optional();
 
 const schema: z.ZodType<CacheOptions> = z.strictObject({
   names: optionSchemas.names,
@@ -39,6 +56,14 @@ const schema: z.ZodType<CacheOptions> = z.strictObject({
   // Keys have no fields.
   subjects: z
     .array(z.string().check(z.refine((pattern) => subjectPattern.safeParse(pattern).success, ONCE)))
+    .optional(),
+  dedicated: z
+    .strictObject({
+      max: z.number().int().positive().optional(),
+      perTenant: z.number().int().positive().optional(),
+      wait: milliseconds,
+      idle: milliseconds,
+    })
     .optional(),
 });
 

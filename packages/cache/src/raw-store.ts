@@ -8,6 +8,7 @@ import {
   type Scope,
 } from '@tenantkit/core';
 import { Cluster, type Redis } from './client.ts';
+import { targetOf, type Endpoint } from './target.ts';
 import { wiringOf, type Wiring } from './wiring.ts';
 
 /** How an eraser and an auditor reach the store. */
@@ -75,7 +76,7 @@ export class RawStore {
       throw new StoreUnreachableError({
         surface: 'cache',
         operation: this.#operation,
-        target: targetOf(this.client),
+        target: targetOf(this.client instanceof Cluster ? startOf(this.client) : this.client.options),
         cause,
       });
     } finally {
@@ -162,19 +163,6 @@ function scan(node: Redis, cursor: string, pattern: Pattern) {
   return pattern.length === 0
     ? node.scanBuffer(cursor, 'COUNT', PAGE)
     : node.scanBuffer(cursor, ...pattern, 'COUNT', PAGE);
-}
-
-function targetOf(client: Redis | Cluster): string {
-  const { path, host, port, tls }: Endpoint = client instanceof Cluster ? startOf(client) : client.options;
-  if (path !== undefined) return `unix://localhost${path}`;
-  return `${tls === undefined ? 'redis' : 'rediss'}://${host ?? 'localhost'}:${port ?? 6379}`;
-}
-
-interface Endpoint {
-  readonly path?: string | null | undefined;
-  readonly host?: string | undefined;
-  readonly port?: number | undefined;
-  readonly tls?: object | undefined;
 }
 
 function startOf(client: Cluster): Endpoint {

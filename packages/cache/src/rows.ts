@@ -7,6 +7,7 @@ import { WALKS, type Walk } from './walks.ts';
 import {
   BLOCKING,
   ENDING,
+  HOLDING,
   SCRIPTING,
   rules,
   type CacheRule,
@@ -26,6 +27,8 @@ export interface Row {
   readonly blocks: (args: readonly Argument[]) => boolean;
   /** Whether it runs, loads or asks for scripts. */
   readonly scripting: boolean;
+  /** Whether it is about what the connection holds. */
+  readonly holds: boolean;
   /** Whether it ends the connection. */
   readonly ends: boolean;
   /** What it does instead of being sent, where the server would answer for all tenants. */
@@ -100,6 +103,7 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
     read: readerOf(rule),
     blocks: blockerOf(name, rule),
     scripting: SCRIPTING.has(full),
+    holds: HOLDING.has(name),
     ends: ENDING.has(name),
     walk: rule.kind === 'custom' && rule.custom === 'walk' ? WALKS[name] : undefined,
     subscribes: rule.kind === 'custom' && rule.custom === 'subscription',

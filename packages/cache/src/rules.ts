@@ -79,14 +79,6 @@ const CONNECTION = refuse(
   'it changes the connection that all tenants share',
   'Set it in the options of the client, or open a client of plain ioredis for it.',
 );
-const TRANSACTION = refuse(
-  'on a shared connection a transaction would swallow the commands of other tenants',
-  'Use redis.multi(), which sends the whole transaction at once.',
-);
-const WATCHING = refuse(
-  'on a shared connection what is watched belongs to nobody',
-  'Use a command that compares and sets by itself, such as SET … NX, or a value that names its version.',
-);
 const FUNCTIONS = refuse(
   'functions are those of all tenants, and one that is loaded could reach the keys of each',
   'Load them inside acrossTenants({ reason, actor }, () => …) when the service is rolled out, and call those that are listed in the option tenant.scripts.',
@@ -122,6 +114,7 @@ const UNDOCUMENTED = refuse(
 );
 
 const NAMES_NOTHING = pass('it names nothing that is stored');
+const HELD = pass('it is about the transaction of a connection of one’s own');
 const DESCRIBES = pass('it describes the commands of the server');
 
 /**
@@ -236,11 +229,11 @@ export const rules = defineRules({
   }),
 
   // Transactions
-  discard: TRANSACTION,
-  exec: TRANSACTION,
-  multi: TRANSACTION,
-  unwatch: WATCHING,
-  watch: WATCHING,
+  discard: HELD,
+  exec: HELD,
+  multi: HELD,
+  unwatch: HELD,
+  watch: KEYS,
 
   // The connection
   asking: CONNECTION,
@@ -253,7 +246,7 @@ export const rules = defineRules({
   readonly: CONNECTION,
   readwrite: CONNECTION,
   reset: CONNECTION,
-  select: CONNECTION,
+  select: OTHER_DATABASE,
 
   // The server
   acl: OPERATOR,
@@ -352,6 +345,12 @@ export const BLOCKING: ReadonlySet<string> = new Set([
   'wait',
   'waitaof',
 ]);
+
+/**
+ * Commands about what the connection itself holds, watched keys and an open transaction: they are for one of a
+ * tenant's own, which dedicated() lends and duplicate() makes.
+ */
+export const HOLDING: ReadonlySet<string> = new Set(['discard', 'exec', 'multi', 'unwatch', 'watch']);
 
 /** Commands that end the connection: inside a tenant, only that tenant's own. */
 export const ENDING: ReadonlySet<string> = new Set(['quit']);

@@ -35,7 +35,12 @@ interface Rare {
   whenSettled?: () => void;
   subject?: string;
   entry?: Entry;
+  read?: Reader;
+  isWritten?: boolean;
 }
+
+/** Reads a reply in the place of the row. */
+export type Reader = (reply: unknown, names: TenantNames) => unknown;
 
 /** What ioredis calls on the commands that it sends, and that works on any object with the fields of one. */
 interface Inherited {
@@ -174,6 +179,27 @@ export class Sent extends Base {
     return this;
   }
 
+  /** Lets `read` make the names in its reply logical: what the reply holds depends on what was sent before. */
+  follow(read: Reader): void {
+    (this.#rare ??= {}).read = read;
+  }
+
+  get isFollowed(): boolean {
+    return this.#rare?.read !== undefined;
+  }
+
+  /** Whether it was followed, and written before: it is sent again, on another connection. */
+  get isRepeated(): boolean {
+    return this.isFollowed && this.#rare?.isWritten === true;
+  }
+
+  /** The reply in logical names. @throws {@link IsolationBreachError} */
+  readReply(reply: unknown): unknown {
+    const { read, where } = this.#row;
+    const mark = this.#mark;
+    return read !== undefined && mark instanceof TenantNames ? read(reply, mark, where.operation) : reply;
+  }
+
   /** Whether it is answered by walking the keys of the tenant. */
   get isWalk(): boolean {
     return this.#row.walk !== undefined && this.#mark instanceof TenantNames;
@@ -227,7 +253,9 @@ export class Sent extends Base {
   }
 
   toWritable(): string | Buffer {
-    if (this.#rare?.denied !== undefined) return '*1\r\n$4\r\nping\r\n';
+    const rare = this.#rare;
+    if (rare !== undefined) rare.isWritten = true;
+    if (rare?.denied !== undefined) return '*1\r\n$4\r\nping\r\n';
     const name = this.#name;
     const row = this.#row;
     const args = this.#args;
@@ -307,9 +335,9 @@ export class Sent extends Base {
       const error = rare.denied ?? rare.entry?.error;
       if (error !== undefined) throw error;
     }
-    const { read, where } = this.#row;
     const mark = this.#mark;
-    return read !== undefined && mark instanceof TenantNames ? read(reply, mark, where.operation) : reply;
+    if (rare?.read !== undefined && mark instanceof TenantNames) return rare.read(reply, mark);
+    return this.readReply(reply);
   }
 
   #settle(): void {

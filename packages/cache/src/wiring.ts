@@ -21,6 +21,7 @@ import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { rowOf } from './rows.ts';
 import { Registry } from './registry.ts';
 import { ruleOf } from './rules.ts';
+import { Session } from './session.ts';
 import { guardScanStreams } from './streams.ts';
 import { WalkedKeys, commandOf, type Node, type TenantKeys } from './tenant-keys.ts';
 import type { Walk } from './walks.ts';
@@ -68,7 +69,13 @@ const NEW_COMMAND = refuse(
 );
 
 // A connection that one tenant alone has.
-const DEDICATED: Place = Object.freeze({ mayBlock: true, mayEnd: true });
+const DEDICATED: Place = Object.freeze({ mayBlock: true, mayEnd: true, mayHold: true });
+const DEDICATED_CLUSTER: Place = Object.freeze({ mayBlock: true, mayEnd: true });
+
+const SPREAD = refuse(
+  'the keys of a tenant are on all nodes, and a connection goes to one',
+  'Make the cluster with tenant: { hashTag: true }; or use multi() for keys of one slot.',
+);
 
 const wirings = new WeakMap<object, Wiring>();
 
@@ -77,14 +84,15 @@ export class Wiring {
   /** Our options, as they were when the client was made. */
   readonly tenant: CacheOptions;
   readonly guard: Guard;
-  readonly batch: Batch;
   /** The keys of the tenant that asks. */
   readonly keys: TenantKeys;
   readonly subscriptions: Subscriptions;
   readonly #options: RedisOptions | ClusterOptions;
-  readonly #raw: BatchClient;
   readonly #definitions: Definitions;
+  #raw: BatchClient;
+  #batch: Batch;
   #owner: Scope | undefined;
+  #session: Session | undefined;
 
   /**
    * @param masters - the servers that hold keys, once that is known
@@ -113,7 +121,7 @@ export class Wiring {
       asPlumbing(() => client.disconnect());
       throw error;
     }
-    this.batch = new Batch(raw);
+    this.#batch = new Batch(raw);
     const { isCluster } = client;
     this.keys = new WalkedKeys({ masters, isCluster, pick: async (node) => wiringOf(node)?.pick() });
     if (this.tenant.index === true) this.noteKeys(isCluster);
@@ -138,16 +146,17 @@ export class Wiring {
       this.guard.registry?.enter([earlier]);
       return sendOrReject(earlier, this.#raw.send);
     }
-    const sent = this.#elsewhere(command) ?? this.guard.admit(command, this.#place);
+    const barred = this.#elsewhere(command) ?? this.#session?.over('sendCommand');
+    const sent = barred ?? this.guard.admit(command, this.#place);
     if (sent instanceof Error) return rejectCommand(command, sent);
     if (sent.isWalk && sent.row.walk !== undefined) return this.#walk(sent.row.walk, sent);
     if (sent.row.subscribes) return this.subscriptions.run(sent);
     const { enableAutoPipelining, autoPipeliningIgnoredCommands } = this.#options;
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
     const mayWait = enableAutoPipelining === true && sent.mark !== OWN;
-    if (mayWait && this.batch.takes(sent, autoPipeliningIgnoredCommands)) {
-      this.guard.registry?.enter([sent], (entry) => this.batch.add(entry));
-      return this.batch.add(sent);
+    if (mayWait && this.#batch.takes(sent, autoPipeliningIgnoredCommands)) {
+      this.guard.registry?.enter([sent], (entry) => this.#batch.add(entry));
+      return this.#batch.add(sent);
     }
     this.guard.registry?.enter([sent]);
     return sendOrReject(sent, this.#raw.send);
@@ -159,7 +168,14 @@ export class Wiring {
    * @returns the error when the stream may be anybody's: nothing must be written to it
    */
   onStream(command: Command, stream: WriteableStream): Sent | Error {
-    return onStream(command, stream, this.guard);
+    const session = this.#session;
+    if (session === undefined) return onStream(command, stream, this.guard);
+    const barred = session.barred('pipeline');
+    if (barred !== undefined) return barred;
+    const sent = onStream(command, stream, this.guard);
+    if (sent instanceof Error) return sent;
+    const error = session.admit(sent);
+    return error === undefined ? sent : sent.deny(error);
   }
 
   /** A key of the tenant, if the one that the server picks is: the names of others end here. */
@@ -190,9 +206,59 @@ export class Wiring {
     this.guard.registry = cluster.guard.registry;
   }
 
+  /** How many commands wait for the next write. */
+  get waiting(): number {
+    return this.#batch.size;
+  }
+
   /** Makes the client one of the scope it is made in: nobody else shares its connection. */
-  own(scope: Scope | undefined): void {
+  own(scope: Scope, status: () => string): Session {
     this.#owner = scope;
+    const session = (this.#session = new Session(status, () => this.guard.registry !== undefined));
+    const { send } = this.#raw;
+    this.#raw = {
+      ...this.#raw,
+      send(command) {
+        const error = session.admit(Sent.of(command) as Sent);
+        return error === undefined ? send(command) : rejectCommand(command, error);
+      },
+    };
+    this.#batch = new Batch(this.#raw);
+    return session;
+  }
+
+  /** The same for a cluster, whose connections hold nothing: what is watched on one says nothing of others. */
+  ownCluster(scope: Scope | undefined): void {
+    this.#owner = scope;
+  }
+
+  /**
+   * A command on a key of the tenant, by which the node is found that holds all of them.
+   * @throws {@link MissingTenantError}
+   * @throws {@link OperationRefusedError} where the keys of a tenant are on all nodes
+   */
+  home(operation: string): Sent {
+    const names = this.guard.namesOf(operation);
+    if (!this.guard.names.isTagged) throw refusal('cache', operation, SPREAD);
+    const command = commandOf('exists', [names.prefix]);
+    return new Sent(names, rowOf(command.name, []), command.name, [names.prefix], callerOf(command));
+  }
+
+  /** A connection follows another one. */
+  reconnected(): void {
+    this.#session?.lose();
+  }
+
+  /**
+   * The scope that something made now belongs to.
+   * @throws {@link MissingTenantError}
+   * @throws {@link TenantSwitchError} on a connection of somebody else
+   */
+  enter(operation: string): Scope {
+    const owner = this.guard.owner(operation);
+    const elsewhere = this.#elsewhere(operation) ?? this.#session?.over(operation);
+    if (elsewhere !== undefined) throw elsewhere;
+    return owner;
   }
 
   /** Ends the connection, unless it is one of several tenants and the caller one of them. */
@@ -210,9 +276,7 @@ export class Wiring {
     make: () => P,
     commands: unknown,
   ): P {
-    const owner = this.guard.owner(operation);
-    const elsewhere = this.#elsewhere(operation);
-    if (elsewhere !== undefined) throw elsewhere;
+    const owner = this.enter(operation);
     const pipeline = make();
     guardPipeline(pipeline, this.guard, owner, this.#place);
     if (Array.isArray(commands)) addCommands(pipeline, commands);
@@ -238,7 +302,8 @@ export class Wiring {
   }
 
   get #place(): Place {
-    return this.#owner === undefined ? SHARED : DEDICATED;
+    if (this.#owner === undefined) return SHARED;
+    return this.#session === undefined ? DEDICATED_CLUSTER : DEDICATED;
   }
 
   // Outside of any tenant a few commands are allowed on every client.

@@ -19,7 +19,7 @@ beforeEach(async () => {
 
 const refused = expect.objectContaining({
   code: 'OPERATION_REFUSED',
-  instead: expect.stringContaining('redis.duplicate()') as string,
+  instead: expect.stringContaining('redis.dedicated((own) => …)') as string,
 });
 
 const waits: Readonly<Record<string, readonly (string | number)[]>> = {

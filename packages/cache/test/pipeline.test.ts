@@ -383,6 +383,7 @@ describe('a transaction', () => {
       () => redis.exec(),
       () => redis.discard(),
       () => redis.watch('key'),
+      () => redis.unwatch(),
     ]) {
       expect(await failure(() => acme(call))).toEqual(refused);
     }

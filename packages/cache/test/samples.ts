@@ -483,6 +483,7 @@ export const samples: Readonly<Record<string, readonly Sample[]>> = {
   vrem: [['vectors', 'element']],
   vsetattr: [['vectors', 'element', '{"a":1}']],
   vsim: [['vectors', 'ELE', 'element']],
+  watch: [['text'], ['text', 'missing']],
 };
 
 const DOCUMENT = ['doc', '$'] as const;

@@ -1,0 +1,194 @@
+import { StoreUnreachableError, refusal, refuse } from '@tenantkit/core';
+import type { Line } from './line.ts';
+import type { DedicatedOptions } from './options.ts';
+
+const DEFAULTS = { max: 10, wait: 10_000, idle: 30_000 } as const;
+
+const BUSY = refuse(
+  'no connection has become free in time',
+  'Do less inside dedicated(), or allow more connections: tenant: { dedicated: { max, perTenant, wait } }.',
+);
+const ENDED = 'Connection is closed.';
+
+interface Waiter {
+  readonly tenant: string;
+  readonly admit: () => void;
+  readonly refuse: (error: Error) => void;
+}
+
+interface Loan {
+  readonly tenant: string;
+  line: Line | undefined;
+}
+
+/**
+ * A few connections, lent to one tenant at a time. One tenant does not get all of them, however many it asks for:
+ * those of others do not wait behind it.
+ */
+export class LinePool {
+  readonly #make: () => Line;
+  readonly #target: () => string;
+  readonly #max: number;
+  readonly #perTenant: number;
+  readonly #wait: number;
+  readonly #idleFor: number;
+  readonly #idle = new Map<Line, NodeJS.Timeout>();
+  readonly #loans = new Set<Loan>();
+  readonly #waiting = new Set<Waiter>();
+
+  /** @param target - the server, for errors */
+  constructor(make: () => Line, target: () => string, options: DedicatedOptions = {}) {
+    this.#make = make;
+    this.#target = target;
+    this.#max = options.max ?? DEFAULTS.max;
+    this.#perTenant = options.perTenant ?? Math.ceil(this.#max / 2);
+    this.#wait = options.wait ?? DEFAULTS.wait;
+    this.#idleFor = options.idle ?? DEFAULTS.idle;
+  }
+
+  /**
+   * Lends a connection for as long as `use` takes.
+   *
+   * @param tenant - who counts as one
+   * @param signal - ends waiting, and cuts the connection
+   * @throws {@link OperationRefusedError} when none becomes free in time
+   * @throws {@link StoreUnreachableError} when the server does not let one be made
+   */
+  async lend<T>(
+    tenant: string,
+    signal: AbortSignal | undefined,
+    use: (line: Line) => Promise<T>,
+  ): Promise<T> {
+    signal?.throwIfAborted();
+    const loan = await this.#admit(tenant, signal);
+    try {
+      const line = await this.#open(loan, signal);
+      return await aborted(
+        signal,
+        () => line.disconnect(),
+        () => use(line),
+      );
+    } finally {
+      void this.#takeBack(loan);
+    }
+  }
+
+  /** Cuts all connections. Another loan makes new ones. */
+  close(): void {
+    for (const line of this.#idle.keys()) this.#drop(line);
+    for (const { line } of this.#loans) line?.disconnect();
+    for (const waiter of this.#waiting) waiter.refuse(new Error(ENDED));
+  }
+
+  #admit(tenant: string, signal: AbortSignal | undefined): Promise<Loan> {
+    const loan: Loan = { tenant, line: undefined };
+    if (this.#hasRoom(tenant)) {
+      this.#loans.add(loan);
+      return Promise.resolve(loan);
+    }
+    return new Promise((resolve, reject) => {
+      const abort = (): void => waiter.refuse(signal?.reason as Error);
+      const timer = setTimeout(() => waiter.refuse(refusal('cache', 'dedicated', BUSY)), this.#wait);
+      const settle = (): void => {
+        this.#waiting.delete(waiter);
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+      };
+      const waiter: Waiter = {
+        tenant,
+        admit: () => {
+          settle();
+          this.#loans.add(loan);
+          resolve(loan);
+        },
+        refuse: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      this.#waiting.add(waiter);
+      signal?.addEventListener('abort', abort);
+    });
+  }
+
+  #hasRoom(tenant: string): boolean {
+    if (this.#loans.size >= this.#max) return false;
+    const own = [...this.#loans].filter((loan) => loan.tenant === tenant);
+    return own.length < this.#perTenant;
+  }
+
+  async #open(loan: Loan, signal: AbortSignal | undefined): Promise<Line> {
+    for (const line of this.#idle.keys()) {
+      clearTimeout(this.#idle.get(line));
+      this.#idle.delete(line);
+      // The server, or something in between, may have closed it meanwhile.
+      if (line.status === 'ready') return (loan.line = line);
+    }
+    const line = (loan.line = this.#make());
+    const timer = setTimeout(() => line.disconnect(), this.#wait);
+    try {
+      await aborted(
+        signal,
+        () => line.disconnect(),
+        () => line.open(),
+      );
+      return line;
+    } catch (cause) {
+      line.disconnect();
+      signal?.throwIfAborted();
+      throw new StoreUnreachableError({
+        surface: 'cache',
+        operation: 'dedicated',
+        target: this.#target(),
+        cause,
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  // In the background: whoever had it does not wait for it to be clean, whoever comes next does.
+  async #takeBack(loan: Loan): Promise<void> {
+    const { line } = loan;
+    const isClean = line !== undefined && (await line.isClean());
+    this.#loans.delete(loan);
+    if (isClean && line.status === 'ready') this.#keep(line);
+    else line?.disconnect();
+    for (const waiter of this.#waiting) if (this.#hasRoom(waiter.tenant)) waiter.admit();
+  }
+
+  #keep(line: Line): void {
+    const timer = setTimeout(() => this.#drop(line), this.#idleFor);
+    timer.unref();
+    this.#idle.set(line, timer);
+  }
+
+  #drop(line: Line): void {
+    clearTimeout(this.#idle.get(line));
+    this.#idle.delete(line);
+    line.disconnect();
+  }
+}
+
+/** Waits for `run`, but no longer than until `signal` says so. */
+async function aborted<T>(
+  signal: AbortSignal | undefined,
+  cut: () => void,
+  run: () => Promise<T>,
+): Promise<T> {
+  if (signal === undefined) return run();
+  signal.throwIfAborted();
+  let abort = (): void => undefined;
+  const stopped = new Promise<never>((_, reject) => {
+    abort = () => {
+      cut();
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', abort);
+  });
+  try {
+    return await Promise.race([run(), stopped]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
