@@ -69,7 +69,7 @@ export function targetsOf(
 }
 
 /**
- * A message as the tenant knows it, in memory of its own.
+ * A message as the tenant knows it: views of what the connection has read.
  *
  * @returns `undefined` when it tells of another tenant's key
  * @throws {@link IsolationBreachError} when it came on a channel that the tenant cannot have subscribed to
@@ -80,14 +80,15 @@ export function messageFor(
   message: Buffer,
   names: TenantNames | undefined,
 ): Message | undefined {
-  if (names === undefined) return { channel: Buffer.from(channel), message: Buffer.from(message) };
+  if (names === undefined) return { channel, message };
   if (form === 'keyevent') {
     if (!names.owns(message)) return undefined;
-    return { channel: Buffer.from(channel), message: Buffer.from(names.decode(message, 'message')) };
+    return { channel, message: names.decode(message, 'message') };
   }
-  const end = form === 'keyspace' ? channel.indexOf(':') + 1 : 0;
-  const own = names.decode(channel.subarray(end), 'message');
-  return { channel: Buffer.concat([channel.subarray(0, end), own]), message: Buffer.from(message) };
+  if (form !== 'keyspace') return { channel: names.decode(channel, 'message'), message };
+  const end = channel.indexOf(':') + 1;
+  const key = names.decode(channel.subarray(end), 'message');
+  return { channel: Buffer.concat([channel.subarray(0, end), key]), message };
 }
 
 /** The arguments of PUBLISH and SPUBLISH. */

@@ -316,7 +316,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {
     assertLibrary();
-    super(confineOptions(startupNodes), confineOptions(options));
+    // Sharded channels are followed by us, over all masters, whether that is asked for or not.
+    super(confineOptions(startupNodes), { ...confineOptions(options), shardedSubscribers: false });
     this.#wiring = new Wiring(
       this,
       {
@@ -332,7 +333,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
         return this.nodes('master');
       },
       (name, definition) => super.defineCommand(name, definition),
-      () => new ClusterLines(),
+      (heard) => new ClusterLines(this, heard),
     );
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };

@@ -1,19 +1,240 @@
-import { refusal, refuse } from '@tenantkit/core';
-import type { Lines } from './lines.ts';
+import { StoreUnreachableError } from '@tenantkit/core';
+import { Command, type RedisOptions } from 'ioredis';
+import type { Kind } from './channels.ts';
+import { Line, chunks, lineOptions, type Heard, type Lines } from './lines.ts';
+import { asPlumbing } from './plumbing.ts';
 
-const CLUSTER = refuse(
-  'subscriptions of a cluster are not scoped to a tenant yet',
-  "Subscribing is refused today on a Cluster; use a node of it: cluster.nodes('master')[0].subscribe(…).",
-);
+/** What a cluster has for {@link ClusterLines}. */
+interface Cluster {
+  readonly status: string;
+  /** The keys of the nodes that hold a slot, the master's first. */
+  readonly slots: readonly (readonly string[] | undefined)[];
+  refreshSlotsCache(callback: (error?: Error | null) => void): void;
+}
 
-/** The lines of a cluster. */
+interface Pool {
+  getNodes(): readonly { readonly options: RedisOptions }[];
+  getInstanceByKey(key: string): { readonly options: RedisOptions } | undefined;
+}
+
+interface Waiting {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+// Milliseconds until another node is tried, or the same one again.
+const PAUSE = 100;
+
+// How often somebody is sent on before the cluster is taken to be at odds with itself, as with ioredis.
+const REDIRECTIONS = 16;
+
+/**
+ * The lines of a cluster: one to any node, which hears all channels and patterns, and for sharded channels one to
+ * each master that has some. ioredis's own subscribers of a cluster are plain clients that anybody can ask for; it
+ * subscribes by texts after a reconnect, and to sharded channels on one node only unless it is told otherwise.
+ */
 export class ClusterLines implements Lines {
-  join(): Promise<unknown> {
-    return Promise.reject(refusal('cache', 'subscribe', CLUSTER));
+  readonly #cluster: Cluster;
+  readonly #heard: Heard;
+  readonly #plain: Line;
+  /** By the key of the node. */
+  readonly #sharded = new Map<string, Line>();
+  /** The node on which a sharded channel is subscribed to, by the channel. */
+  readonly #homes = new Map<string, string>();
+  #waiting: Waiting[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(cluster: object, heard: Heard) {
+    this.#cluster = cluster as Cluster;
+    this.#heard = heard;
+    this.#plain = new Line(
+      ['subscribe', 'psubscribe'],
+      () => nodeOptions(sample(poolOf(cluster).getNodes())),
+      {
+        ...this.#listening(),
+        wanted: (kind) => heard.wanted(kind),
+      },
+    );
+    silence(cluster);
   }
-  leave(): Promise<unknown> {
-    return Promise.resolve();
+
+  async join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    await this.#ready();
+    return kind === 'ssubscribe' ? this.#joinShards(names) : this.#plain.join(kind, names);
   }
-  open(): void {}
-  close(): void {}
+
+  async leave(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    if (kind !== 'ssubscribe') return this.#plain.leave(kind, names);
+    const homes = groupBy(names, (name) => this.#homes.get(keyFor(name)));
+    for (const name of names) this.#homes.delete(keyFor(name));
+    return Promise.all(
+      [...homes].map(async ([home, left]) => {
+        if (home !== undefined) await this.#sharded.get(home)?.leave(kind, left);
+      }),
+    );
+  }
+
+  open(): void {
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#plain.open();
+    this.#settle();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#plain.close();
+    for (const line of this.#sharded.values()) line.close();
+    this.#sharded.clear();
+    this.#homes.clear();
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('Connection is closed.'));
+  }
+
+  async #joinShards(names: readonly Buffer[]): Promise<void> {
+    for (let redirections = 0; ; redirections += 1) {
+      try {
+        await Promise.all(
+          [...groupBy(names, (name) => this.#ownerOf(name))].map(async ([owner, own]) => {
+            await this.#lineTo(owner).join('ssubscribe', own);
+            for (const name of own) this.#homes.set(keyFor(name), owner ?? '');
+          }),
+        );
+        return;
+      } catch (error) {
+        if (!(error as Error).message.startsWith('MOVED ') || redirections === REDIRECTIONS) throw error;
+        await this.#refresh();
+      }
+    }
+  }
+
+  // Brings every sharded channel that has lost its node to the one that has its slot now.
+  #settle(): void {
+    const lost = this.#heard.wanted('ssubscribe').filter((name) => !this.#homes.has(keyFor(name)));
+    if (lost.length === 0 || this.#cluster.status !== 'ready') return;
+    this.#joinShards(lost).catch((error: Error) => {
+      if (isReply(error)) this.#heard.error(error);
+      this.#later();
+    });
+  }
+
+  // After a node has gone, or has said that it no longer has a slot.
+  #later(): void {
+    this.#timer ??= asPlumbing(() =>
+      setTimeout(() => {
+        this.#timer = undefined;
+        void this.#retry();
+      }, PAUSE),
+    );
+  }
+
+  async #retry(): Promise<void> {
+    // Otherwise `open` does it, when the cluster is there again.
+    if (this.#cluster.status !== 'ready') return;
+    await this.#refresh();
+    this.#plain.open();
+    this.#settle();
+  }
+
+  #lineTo(owner: string | undefined): Line {
+    const key = owner ?? '';
+    let line = this.#sharded.get(key);
+    if (line === undefined) {
+      const forget = (): void => {
+        for (const [name, home] of this.#homes) if (home === key) this.#homes.delete(name);
+        this.#later();
+      };
+      const options = (): RedisOptions => nodeOptions(poolOf(this.#cluster).getInstanceByKey(key));
+      line = new Line(
+        ['ssubscribe'],
+        options,
+        {
+          ...this.#listening(),
+          ended: forget,
+          moved: forget,
+          wanted: () => this.#heard.wanted('ssubscribe').filter((name) => this.#ownerOf(name) === key),
+        },
+        bySlot,
+      );
+      this.#sharded.set(key, line);
+    }
+    return line;
+  }
+
+  // Another node is tried when one cannot be reached, which the cluster itself tells about.
+  #listening(): Omit<Heard, 'wanted'> {
+    return {
+      message: (...parts) => this.#heard.message(...parts),
+      error: (error) => {
+        if (isReply(error)) this.#heard.error(error);
+      },
+      ended: () => this.#later(),
+      moved: () => undefined,
+    };
+  }
+
+  #ownerOf(name: Buffer): string | undefined {
+    return this.#cluster.slots[slotOf(name)]?.[0];
+  }
+
+  #ready(): Promise<void> {
+    if (this.#cluster.status === 'ready') return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  // A failure is told by the cluster, and what is known stays.
+  #refresh(): Promise<void> {
+    return new Promise((resolve) => asPlumbing(() => this.#cluster.refreshSlotsCache(() => resolve())));
+  }
+}
+
+// What ioredis starts and stops with a cluster.
+function silence(cluster: object): void {
+  const nothing = { start: ignore, stop: ignore, isStarted: () => false, getInstance: () => null };
+  Object.defineProperty(cluster, 'subscriber', { value: Object.freeze(nothing), writable: false });
+}
+
+function poolOf(cluster: object): Pool {
+  return (cluster as { connectionPool: Pool }).connectionPool;
+}
+
+function nodeOptions(node: { readonly options: RedisOptions } | undefined): RedisOptions {
+  if (node === undefined)
+    throw new StoreUnreachableError({
+      surface: 'cache',
+      operation: 'subscribe',
+      target: 'a node of the cluster',
+    });
+  // Another node may be there when this one is not.
+  return { ...lineOptions(node.options), retryStrategy: () => null, readOnly: false };
+}
+
+function sample<T>(items: readonly T[]): T | undefined {
+  return items[Math.floor(Math.random() * items.length)];
+}
+
+// The server takes the sharded channels of one command from one slot.
+function bySlot(names: readonly Buffer[]): Buffer[][] {
+  return [...groupBy(names, slotOf).values()].flatMap(chunks);
+}
+
+function slotOf(name: Buffer): number {
+  return new Command('get', [name]).getSlot() ?? 0;
+}
+
+function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
+  return groups;
+}
+
+function keyFor(name: Buffer): string {
+  return name.toString('latin1');
+}
+
+function isReply({ name }: Error): boolean {
+  return name === 'ReplyError';
+}
+
+function ignore(): void {
+  // There is nothing to do.
 }

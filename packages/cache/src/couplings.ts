@@ -99,6 +99,13 @@ const CLIENT = {
     const pool: unknown = Reflect.get(client, 'connectionPool');
     return pool === undefined || typeof Reflect.get(pool as object, 'createRedisFromOptions') === 'function';
   },
+  'the connection of a cluster that hears messages is asked for with getInstance': (client: object) => {
+    const subscriber: unknown = Reflect.get(client, 'subscriber');
+    return (
+      Reflect.get(client, 'connectionPool') === undefined ||
+      typeof Reflect.get(subscriber as object, 'getInstance') === 'function'
+    );
+  },
 } satisfies Couplings<object>;
 
 let checked = false;

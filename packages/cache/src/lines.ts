@@ -9,6 +9,8 @@ export interface Heard {
   error(error: Error): void;
   /** A connection has ended for good, though something has to be heard. */
   ended(): void;
+  /** A node of a cluster no longer has what is subscribed to there. */
+  moved(): void;
   /** Everything that has to be subscribed to at this moment. */
   wanted(kind: Kind): readonly Buffer[];
 }
@@ -44,25 +46,28 @@ export class Line {
   readonly #kinds: readonly Kind[];
   readonly #options: () => RedisOptions;
   readonly #heard: Heard;
+  readonly #split: (names: readonly Buffer[]) => Buffer[][];
   #connection: RawRedis | undefined;
 
-  constructor(kinds: readonly Kind[], options: () => RedisOptions, heard: Heard) {
+  /** @param split - makes the names those of several commands */
+  constructor(kinds: readonly Kind[], options: () => RedisOptions, heard: Heard, split = chunks) {
     this.#kinds = kinds;
     this.#options = options;
     this.#heard = heard;
+    this.#split = split;
   }
 
   join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
     // Others may have been left without a connection before.
     const connection = (this.#connection ??= this.#connect(this.#wanted() > names.length));
-    return asPlumbing(() => Promise.all(chunks(names).map((chunk) => connection.call(kind, ...chunk))));
+    return asPlumbing(() => Promise.all(this.#split(names).map((chunk) => connection.call(kind, ...chunk))));
   }
 
   leave(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
     const connection = this.#connection;
     if (connection === undefined) return Promise.resolve();
     return asPlumbing(() =>
-      Promise.all(chunks(names).map((chunk) => connection.call(LEAVING[kind], ...chunk))),
+      Promise.all(this.#split(names).map((chunk) => connection.call(LEAVING[kind], ...chunk))),
     );
   }
 
@@ -95,6 +100,7 @@ export class Line {
         if (this.#wanted() > 0) this.#heard.ended();
       });
       connection.on('error', (error) => this.#heard.error(error));
+      connection.on('moved', () => this.#heard.moved());
       connection.on('messageBuffer', (channel, message) =>
         this.#heard.message('subscribe', undefined, channel, message),
       );
@@ -110,7 +116,7 @@ export class Line {
 
   #resubscribe(connection: RawRedis): void {
     for (const kind of this.#kinds) {
-      for (const chunk of chunks(this.#heard.wanted(kind)))
+      for (const chunk of this.#split(this.#heard.wanted(kind)))
         connection.call(kind, ...chunk).catch((error: Error) => {
           // Otherwise the connection has gone again, and the next one does it.
           if (connection.status === 'ready') this.#heard.error(error);
@@ -157,7 +163,7 @@ export class ServerLines implements Lines {
 }
 
 /** The options of a client, for a connection that hears messages. */
-function lineOptions(options: RedisOptions): RedisOptions {
+export function lineOptions(options: RedisOptions): RedisOptions {
   const { connectionName } = options;
   return {
     ...options,
@@ -172,7 +178,8 @@ function lineOptions(options: RedisOptions): RedisOptions {
   };
 }
 
-function chunks(names: readonly Buffer[]): Buffer[][] {
+/** Not too many names at once. */
+export function chunks(names: readonly Buffer[]): Buffer[][] {
   const count = Math.ceil(names.length / CHUNK);
   return Array.from({ length: count }, (_, place) => names.slice(place * CHUNK, (place + 1) * CHUNK));
 }

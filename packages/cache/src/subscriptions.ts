@@ -79,6 +79,7 @@ export class Subscriptions implements Heard {
   readonly #database: number | undefined;
   // Whether the client wants numbers as texts.
   readonly #isText: boolean;
+  #isClosed = false;
   readonly #holders = new Map<HolderKey, Holder>();
   // By the physical name, as text of one character per byte.
   readonly #physical: Readonly<Record<Kind, Map<string, Map<Holding, Form>>>> = {
@@ -133,10 +134,12 @@ export class Subscriptions implements Heard {
   }
 
   open(): void {
+    this.#isClosed = false;
     this.#lines.open();
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#lines.close();
   }
 
@@ -163,6 +166,10 @@ export class Subscriptions implements Heard {
     this.error(new StoreUnreachableError({ surface: 'cache', operation: 'subscribe', target: 'the server' }));
   }
 
+  moved(): void {
+    // Of a cluster only.
+  }
+
   wanted(kind: Kind): readonly Buffer[] {
     return [...this.#physical[kind].keys()].map((name) => Buffer.from(name, 'latin1'));
   }
@@ -170,7 +177,7 @@ export class Subscriptions implements Heard {
   #join(command: Sent, holder: Holder, kind: Kind): void {
     const names = command.args.map(bytes);
     if (names.length === 0) return command.reject(refusal('cache', command.row.where.operation, NOTHING));
-    if (this.#client.status === 'end') return command.reject(new Error(CLOSED));
+    if (this.#isEnded) return command.reject(new Error(CLOSED));
     const found = names.map((logical) => targetsOf(kind, logical, holder.names, this.#database));
     for (const targets of found)
       if ('kind' in targets) return command.reject(refusal('cache', command.row.where.operation, targets));
@@ -255,15 +262,24 @@ export class Subscriptions implements Heard {
     const own = messageFor(form, channel, message, holder.names);
     if (own === undefined || targets.length === 0) return;
     const event = EVENTS[kind];
+    const { emitter } = holder;
     const pattern = kind === 'psubscribe' ? [logical.toString()] : [];
-    holder.emitter.emit(event, ...pattern, own.channel.toString(), own.message.toString());
-    holder.emitter.emit(`${event}Buffer`, ...pattern, own.channel, own.message);
-    this.#prune(holder);
+    if (emitter.listenerCount(event) > 0)
+      emitter.emit(event, ...pattern, own.channel.toString(), own.message.toString());
+    // A copy for each tenant: what one writes into it, another must not read.
+    if (emitter.listenerCount(`${event}Buffer`) > 0)
+      emitter.emit(`${event}Buffer`, ...pattern, Buffer.from(own.channel), Buffer.from(own.message));
   }
 
   #isActive({ key }: Holder): boolean {
     const { fence } = this.#guard;
     return fence === undefined || key === RAW || fence.state(key) === 'active';
+  }
+
+  // The status of a cluster that has ended may be `close` afterwards.
+  get #isEnded(): boolean {
+    const { status } = this.#client;
+    return status === 'end' || (this.#isClosed && status === 'close');
   }
 
   #count(holder: Holder, kind: Kind): number | string {

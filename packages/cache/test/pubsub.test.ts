@@ -260,6 +260,27 @@ describe.each([3, 2] as const)('publish and subscribe, protocol %i', (protocol) 
     expect(bytes.some((channel) => channel.equals(binary))).toBe(true);
   });
 
+  it('takes no command along when the server cuts off who reads too slowly', async () => {
+    const own = fresh();
+    const ear = acme(() => listen(own));
+    const model = opened.witness({ protocol });
+    const closed: string[] = [];
+    own.on('close', () => closed.push('ours'));
+    await acme(() => own.subscribe('flood', 'news'));
+    await model.subscribe(physical('acme', 'flood'));
+    // More than the server keeps for a subscriber, before it writes anything.
+    const flood = opened.raw.multi();
+    for (let n = 0; n < 40; n += 1) flood.publish(physical('acme', 'flood'), Buffer.alloc(2 ** 20));
+    const cut = once(model, 'close');
+    await flood.exec();
+    // With one connection for both it is the commands of everybody that are cut off.
+    await cut;
+    expect(await acme2(() => own.set('key', 'value'))).toBe('OK');
+    while (!ear.heard.some((entry) => entry.at(-1) === 'again'))
+      await publishIn(redis, 'acme', 'news', 'again');
+    expect(closed).toEqual([]);
+  });
+
   it('tells nobody outside of a tenant, and lets nobody listen there', async () => {
     for (const event of [
       'message',
@@ -505,6 +526,45 @@ describe('listeners of messages', () => {
     expect(heard).toEqual(['news one', 'news two']);
     for (const tenant of ['acme', 'acme2'])
       withTenant(tenant, () => redis.removeAllListeners('messageBuffer'));
+  });
+
+  it('that throw keep nobody else from hearing', async () => {
+    const known = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const thrown = once(process, 'uncaughtException');
+    try {
+      const own = opened.guarded({ tenant: { names } });
+      await operator(() => own.subscribe(names.replace('{tenant}', 'acme') + 'news'));
+      operator(() =>
+        own.once('message', () => {
+          throw new Error('of a listener');
+        }),
+      );
+      const [mine, others] = [acme(() => listen(own)), acme2(() => listen(own))];
+      for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => own.subscribe('news'));
+      await publishIn(redis, 'acme', 'news', 'one');
+      await publishIn(redis, 'acme2', 'news', 'two');
+      await Promise.all([mine.hears('one'), others.hears('two')]);
+      expect(await thrown).toMatchObject([{ message: 'of a listener' }, 'uncaughtException']);
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const listener of known) process.on('uncaughtException', listener);
+    }
+  });
+
+  it('with a template of glob characters hear no other tenant', async () => {
+    const glob = ownNames().replace('{tenant}', String.raw`*[a]?\{tenant}`);
+    const own = opened.guarded({ tenant: { names: glob } });
+    const [mine, others] = [acme(() => listen(own)), acme2(() => listen(own))];
+    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => own.psubscribe('*'));
+    await publishIn(own, 'acme2', 'news', 'secret');
+    await publishIn(own, 'acme', 'news', 'end');
+    await publishIn(own, 'acme2', 'news', 'end');
+    // What the template would match as a pattern.
+    expect(await opened.raw.publish(`${glob.split('*')[0]}xay?acme:news`, 'forged')).toBe(0);
+    await Promise.all([mine.hears('end'), others.hears('end')]);
+    expect(mine.heard).toEqual([['pmessage', 'acme', '*', 'news', 'end']]);
+    expect(acme(() => own.listenerCount('pmessage'))).toBe(1);
   });
 
   it('of a frozen tenant hear nothing until it is active again, and of an erased one nothing at all', async () => {
