@@ -312,12 +312,13 @@ describe('the server alone', () => {
       expect(await redis.subscribe('news')).toBe(1);
       expect(await redis.psubscribe('*')).toBe(2);
       expect(await redis.ssubscribe('shard')).toBe(1);
-      for (const attempt of [
-        () => redis.psubscribe('n*'),
-        () => redis.subscribe('other', '__keyspace@0__:key'),
-        () => redis.subscribe('__keyevent@0__:set'),
-      ]) {
-        const error = await failure(attempt);
+      for (const [name, ...args] of [
+        ['psubscribe', 'n*'],
+        ['subscribe', 'other', '__keyspace@0__:key'],
+        ['subscribe', '__keyevent@0__:set'],
+      ] as const) {
+        const error = await failure(() => redis.call(name, ...args));
+        expect(error).toMatchObject({ command: { name, args } });
         expect(error.message).toMatch(/^NOPERM/);
         expect(inspect(error)).not.toContain(`tk:${tenantOf('acme')}`);
       }

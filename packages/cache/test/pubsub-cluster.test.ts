@@ -121,6 +121,20 @@ describe.each(FORMS)('publish and subscribe on a cluster with %j', (options) => 
   });
 });
 
+describe('a connection that only hears channels', () => {
+  it('is made anew on some node when it is cut', async () => {
+    const [cluster, other] = [open(), open()];
+    const ear = acme(() => listen(cluster));
+    await acme(() => cluster.subscribe('news'));
+    let killed = 0;
+    for (const admin of admins)
+      for (const id of await idsOn(admin)) killed += Number(await admin.client('KILL', 'ID', id));
+    expect(killed).toBe(1);
+    for (let n = 0; ear.heard.length === 0; n += 1) await publishIn(other, 'acme', 'news', `news ${n}`);
+    expect(ear.heard[0]?.slice(0, 3)).toEqual(['message', 'acme', 'news']);
+  });
+});
+
 describe('sharded channels', () => {
   it('follow their slot to another master, and those of others stay', async () => {
     const [cluster, other] = [open(), open()];
@@ -129,10 +143,15 @@ describe('sharded channels', () => {
     const slot = (await admins[0]?.cluster('KEYSLOT', tag)) ?? 0;
     await acme(() => cluster.ssubscribe(`${tag}a`, 'stays'));
     await acme2(() => cluster.ssubscribe(`${tag}a`));
+    // It learns of the move when it is sent on.
+    const late = open();
+    await acme(() => late.subscribe('news'));
     const from = servers.ownerOf(slot);
     const to = servers.masters.find((node) => node !== from);
     if (to === undefined) throw new TypeError('one master only');
     await servers.move(slot, to);
+    expect(await acme(() => late.ssubscribe(`${tag}c`))).toBe(1);
+    expect(await acme(() => other.spublish(`${tag}c`, 'sent on'))).toBe(1);
     while ((await acme(() => other.spublish(`${tag}a`, 'moved'))) === 0);
     while ((await acme2(() => other.spublish(`${tag}a`, 'moved too'))) === 0);
     await acme(() => other.spublish('stays', 'end'));

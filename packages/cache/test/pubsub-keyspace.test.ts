@@ -150,6 +150,18 @@ describe('keyspace notifications', () => {
     ]);
   });
 
+  it('stay those of one tenant when another has enough of them', async () => {
+    const { redis } = opened;
+    const ears = listenAll();
+    for (const tenant of TENANTS) await withTenant(tenant, () => redis.subscribe(`__keyevent@${db}__:set`));
+    for (const tenant of TENANTS)
+      if (tenant !== 'acme2') await withTenant(tenant, () => redis.unsubscribe(`__keyevent@${db}__:set`));
+    for (const tenant of TENANTS) await withTenant(tenant, () => redis.set('user:1', tenant));
+    await ears.get('acme2')?.hears('user:1');
+    await end(ears);
+    for (const [tenant, ear] of ears) expect(ear.heard).toHaveLength(tenant === 'acme2' ? 1 : 0);
+  });
+
   it('cannot be forged by a tenant', async () => {
     const { redis } = opened;
     const ears = listenAll();
