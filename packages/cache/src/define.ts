@@ -115,7 +115,7 @@ export class Definitions {
   #isTaken(name: string): boolean {
     if (name === '' || LATER.has(name)) return true;
     // A pipeline in the array form finds its methods in any letter case.
-    if (ruleOf(name) !== undefined || ruleOf(name.replace(/Buffer$/, '')) !== undefined) return true;
+    if (ruleOf(name.replace(/Buffer$/, '')) !== undefined) return true;
     if (this.#defined.has(name)) return false;
     // Pipelines take over what is defined, under the same name.
     const pipeline = new Pipeline(this.#client as RawRedis);

@@ -62,3 +62,14 @@ export function made<M extends ReplyMappingMode>(options: { replyMapping: M }): 
 ({ tenant: { names: 'app:{tenant}:' }, redisOptions: { password: 'x' } }) satisfies ClusterOptions;
 // @ts-expect-error -- not implemented yet, so it does not exist
 ({ tenant: { place: () => undefined } }) satisfies RedisOptions;
+
+// A script is declared to touch nothing but its keys, and there is no other declaration.
+const declared = { lua: 'return 1', numberOfKeys: 0, readOnly: true, tenant: 'keys-only' } as const;
+redis.defineCommand('one', declared);
+cluster.defineCommand('one', declared);
+({ scripts: { declared }, tenant: { scripts: [{ sha1: '' }, { function: 'f' }] } }) satisfies RedisOptions;
+({ scripts: { declared } }) satisfies ClusterOptions;
+// @ts-expect-error -- no such declaration
+redis.defineCommand('one', { lua: 'return 1', tenant: 'all' });
+// @ts-expect-error -- a script is either a text or a function
+({ tenant: { scripts: [{}] } }) satisfies RedisOptions;
