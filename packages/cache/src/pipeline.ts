@@ -17,6 +17,8 @@ export interface RawPipeline {
   fillResult(value: unknown[], position: number): void;
   addBatch(commands: readonly unknown[]): unknown;
   call(...args: unknown[]): unknown;
+  defineCommand(...args: unknown[]): unknown;
+  addBuiltinCommand(...args: unknown[]): unknown;
 }
 
 /** One call of `exec`: ioredis makes a stream for it, and sends every command of the queue with that. */
@@ -33,6 +35,14 @@ const TWICE = refuse(
   'this Command object was queued before, and its replies could not be told apart',
   'Make a new Command for every call.',
 );
+
+const OF_CLIENT = refuse(
+  'a pipeline gets its methods from the client that makes it',
+  'Call it on the client when the service starts; the pipelines made afterwards have the command.',
+);
+
+// What pipelines of ioredis inherit beside commands: it could put a command in the place of `sendCommand`.
+const DEFINING = ['defineCommand', 'addBuiltinCommand'] as const;
 
 const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec', 'asking']);
 
@@ -144,6 +154,11 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     }
     return raw;
   });
+
+  for (const name of DEFINING)
+    raw[name] = () => {
+      throw refusal('cache', name, OF_CLIENT);
+    };
 
   // redis.multi() has queued its MULTI already.
   const begun = raw._queue as Command[];

@@ -33,9 +33,8 @@ export class Scripts {
   readonly #sha1s = new Set<string>();
   readonly #functions = new Set<string>();
   readonly #hashed = new Map<string, string>();
-  // What `defineCommand` has declared: SHA-1 → text.
-  readonly #texts = new Map<string, string>();
-  readonly #loaded = new Loaded();
+  // What `defineCommand` has declared, by SHA-1.
+  readonly #defined = new Map<string, Defined>();
   readonly #methods = new Set<string>();
 
   constructor(allowed: readonly AllowedScript[] = []) {
@@ -49,7 +48,7 @@ export class Scripts {
   define(name: string, lua: string): void {
     const sha1 = sha1Of(lua);
     this.#sha1s.add(sha1);
-    this.#texts.set(sha1, lua);
+    if (!this.#defined.has(sha1)) this.#defined.set(sha1, { text: lua, sockets: new WeakSet() });
     this.#methods.add(name).add(`${name}Buffer`);
   }
 
@@ -72,10 +71,10 @@ export class Scripts {
 
   /** The command that is sent for a call. */
   sent(mark: Mark, row: Row, name: string, args: readonly Argument[], caller: Caller): Sent {
-    const sha1 = word(args[0]);
-    const text = row.where.operation === 'evalsha' ? this.#texts.get(sha1) : undefined;
-    if (text === undefined) return new Sent(mark, row, name, args, caller);
-    return new DefinedCall(mark, row, name, args, caller, { sha1, text, loaded: this.#loaded });
+    const defined = row.where.operation === 'evalsha' ? this.#defined.get(word(args[0])) : undefined;
+    return defined === undefined
+      ? new Sent(mark, row, name, args, caller)
+      : new DefinedCall(mark, row, name, args, caller, defined);
   }
 
   allowsText(text: Argument): Undeclared | undefined {
@@ -122,23 +121,10 @@ const CHECKS: Readonly<Record<string, Check>> = Object.assign(Object.create(null
   'script load': (scripts, [, ...args]) => text(scripts, args),
 } satisfies Record<string, Check>);
 
-/** On which connections a script was sent with its text. */
-class Loaded {
-  readonly #sockets = new WeakMap<object, Set<string>>();
-
-  has(socket: object, sha1: string): boolean {
-    return this.#sockets.get(socket)?.has(sha1) === true;
-  }
-
-  add(socket: object, sha1: string): void {
-    const known = this.#sockets.get(socket);
-    if (known === undefined) this.#sockets.set(socket, new Set([sha1]));
-    else known.add(sha1);
-  }
-
-  delete(socket: object, sha1: string): void {
-    this.#sockets.get(socket)?.delete(sha1);
-  }
+/** The script of a defined command, and the connections on which it was sent with its text. */
+interface Defined {
+  readonly text: string;
+  readonly sockets: WeakSet<object>;
 }
 
 /**
@@ -149,9 +135,8 @@ class Loaded {
  * cannot be done again.
  */
 class DefinedCall extends Sent {
-  readonly #whole: Sent;
-  readonly #sha1: string;
-  readonly #loaded: Loaded;
+  readonly #whole: () => Sent;
+  readonly #sockets: WeakSet<object>;
   #socket: object | undefined;
 
   constructor(
@@ -160,26 +145,24 @@ class DefinedCall extends Sent {
     name: string,
     args: readonly Argument[],
     caller: Caller,
-    script: { readonly sha1: string; readonly text: string; readonly loaded: Loaded },
+    { text, sockets }: Defined,
   ) {
     super(mark, row, name, args, caller);
-    this.#whole = new Sent(mark, row, 'eval', [script.text, ...args.slice(1)], caller);
-    this.#sha1 = script.sha1;
-    this.#loaded = script.loaded;
+    this.#whole = () => new Sent(mark, row, 'eval', [text, ...args.slice(1)], caller);
+    this.#sockets = sockets;
   }
 
   override toWritable(socket?: object): string | Buffer {
     this.#socket = socket;
     // Denied since it was admitted: see `Sent.deny`.
     if (this.name === 'ping' || socket === undefined) return super.toWritable();
-    if (!this.inTransaction && this.#loaded.has(socket, this.#sha1)) return super.toWritable();
-    this.#loaded.add(socket, this.#sha1);
-    return this.#whole.toWritable();
+    if (!this.inTransaction && this.#sockets.has(socket)) return super.toWritable();
+    this.#sockets.add(socket);
+    return this.#whole().toWritable();
   }
 
   override reject(error: Error): void {
-    if (this.#socket !== undefined && error.message.includes('NOSCRIPT'))
-      this.#loaded.delete(this.#socket, this.#sha1);
+    if (this.#socket !== undefined && error.message.includes('NOSCRIPT')) this.#sockets.delete(this.#socket);
     super.reject(error);
   }
 }

@@ -566,6 +566,17 @@ describe('a definition', () => {
       });
   });
 
+  it('is the client’s, not a pipeline’s', async () => {
+    for (const pipeline of [acme(() => redis.pipeline()), acme(() => redis.multi())]) {
+      for (const name of ['peek', 'sendCommand', 'exec'])
+        for (const define of ['defineCommand', 'addBuiltinCommand'])
+          expect(await acme(() => failure(() => methodOf(pipeline, define)(name, add)))).toMatchObject({
+            code: 'OPERATION_REFUSED',
+          });
+      expect((await acme(() => pipeline.get('key').exec()))?.at(-1)).toEqual([null, 'of acme']);
+    }
+  });
+
   it('that is none is a ConfigError', () => {
     const client = opened.guarded();
     for (const wrong of [
