@@ -2,6 +2,7 @@ import { refusal, refuse, type Scope } from '@tenantkit/core';
 import type { Callback, Command } from 'ioredis';
 import { asCommand, ownCommand, placeholder } from './command.ts';
 import { BRACKET, Sent } from './sent.ts';
+import { explain } from './explain.ts';
 import type { Guard, Place } from './guard.ts';
 import { answer, isPlumbing } from './plumbing.ts';
 import { ruleOf } from './rules.ts';
@@ -15,6 +16,7 @@ export interface RawPipeline {
   sendCommand(command: Command): unknown;
   exec(callback?: Callback): unknown;
   fillResult(value: unknown[], position: number): void;
+  reject(error: Error): void;
   addBatch(commands: readonly unknown[]): unknown;
   call(...args: unknown[]): unknown;
   defineCommand(...args: unknown[]): unknown;
@@ -144,6 +146,10 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
       requeueing = false;
     }
   });
+
+  // What ioredis itself says about the keys of a pipeline.
+  const { reject } = raw;
+  define(raw, 'reject', (error) => reject(explain(error)));
 
   define(raw, 'addBatch', (commands) => {
     for (const [name, ...args] of commands as unknown[][]) {

@@ -1,5 +1,6 @@
 import { Command } from 'ioredis';
 import { logicalText } from './error-text.ts';
+import { explain } from './explain.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import type { Entry } from './entry.ts';
 import { TenantNames } from './names.ts';
@@ -148,14 +149,14 @@ export class Sent extends Base {
     if (!(error instanceof Error)) return error;
     (this.#rare ??= {}).lastError = error;
     // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
-    if (!(mark instanceof TenantNames) || /^(?:MOVED|ASK) /.test(error.message)) return error;
+    if (!(mark instanceof TenantNames) || /^(?:MOVED|ASK) /.test(error.message)) return explain(error);
     // Once: what is logical now may look physical.
     if (translated.has(error)) return error;
     translated.add(error);
     const keys = this.getKeys();
     error.message = logicalText(error.message, keys, mark);
     if (error.stack !== undefined) error.stack = logicalText(error.stack, keys, mark);
-    return error;
+    return explain(error);
   }
 
   /** Makes it one of a pipeline, for as long as it lives. */

@@ -94,7 +94,7 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
     const failOver = async (): Promise<RedisNode> => {
       const before = await master();
       const [asked] = sentinels;
-      if (asked !== undefined) await callNode(asked, 'SENTINEL', 'FAILOVER', NAME);
+      await group.until('that a replica is fit to be the master', () => begun(asked));
       await group.until('a failover', async () => (await master()) !== before);
       return master();
     };
@@ -106,6 +106,17 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
       failOver,
     };
   });
+}
+
+// Right after a failover the old master is no replica yet, and the sentinel says so.
+async function begun(node: RedisNode | undefined): Promise<boolean> {
+  try {
+    if (node !== undefined) await callNode(node, 'SENTINEL', 'FAILOVER', NAME);
+    return true;
+  } catch (error) {
+    if (/^(?:NOGOODSLAVE|INPROG)/.test((error as Error).message)) return false;
+    throw error;
+  }
 }
 
 async function data(group: RedisGroup, name: string, master?: RedisNode): Promise<RedisNode> {
