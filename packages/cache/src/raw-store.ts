@@ -4,11 +4,14 @@ import {
   acrossTenants,
   currentScope,
   isTenantkitError,
+  refusal,
+  refuse,
   runInScope,
   type Scope,
 } from '@tenantkit/core';
 import { Cluster, type Redis } from './client.ts';
 import { targetOf, type Endpoint } from './target.ts';
+import { topologyOf, type Topology } from './topology.ts';
 import { wiringOf, type Wiring } from './wiring.ts';
 
 /** How an eraser and an auditor reach the store. */
@@ -27,6 +30,14 @@ const TIMEOUT = 10_000;
 
 // Keys per SCAN: at this size one command holds the server up for less than a millisecond.
 const PAGE = 1000;
+
+// So often a walk begins anew because slots have moved.
+const MAX_WALKS = 20;
+
+const RESHARDING = refuse(
+  'slots of the cluster went on moving, and with them keys may have got past the walk',
+  'Run it again when resharding has ended; what it has done so far need not be done again.',
+);
 
 type Pattern = readonly [] | readonly ['MATCH', string];
 
@@ -84,18 +95,30 @@ export class RawStore {
     }
   }
 
-  /** Walks the keys of every master. A key that is there all the time comes at least once, and may come twice. */
+  /**
+   * Walks the keys of every master. A key that is there all the time comes at least once, and may come twice: when
+   * slots of a cluster have moved meanwhile, a key may have got past the walk, which begins anew.
+   *
+   * @throws {@link OperationRefusedError} when they go on moving
+   */
   async *pages({ match, signal }: { match?: string; signal?: AbortSignal }): AsyncGenerator<Page> {
     const pattern: Pattern = match === undefined ? [] : ['MATCH', match];
-    for (const node of await this.masters()) {
-      let cursor = '0';
-      do {
-        signal?.throwIfAborted();
-        const [next, keys] = await this.run(() => scan(node, cursor, pattern));
-        cursor = next.toString();
-        if (keys.length > 0) yield { node, keys };
-      } while (cursor !== '0');
+    let before = await this.#topology();
+    for (let walk = 1; walk <= MAX_WALKS; walk += 1) {
+      for (const node of before.masters) {
+        let cursor = '0';
+        do {
+          signal?.throwIfAborted();
+          const [next, keys] = await this.run(() => scan(node, cursor, pattern));
+          cursor = next.toString();
+          if (keys.length > 0) yield { node, keys };
+        } while (cursor !== '0');
+      }
+      const after = await this.#topology();
+      if (after.settled !== undefined && after.settled === before.settled) return;
+      before = after;
     }
+    throw refusal('cache', this.#operation, RESHARDING);
   }
 
   /** Removes keys from the master that holds them. @returns how many were there */
@@ -141,9 +164,15 @@ export class RawStore {
 
   /** The servers that hold keys. */
   async masters(): Promise<readonly Redis[]> {
+    return (await this.#topology()).masters;
+  }
+
+  async #topology(): Promise<Topology> {
+    const { client } = this;
+    if (!(client instanceof Cluster)) return { masters: [client], settled: '' };
     // Until the first answer a cluster knows only the nodes it was started with.
-    await this.run((client) => client.ping());
-    return this.client instanceof Cluster ? this.client.nodes('master') : [this.client];
+    await this.run(() => client.ping());
+    return topologyOf(client, (call) => this.run(call));
   }
 }
 

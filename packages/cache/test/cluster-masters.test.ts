@@ -1,6 +1,6 @@
 import { isVerified, withTenant } from '@tenantkit/core';
 import { Cluster, cacheEraser, type ClusterOptions } from '@tenantkit/cache';
-import { startRedisCluster, type RedisCluster } from '@tenantkit/testing/servers';
+import { startRedisCluster, type RedisCluster, type RedisNode } from '@tenantkit/testing/servers';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { witnessOf, type Witnessed } from './cluster-node.ts';
@@ -151,6 +151,45 @@ describe('a cluster of three masters', () => {
     for (const { raw } of masters) expect(await raw.keys('tk:acme:*')).toEqual([]);
     const values = await acme2(() => Promise.all(mine.map((name) => cluster.get(name))));
     expect(new Set(values)).toEqual(new Set(['of acme2']));
+  });
+
+  it('is counted and erased whole, also when a slot moves behind the walk', async () => {
+    const cluster = await open();
+    const eraser = cacheEraser(cluster);
+    const [first, last] = [cluster.nodes('master').at(0), cluster.nodes('master').at(-1)];
+    const nodeOf = (node: typeof first): RedisNode | undefined =>
+      servers.masters.find(({ port }) => port === node?.options.port);
+    const target = nodeOf(first);
+    const source = nodeOf(last);
+    if (last === undefined || target === undefined) throw new TypeError('there are three');
+    let name = '';
+    for (let n = 0; name === ''; n += 1)
+      if ((await holderOf(`tk:acme:n${n}`))?.node === source) name = `n${n}`;
+    await acme(() => cluster.set(name, 'x'));
+    const scan = last.scanBuffer.bind(last) as (...args: unknown[]) => Promise<unknown>;
+    let moves = 0;
+    // The walk is over with the first master, and asks the last one.
+    last.scanBuffer = async (...args: unknown[]) => {
+      moves += 1;
+      if (moves === 1) await servers.move(await slotOf(`tk:acme:${name}`), target);
+      return (await scan(...args)) as never;
+    };
+    expect((await eraser.plan({ tenant: 'acme' })).items).toContainEqual({ kind: 'keys', count: 1 });
+    expect(moves).toBe(2);
+  });
+
+  it('is not said to be erased while a slot is moving', async () => {
+    const cluster = await open();
+    const [from, to] = servers.masters;
+    if (from === undefined || to === undefined) throw new TypeError('there are three');
+    let slot = 0;
+    while (servers.ownerOf(slot) !== from) slot += 1;
+    await servers.beginMove(slot, to);
+    const error = await failure(() => cacheEraser(cluster).verify({ tenant: 'acme' }));
+    expect(error).toEqual(expect.objectContaining({ code: 'OPERATION_REFUSED' }));
+    expect(error.message).toContain('Run it again when resharding has ended');
+    await servers.finishMove(slot, to);
+    expect(isVerified(await cacheEraser(cluster).verify({ tenant: 'acme' }))).toBe(true);
   });
 });
 
