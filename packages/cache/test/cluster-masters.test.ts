@@ -269,7 +269,8 @@ function physical({ tenant }: ClusterOptions, owner: string): string {
 }
 
 function slotOf(key: string): Promise<number> {
-  return (masters[0] as Witnessed).raw.cluster('KEYSLOT', key);
+  const [{ raw }] = masters as [Witnessed, ...Witnessed[]];
+  return raw.cluster('KEYSLOT', key);
 }
 
 async function holderOf(key: string): Promise<Witnessed | undefined> {

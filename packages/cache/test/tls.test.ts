@@ -92,7 +92,7 @@ describe('over TLS', () => {
     ],
   ] as const)('a server with a certificate %s gets no command', async (_, options, problem) => {
     const problems: string[] = [];
-    const client = new Redis(server.url, { ...options, retryStrategy: null } as object);
+    const client = new Redis(server.url, { ...options, retryStrategy: null });
     clients.push(client);
     client.on('error', (error) => problems.push(error.message));
     const before = await commands();
