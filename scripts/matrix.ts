@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { RELEASES, RELEASE_NAMES, type RedisRelease } from '../packages/testing/src/servers/release.ts';
 import { startServers } from '../packages/testing/src/servers/start.ts';
 
@@ -19,7 +19,7 @@ interface Report {
   readonly numPendingTests: number;
 }
 
-const vitest = createRequire(import.meta.url).resolve('vitest/vitest.mjs');
+const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
 const folder = mkdtempSync(join(tmpdir(), 'tenantkit-matrix-'));
 try {
   // The others are the same for every lane.
