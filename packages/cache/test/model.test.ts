@@ -1,0 +1,8 @@
+import { describe, expect, it } from 'vitest';
+import { checkAgainstModel } from './model/check.ts';
+
+describe('a random program of several tenants on one client', () => {
+  it('is for each of them the program of a tenant with a Redis of its own', async () => {
+    expect(await checkAgainstModel({ commands: 100_000 })).toBeGreaterThanOrEqual(100_000);
+  }, 300_000);
+});
