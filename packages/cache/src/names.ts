@@ -71,6 +71,8 @@ export class TenantNames {
     this.prefix = codec.prefix(tenant);
     this.#bytes = Buffer.from(this.prefix);
     this.#pattern = escapeGlob(this.prefix);
+    // Whoever gets hold of it through a queue of ioredis would change the names of all later calls.
+    Object.freeze(this);
   }
 
   /** The physical key. A key keeps its type, since ioredis writes Buffers and texts in different ways. */

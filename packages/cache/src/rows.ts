@@ -98,7 +98,7 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
   return Object.freeze({
     // A name that no row has is the caller's text: keep it short and printable in messages.
     where: Object.freeze({ surface: 'cache', operation: printable(full) }),
-    rule,
+    rule: frozen(rule),
     first: rule.kind === 'rewrite' && isFirst(rule.rewrite),
     read: readerOf(rule),
     blocks: blockerOf(name, rule),
@@ -108,7 +108,7 @@ function toRow(name: string, rule: CacheRule, sub = ''): Row {
     walk: rule.kind === 'custom' && rule.custom === 'walk' ? WALKS[name] : undefined,
     subscribes: rule.kind === 'custom' && rule.custom === 'subscription',
     name,
-    heads: Array.from({ length: 8 }, (_, count) => headOf(name, count)),
+    heads: Object.freeze(Array.from({ length: 8 }, (_, count) => headOf(name, count))),
   });
 }
 
@@ -141,6 +141,13 @@ function always(): boolean {
 
 function never(): boolean {
   return false;
+}
+
+// A command in a queue of ioredis gives its row out: whoever changes what it says changes it for all tenants.
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const part of Object.values(value)) frozen(part);
+  return Object.freeze(value);
 }
 
 function printable(text: string): string {

@@ -102,6 +102,12 @@ export class Sent extends Base {
 
   static {
     Object.defineProperty(this.prototype, 'toWritable', { writable: false, configurable: false });
+    // Whoever has found one in a queue could make another with it, in the names of any tenant.
+    Object.defineProperty(this.prototype, 'constructor', {
+      value: Command,
+      writable: false,
+      configurable: false,
+    });
   }
 
   /** `command`, if it is one of these. */

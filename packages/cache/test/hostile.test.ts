@@ -157,6 +157,33 @@ describe('a Command of the caller’s own making', () => {
     await expectNoShift();
   });
 
+  it('that was found in a queue makes no other, and changes no name', async () => {
+    const [found] = acme(() => (redis.pipeline().mget('key') as unknown as { _queue: object[] })._queue);
+    const { mark, row, constructor } = found as unknown as {
+      mark: { prefix: string };
+      row: { heads: string[]; rule: { rewrite: { at: { from: number }[] } } };
+      constructor: new (...parts: unknown[]) => object;
+    };
+    const changes: readonly (() => unknown)[] = [
+      () => (mark.prefix = 'tk:acme2:'),
+      () => (row.heads[1] = FOREIGN),
+      () => (row.rule.rewrite.at = []),
+      () => row.rule.rewrite.at.pop(),
+      () => (given(row.rule.rewrite.at[0]).from = 1),
+    ];
+    for (const change of changes) expect(change).toThrow(TypeError);
+    const caller = get('key');
+    let forged: unknown;
+    try {
+      forged = new constructor(mark, row, 'mget', ['tk:acme2:key'], { ...caller, command: caller });
+    } catch {
+      forged = undefined;
+    }
+    expect(String(await send(forged).catch(() => ''))).not.toContain('acme2');
+    expect(await acme(() => redis.mget('key'))).toEqual(['of acme']);
+    await expectNoShift();
+  });
+
   it.each(['offline queue', 'pipeline'])('is what it was when it was called (%s)', async (where) => {
     const own = opened.guarded({ lazyConnect: true });
     const command = get('key');
