@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Command } from 'ioredis';
 import { logicalText } from '../src/error-text.ts';
+import { Guard } from '../src/guard.ts';
 import { CacheNames } from '../src/names.ts';
+import { Sent } from '../src/sent.ts';
 import { acme, failure, openCache, shown, type Opened } from './support.ts';
 
 let opened: Opened;
@@ -104,6 +107,13 @@ describe('an error of the server', () => {
       expect(await acme(() => redis.get('text'))).toBe('x');
     },
   );
+
+  it('is read once, also when a pipeline hands it out again', () => {
+    const sent = acme(() => new Guard({}).admit(new Command('get', ['tk:acme:key'])));
+    const error = new Error("ERR no 'tk:acme:tk:acme:key' here");
+    for (const read of [1, 2])
+      expect([read, Sent.of(sent)?.read(error).message]).toEqual([read, "ERR no 'tk:acme:key' here"]);
+  });
 
   it('that cuts its arguments shows no prefix', async () => {
     const long = 'long'.repeat(40);

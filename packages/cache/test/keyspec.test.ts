@@ -42,7 +42,7 @@ describe('places of keys', () => {
     ['a count that is missing', { at: [{ from: 0, to: 0, step: 1 }], counted: 1 }, 't', [0]],
     ['a known option', COPY, 'a b REPLACE', [0, 1]],
     ['an unknown option', COPY, 'a b DB 1', undefined],
-    ['an option of every object', COPY, 'a b constructor', undefined],
+    ['an option of every object', COPY, 'a b constructor REPLACE', undefined],
     [
       'counted pairs',
       { at: [], counted: 0, countedCreates: true, countedPairs: true },

@@ -1,4 +1,4 @@
-import { list, getKeyIndexes } from '@ioredis/commands';
+import { getKeyIndexes, hasFlag, list } from '@ioredis/commands';
 import { auditChannels } from '@tenantkit/core';
 import { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -118,6 +118,17 @@ describe('the table', () => {
         wrong.push(name);
     }
     expect(wrong).toEqual([]);
+  });
+
+  it('says of every command that needs memory which key it may bring into being, also of those no server here has', () => {
+    const needing = list.filter((name) => hasFlag(name, 'write') && hasFlag(name, 'denyoom'));
+    expect(needing).toContain('msetex');
+    expect(
+      needing.filter((name) => {
+        const rule = ruleOf(name);
+        return rule?.kind === 'rewrite' && !canCreate(rule.rewrite) && !CHANGES_ONLY.has(name);
+      }),
+    ).toEqual([]);
   });
 
   it('says for every refusal why, and what to use instead', () => {
