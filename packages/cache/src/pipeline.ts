@@ -148,7 +148,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
   });
 
   // What ioredis itself says about the keys of a pipeline.
-  const { reject } = raw;
+  const reject = raw.reject.bind(raw);
   define(raw, 'reject', (error) => reject(explain(error)));
 
   define(raw, 'addBatch', (commands) => {

@@ -175,7 +175,12 @@ describe('a Command of the caller’s own making', () => {
     const caller = get('key');
     let forged: unknown;
     try {
-      forged = new constructor(mark, row, 'mget', ['tk:acme2:key'], { ...caller, command: caller });
+      forged = new constructor(mark, row, 'mget', ['tk:acme2:key'], {
+        command: caller,
+        promise: caller.promise,
+        resolve: caller.resolve,
+        reject: caller.reject,
+      });
     } catch {
       forged = undefined;
     }

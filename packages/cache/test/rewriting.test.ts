@@ -3,7 +3,7 @@ import { IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
 import type { Argument } from '../src/keyspec.ts';
 import { CacheNames } from '../src/names.ts';
-import { nameFirst, namePage } from '../src/replies.ts';
+import { nameFirst, namePage, nameStreams } from '../src/replies.ts';
 import { rewriteArguments } from '../src/rewrite.ts';
 import { headFor, headOf, rowOf } from '../src/rows.ts';
 import {
@@ -118,6 +118,7 @@ describe('the arguments that are sent', () => {
     const error = rewritten(name, given);
     expect(error).toBeInstanceOf(OperationRefusedError);
     expect(error).toMatchObject({
+      surface: 'cache',
       operation: name,
       message: expect.stringContaining('its keys could not be told from its other arguments'),
       instead: expect.stringMatching(/^Give a count of keys as a whole number/),
@@ -136,6 +137,70 @@ describe('the arguments that are sent', () => {
       instead: expect.stringContaining('acrossTenants({ reason, actor }'),
     });
     expect(rewritten('constructor', [])).toBeInstanceOf(OperationRefusedError);
+  });
+});
+
+describe('patterns of SORT', () => {
+  it('are refused where the template holds the place of the element, and only then', () => {
+    const starred = new CacheNames({ names: 'a*{tenant}:' }).of('acme');
+    const sort = (given: string[]): unknown => rewriteArguments([...given], rowOf('sort', given), starred);
+    expect(sort(['list', 'BY', 'w_*'])).toMatchObject({
+      surface: 'cache',
+      operation: 'sort',
+      message: expect.stringContaining('the template of the names holds a *'),
+      instead: 'Use a template without * to SORT with BY and GET.',
+    });
+    expect(sort(['list', 'GET', '#'])).toEqual(['a*acme:list', 'GET', '#']);
+    expect(sort(['list'])).toEqual(['a*acme:list']);
+  });
+});
+
+describe('names in replies of streams', () => {
+  const streams = (reply: unknown): unknown => nameStreams(reply, names, 'xread');
+  const entries = [['1-0', ['tk:acme:f', 'v']]];
+
+  it('become logical in pairs, in a flat array, and in an object', () => {
+    expect(streams([['tk:acme:a', entries]])).toEqual([['a', entries]]);
+    expect(streams(['tk:acme:a', entries, Buffer.from('tk:acme:b'), entries])).toEqual([
+      'a',
+      entries,
+      Buffer.from('b'),
+      entries,
+    ]);
+    const named = streams({ 'tk:acme:__proto__': entries, 'tk:acme:b': entries }) as object;
+    expect(Object.entries(named)).toEqual([
+      ['__proto__', entries],
+      ['b', entries],
+    ]);
+    for (const key of Object.keys(named))
+      expect(Object.getOwnPropertyDescriptor(named, key)).toMatchObject({
+        configurable: true,
+        enumerable: true,
+        writable: true,
+      });
+  });
+
+  it('are not in what is empty, or only queued', () => {
+    for (const reply of [null, undefined, 'QUEUED', Buffer.from('QUEUED')])
+      expect(streams(reply)).toBe(reply);
+    expect(streams([])).toEqual([]);
+  });
+
+  it('that are foreign, or stand nobody knows where, are a breach', () => {
+    const foreign = 'tk:acme2:a';
+    for (const reply of [
+      [[foreign, entries]],
+      [foreign, entries],
+      { [foreign]: entries },
+      foreign,
+      7,
+      true,
+      [7, 7],
+    ])
+      expect(caught(() => streams(reply))).toMatchObject({ surface: 'cache', operation: 'xread' });
+    expect(caught(() => streams(Buffer.from(foreign))).message).toContain(
+      'a reply of an unknown form came back',
+    );
   });
 });
 
@@ -270,7 +335,11 @@ describe('names in replies', () => {
     [7, 'a reply of an unknown form came back'],
     [{ toString: () => 'QUEUED' }, 'a reply of an unknown form came back'],
   ])('that stand nobody knows where are a breach: %j', (reply, problem) => {
-    for (const read of [first, page]) expect(caught(() => read(reply)).message).toContain(problem);
+    for (const read of [first, page])
+      expect(caught(() => read(reply))).toMatchObject({
+        surface: 'cache',
+        message: expect.stringContaining(problem),
+      });
     expect(caught(() => first(reply))).toMatchObject({ surface: 'cache', operation: 'blpop' });
   });
 
@@ -283,6 +352,7 @@ describe('names in replies', () => {
       expect(caught(() => first([strange])).message).toContain('a key of an unknown form came back');
     for (const strange of [['0'], ['0', 'tk:acme:a'], []])
       expect(caught(() => page(strange))).toMatchObject({
+        surface: 'cache',
         operation: 'scan',
         message: expect.stringContaining('a page of an unknown form came back'),
       });

@@ -86,7 +86,7 @@ async function commandsToCall(): Promise<Described[]> {
       const rewritten =
         rule.kind === 'rewrite' ||
         (rule.kind === 'custom' && rule.custom !== 'scan' && rule.custom !== 'walk');
-      return rewritten && !blocks && LEFT_OUT[name] === undefined && !OTHER_GROUPS.has(group);
+      return rewritten && !blocks([]) && LEFT_OUT[name] === undefined && !OTHER_GROUPS.has(group);
     });
   } finally {
     server.disconnect();

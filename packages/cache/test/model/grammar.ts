@@ -130,8 +130,8 @@ const BY_NAME: Readonly<Record<string, Arbitrary<Given>>> = {
 
 const TIMES: ReadonlySet<string> = new Set(['seconds', 'milliseconds', 'timeout', 'ttl', 'ms']);
 
-// The id that the server makes is its clock, and so is that of the newest entry.
-const LEFT_OUT: ReadonlySet<string> = new Set(['auto-id', 'new-id', 'last-id-now']);
+// The id that the server makes is its clock.
+const LEFT_OUT: ReadonlySet<string> = new Set(['*']);
 
 const COUNT = Symbol('as many as the keys that follow');
 
@@ -171,7 +171,7 @@ function one(parameter: Parameter, keys: Arbitrary<Given>): Arbitrary<Piece> {
 
 function valueOf(parameter: Parameter, keys: Arbitrary<Given>): Arbitrary<Piece> {
   const { name, type } = parameter;
-  const inner = (parameter.arguments ?? []).filter((its) => !LEFT_OUT.has(its.name));
+  const inner = (parameter.arguments ?? []).filter((its) => !LEFT_OUT.has(its.token ?? ''));
   if (type === 'pure-token') return fc.constant(token(parameter));
   if (type === 'oneof')
     return inner.length === 0 ? fc.constant([]) : fc.oneof(...inner.map((its) => one(its, keys)));

@@ -141,7 +141,7 @@ export class Worlds implements AsyncDisposable {
       this.counts.sent += 1;
       if ('error' in theirs) this.counts.failed += 1;
       const its = this.#described.get(this.#nameOf(call)) as Described;
-      const [found, expected] = [plain(ours, its), plain(theirs, its)];
+      const [found, expected] = [plain(ours, its, step.tenant), plain(theirs, its, step.tenant)];
       const said = `${step.form} ${inspect([call.name, ...call.args], FLAT)}: ${inspect(expected, FLAT)}`;
       expect(found, `${said}, in ${step.tenant}, after\n${this.#before(step.tenant, call.args)}`).toEqual(
         expected,
@@ -181,7 +181,7 @@ function inTime(reply: unknown): unknown {
 }
 
 /** An outcome in a form in which it can be compared. */
-function plain(outcome: Outcome, { name, tips }: Described): unknown {
+function plain(outcome: Outcome, { name, tips }: Described, tenant: string): unknown {
   if ('error' in outcome) {
     const {
       name: type,
@@ -190,7 +190,13 @@ function plain(outcome: Outcome, { name, tips }: Described): unknown {
     } = outcome.error as Error & {
       command?: { name: string; args: readonly unknown[] };
     };
-    return { type, message, command: command && [command.name.toLowerCase(), ...command.args.map(String)] };
+    // An error repeats values as well as names: a value that looks like the tenant's own physical name loses its prefix.
+    const logical = message.replaceAll(`tk:${tenant}:`, '');
+    return {
+      type,
+      message: logical,
+      command: command && [command.name.toLowerCase(), ...command.args.map(String)],
+    };
   }
   if (CLOCKS.test(name)) return inTime(outcome.reply);
   if (tips.has('nondeterministic_output') && !CERTAIN.has(name))
