@@ -172,6 +172,9 @@ const FLAT = { breakLength: Infinity, depth: 5 };
 // Says `nondeterministic_output` because of forms that are not called here: an id that the server makes.
 const CERTAIN: ReadonlySet<string> = new Set(['xadd']);
 
+// They tell when a consumer was seen, and say nothing about that in their tips.
+const TOLD: ReadonlySet<string> = new Set(['xinfo|consumers', 'xinfo|stream']);
+
 // Whatever was set in seconds from now has another moment in the other world.
 const CLOCKS = /^h?p?(?:ttl|expiretime)$/;
 
@@ -198,6 +201,7 @@ function plain(outcome: Outcome, { name, tips }: Described, tenant: string): unk
       command: command && [command.name.toLowerCase(), ...command.args.map(String)],
     };
   }
+  if (TOLD.has(name)) return outcome.reply === null ? null : 'a reply';
   if (CLOCKS.test(name)) return inTime(outcome.reply);
   if (tips.has('nondeterministic_output') && !CERTAIN.has(name))
     return outcome.reply === null ? null : 'a reply';

@@ -65,6 +65,7 @@ const schema = z.strictObject({
  * @example
  * ```ts
  * import { startRedisCluster } from '@tenantkit/testing/servers';
+ * import { Cluster } from 'ioredis';
  * await using servers = await startRedisCluster({ masters: 3 });
  * const cluster = new Cluster([...servers.masters]);
  * ```
