@@ -23,7 +23,11 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   'memory|usage': 'it counts the bytes of the physical key',
   spop: 'chance decides about what is left',
   srandmember: 'chance decides about its reply',
+  zlexcount: 'where scores differ, chance decides about a range by text',
   zrandmember: 'chance decides about its reply',
+  zrangebylex: 'as zlexcount',
+  zremrangebylex: 'as zlexcount',
+  zrevrangebylex: 'as zlexcount',
 };
 
 /** Groups of commands that have tests of their own, since they are not about stored data, or run texts of callers. */
