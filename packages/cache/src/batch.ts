@@ -1,7 +1,7 @@
 import type { Command } from 'ioredis';
 import type { Socket } from 'node:net';
 import { sendOrReject } from './command.ts';
-import { type Sent } from './sent.ts';
+import { Sent } from './sent.ts';
 import { asPlumbing } from './plumbing.ts';
 
 /** What a client brings along for {@link Batch}. */
@@ -123,7 +123,7 @@ export class Batch {
       for (const socket of sockets) socket?.cork();
       try {
         for (const command of commands) {
-          command.whenSettled(settled);
+          Sent.whenSettled(command, settled);
           sendOrReject(command, this.#client.send);
         }
       } finally {

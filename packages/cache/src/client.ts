@@ -24,6 +24,7 @@ import { destinationIn, masterOf, readinessOf } from './destination.ts';
 import { Line } from './line.ts';
 import { lentOnly, showLine } from './lent.ts';
 import { confineOptions } from './options.ts';
+import { ownOverride } from './override.ts';
 import { answer, asPlumbing, bound } from './plumbing.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { ServerLines } from './lines.ts';
@@ -37,11 +38,11 @@ import {
   endWith,
   assertKnown,
   assertNode,
-  assertSamePlace,
   guardNodes,
   hangExports,
   isUnpiped,
   takeBack,
+  isOwned,
   subscriptionsOf,
   wiringOf,
   type Chain,
@@ -75,7 +76,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   #lines: LinePool | undefined;
 
   static {
-    bindListeners(this.prototype, subscriptionsOf);
+    bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
     hangExports(this, { Redis: () => Redis, Cluster: () => Cluster, default: () => Redis });
   }
@@ -99,7 +100,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       this,
       {
         send: (command) => this.#write(command),
-        sockets: () => [this.stream],
+        sockets: () => [this.#line === undefined ? this.stream : this.#line.stream],
         destination: () => undefined,
         readiness: () => undefined,
       },
@@ -195,8 +196,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
-    assertSamePlace(override);
-    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...override };
+    const own = ownOverride(override);
+    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...own };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
     // That of a node of a cluster.
     if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
@@ -266,13 +267,13 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   #poolOfLines(): LinePool {
     if (this.#lines !== undefined) return this.#lines;
-    const { tenant, ...options } = this.options;
+    const { tenant: _, ...options } = this.options;
     const pool = new LinePool(
       () => new Line(options),
       () => targetOf(this.options),
-      tenant?.dedicated,
+      this.#wiring.tenant.dedicated,
     );
-    asPlumbing(() => this.on('end', () => pool.close()));
+    this.#wiring.whenEnded(() => pool.close());
     return (this.#lines = pool);
   }
 
@@ -283,6 +284,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     lent.#line = line;
     lent.#lines = this.#poolOfLines();
     if (this.#wiring.guard.registry?.perSlot === true) lent.#wiring.noteKeys(true);
+    this.#wiring.defineOn(lent.#wiring);
     const session = lent.#wiring.own(scope, () => line.status);
     const hide = showLine(lent, line, () => session.isOver);
     const end = (): void => {
@@ -310,7 +312,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   readonly #wiring: Wiring;
 
   static {
-    bindListeners(this.prototype, subscriptionsOf);
+    bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
   }
 
@@ -390,17 +392,12 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     overrideStartupNodes: ClusterNode[] = [],
     override?: Override,
   ): Cluster<ReplyMappingFromClusterOptions<ReplyMapping, Override>> {
-    assertSamePlace(override, overrideStartupNodes);
-    assertSamePlace(override?.redisOptions);
+    const given = [...overrideStartupNodes];
+    const own: ClusterOptions = ownOverride(override, given);
     const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
-    const nodes = overrideStartupNodes.length > 0 ? overrideStartupNodes : [...startupNodes];
-    const redisOptions = { ...this.options.redisOptions, ...override?.redisOptions };
-    const options: ClusterOptions = {
-      ...this.options,
-      tenant: this.#wiring.tenant,
-      ...override,
-      redisOptions,
-    };
+    const nodes = given.length > 0 ? given : [...startupNodes];
+    const redisOptions = { ...this.options.redisOptions, ...ownOverride(own.redisOptions) };
+    const options: ClusterOptions = { ...this.options, tenant: this.#wiring.tenant, ...own, redisOptions };
     const copy = new Cluster(
       nodes,
       options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,

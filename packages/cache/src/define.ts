@@ -29,6 +29,13 @@ export interface PlainDefinition {
 /** Defines a command with ioredis. */
 export type MakeCommand = (name: string, definition: PlainDefinition) => void;
 
+interface Definer {
+  /** Whether the client may get a further method: not inside one of several tenants. */
+  readonly mayChange: boolean;
+  /** Whether the declaration counts: a tenant cannot vouch for a script, only the service can. */
+  readonly mayDeclare: boolean;
+}
+
 const definition = z.object({
   lua: z.string(),
   // ioredis takes null for undefined.
@@ -82,7 +89,8 @@ export class Definitions {
    */
   defineAll(given: unknown): void {
     try {
-      for (const [name, definition] of Object.entries(given ?? {})) this.define(name, definition, true);
+      for (const [name, definition] of Object.entries(given ?? {}))
+        this.define(name, definition, { mayChange: true, mayDeclare: true });
     } catch (error) {
       if (!(error instanceof OperationRefusedError)) throw error;
       const { why, instead } = error;
@@ -93,11 +101,11 @@ export class Definitions {
   /**
    * Defines a command.
    *
-   * @param mayChange - whether the client may get a further method here: not inside one of several tenants
+   * @param definer - what may be done by whoever defines it
    * @throws {@link OperationRefusedError}
    * @throws {@link ConfigError} for a definition that cannot be one
    */
-  define(name: unknown, given: unknown, mayChange: boolean): void {
+  define(name: unknown, given: unknown, { mayChange, mayDeclare }: Definer): void {
     const { tenant, ...plain } = read(given);
     const own: PlainDefinition = withoutUndefined(plain);
     if (typeof name !== 'string') throw refusal('cache', 'defineCommand', TAKEN);
@@ -105,11 +113,18 @@ export class Definitions {
     if (isSame(this.#defined.get(name), own)) return;
     if (!mayChange) throw refusal('cache', 'defineCommand', INSIDE);
     if (this.#isTaken(name)) throw refusal('cache', 'defineCommand', TAKEN);
-    const undeclared = tenant === 'keys-only' ? undefined : this.#scripts.undeclared(own.lua);
+    const isDeclared = tenant === 'keys-only' && mayDeclare;
+    const undeclared = isDeclared ? undefined : this.#scripts.undeclared(own.lua);
     if (undeclared !== undefined) throw refusal('cache', 'defineCommand', undeclared);
     this.#scripts.define(name, own.lua);
     this.#make(name, own);
     this.#defined.set(name, own);
+  }
+
+  /** Defines the same on another client, which is lent. */
+  copyTo(other: Definitions): void {
+    for (const [name, own] of this.#defined)
+      other.define(name, { ...own, tenant: 'keys-only' }, { mayChange: true, mayDeclare: true });
   }
 
   #isTaken(name: string): boolean {

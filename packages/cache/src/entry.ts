@@ -49,7 +49,7 @@ export function ownEntry(
       heard.error(error);
     },
   };
-  return new Sent(names, ROWS[name], name, args, caller).note([]);
+  return Sent.note(new Sent(names, ROWS[name], name, args, caller), []);
 }
 
 const WHERE: Where = Object.freeze({ surface: 'cache', operation: 'index' });

@@ -86,6 +86,8 @@ const HALF = refuse(
 export class Guard {
   readonly names: CacheNames;
   readonly fence: TenantRegistry | undefined;
+  /** The client that this is the guard of; the nodes of a cluster have that of the cluster. */
+  home: object = {};
   readonly scripts: Scripts;
   /** Where keys are noted before they come into being; `undefined` without the option `index`. */
   registry: Registry | undefined = undefined;
@@ -102,9 +104,14 @@ export class Guard {
    * Makes out of a caller's command the one that is sent, for the tenant of the caller. Called in the caller's own
    * context. What the caller has given is copied, each part once, and never written to.
    *
+   * @param within - the pipeline that it is queued in; by default it is sent by itself
    * @returns the error when nothing must be sent. Never throws.
    */
-  admit(command: Partial<Command> | null | undefined, place: Place = SHARED): Sent | Error {
+  admit(
+    command: Partial<Command> | null | undefined,
+    place: Place = SHARED,
+    within: object = this.home,
+  ): Sent | Error {
     let name: unknown;
     let args: Argument[] | undefined;
     let caller;
@@ -136,9 +143,10 @@ export class Guard {
     if (!Array.isArray(physical)) return physical;
     const sent = this.#sent(names, row, name, physical, caller);
     if (isReadOnly) sent.isReadOnly = true;
+    if (row.holds || row.ends || row.blocks(args)) Sent.tie(sent, within);
     const { subject } = scope.tenant;
-    if (subject !== undefined && this.registry !== undefined) sent.about(subject);
-    return physical === args ? sent : sent.note(args);
+    if (subject !== undefined && this.registry !== undefined) Sent.about(sent, subject);
+    return physical === args ? sent : Sent.note(sent, args);
   }
 
   /**
@@ -160,8 +168,11 @@ export class Guard {
    * @returns the error when it must not be sent. Never throws.
    */
   again(command: Sent): Error | undefined {
-    // A walk is never sent: on the server it would be one over the keys of every tenant.
-    if (command.isAltered || command.isWalk) return this.notAdmitted(command);
+    // A walk is never sent: on the server it would be one over the keys of every tenant. Nor is a subscription,
+    // which would hear the channels of that physical name.
+    const { isAltered, isWalk, row } = command;
+    if (isAltered || isWalk || row.subscribes || !command.isAllowedIn(this.home))
+      return this.notAdmitted(command);
     // ioredis resends what has failed, alone: MULTI alone opens a transaction that nobody closes.
     if (command.isPart) return command.lastError ?? refusal('cache', command.row.where.operation, HALF);
     return this.stillAllowed(command);

@@ -25,7 +25,7 @@ const SHAPES: Readonly<Record<string, Shape>> = Object.assign(Object.create(null
   client: (connection, [subcommand, name, ...more]) =>
     isBeingSetUp(connection) &&
     (subcommand?.toLowerCase() === 'setname'
-      ? name === connection.options.connectionName && more.length === 0
+      ? name === `${connection.options.connectionName}` && more.length === 0
       : subcommand?.toLowerCase() === 'setinfo'),
   cluster: (_, [subcommand, ...more]) =>
     more.length === 0 && ['info', 'slots'].includes(subcommand?.toLowerCase() ?? ''),
@@ -51,8 +51,9 @@ function isEmpty(_: Connection, args: readonly string[]): boolean {
   return args.length === 0;
 }
 
+// Options of JavaScript may hold numbers, which ioredis writes as text.
 function login({ options: { username, password } }: Connection): string[] {
-  return username ? [username, password ?? ''] : [password ?? ''];
+  return username ? [`${username}`, `${password ?? ''}`] : [`${password ?? ''}`];
 }
 
 function helloArguments(connection: Connection): string[] {

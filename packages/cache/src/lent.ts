@@ -1,6 +1,7 @@
 import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import type { Redis as RawRedis } from 'ioredis';
 import type { EventEmitter } from 'node:events';
+import { isExecuting } from './pipeline.ts';
 import { asPlumbing } from './plumbing.ts';
 
 const LENT = refuse(
@@ -20,15 +21,13 @@ export function lentOnly(operation: string): OperationRefusedError {
  * @returns what ends it
  */
 export function showLine(lent: EventEmitter, line: RawRedis, isOver: () => boolean): () => void {
-  const show = (name: 'status' | 'stream' | 'condition', afterwards: unknown): void => {
-    Object.defineProperty(lent, name, {
-      get: () => (isOver() ? afterwards : Reflect.get(line, name)),
-      enumerable: true,
-    });
+  const show = (name: 'status' | 'stream' | 'condition', get: () => unknown): void => {
+    Object.defineProperty(lent, name, { get, enumerable: true });
   };
-  show('status', 'end');
-  show('stream', undefined);
-  show('condition', null);
+  show('status', () => (isOver() ? 'end' : line.status));
+  // ioredis writes pipelines to it. Whoever listens to it would hear the replies of whoever has the connection next.
+  show('stream', () => (isExecuting() ? line.stream : undefined));
+  show('condition', () => (isOver() ? null : Object.freeze({ ...line.condition })));
   const events = ['close', 'end'] as const;
   const tell = events.map((event) => () => lent.emit(event));
   const each = (method: 'on' | 'off'): void =>

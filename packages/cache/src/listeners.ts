@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
-import { currentScope } from '@tenantkit/core';
-import { bindListener, entryOf, givenTo, ownerOf, type Listener } from './plumbing.ts';
+import { currentScope, refusal, refuse } from '@tenantkit/core';
+import { bindListener, entryOf, givenTo, isPlumbing, ownerOf, type Listener } from './plumbing.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 type Name = string | symbol;
@@ -12,6 +12,14 @@ const MESSAGES: ReadonlySet<unknown> = new Set(
   ['message', 'pmessage', 'smessage'].flatMap((event) => [event, `${event}Buffer`]),
 );
 
+// What node tells about listeners.
+const LISTENING: ReadonlySet<unknown> = new Set(['newListener', 'removeListener']);
+
+const EMITTED = refuse(
+  'the client and everybody on it go by its events',
+  'Emit events on an emitter of your own; redis.duplicate() inside the tenant makes a client of the tenant’s own.',
+);
+
 /**
  * Makes the listeners of an emitter class run in the scope they were registered in. An event of a connection is
  * emitted in the context of whoever opened that connection, or of whoever closed it.
@@ -20,10 +28,12 @@ const MESSAGES: ReadonlySet<unknown> = new Set(
  * all: neither `listeners()` nor `emit()` of another tenant reaches them.
  *
  * @param find - the subscriptions of a client; `undefined` while it is being made
+ * @param isOwned - whether a client is that of one tenant alone
  */
 export function bindListeners(
   prototype: EventEmitter,
   find: (client: EventEmitter) => Subscriptions | undefined,
+  isOwned: (client: EventEmitter) => boolean,
 ): void {
   // Where the messages of the scope are heard that runs now; `undefined` for any other event.
   const messages = (client: EventEmitter, event: Name): EventEmitter | undefined =>
@@ -32,7 +42,8 @@ export function bindListeners(
   const adding = (method: 'addListener' | 'prependListener') =>
     function (this: EventEmitter, event: Name, listener: Listener) {
       const own = MESSAGES.has(event) ? find(this)?.listeners(String(event)) : undefined;
-      if (own === undefined) return node[method].call(this, event, bindListener(listener));
+      if (own === undefined)
+        return node[method].call(this, event, bindListener(listener, undefined, LISTENING.has(event)));
       own.setMaxListeners(this.getMaxListeners());
       own[method](event, bindListener(listener, this));
       return this;
@@ -61,6 +72,8 @@ export function bindListeners(
         if (ownerOf(entry) === tenant) node.removeListener.call(this, name, entry);
     return this;
   }
+  const isTenants = (client: EventEmitter): boolean =>
+    currentScope()?.tenant !== undefined && !isPlumbing() && !isOwned(client);
   // `once` and `prependOnceListener` of node go through these.
   const methods = {
     on: adding('addListener'),
@@ -70,13 +83,18 @@ export function bindListeners(
     removeListener: remove,
     removeAllListeners: removeAll,
     emit(this: EventEmitter, event: Name, ...args: unknown[]) {
+      // ioredis goes by its own events, and so do the listeners of others. Node tells of listeners in here, too.
+      if (isTenants(this) && !MESSAGES.has(event) && !LISTENING.has(event))
+        throw refusal('cache', 'emit', EMITTED);
       return node.emit.call(messages(this, event) ?? this, event, ...args);
     },
     listeners(this: EventEmitter, event: Name) {
       return this.rawListeners(event).map(givenTo);
     },
     rawListeners(this: EventEmitter, event: Name) {
-      return node.rawListeners.call(messages(this, event) ?? this, event);
+      const all = node.rawListeners.call(messages(this, event) ?? this, event);
+      const tenant = currentScope()?.tenant?.tenant;
+      return isTenants(this) ? all.filter((entry) => ownerOf(entry as Listener) === tenant) : all;
     },
     listenerCount(this: EventEmitter, event: Name, listener?: Listener) {
       if (!MESSAGES.has(event)) return node.listenerCount.call(this, event, listener);

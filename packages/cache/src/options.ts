@@ -111,7 +111,15 @@ export function readOptions(merged: object, nested: object = {}): CacheOptions {
     });
   }
   const given = 'tenant' in merged ? merged.tenant : undefined;
-  return Object.freeze(parseOptions('cache', schema, given ?? {}));
+  const { fence, ...data } = parseOptions('cache', schema, given ?? {});
+  // All clients of a tenant are made with this object: whoever changes it changes it for all tenants.
+  return Object.freeze({ ...frozen(structuredClone(data)), ...(fence === undefined ? {} : { fence }) });
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const part of Object.values(value)) frozen(part);
+  return Object.freeze(value);
 }
 
 function refusedOption(name: keyof typeof REFUSED): ConfigError {
@@ -167,10 +175,16 @@ const WRITTEN = ['host', 'port', 'readOnly'] as const;
  * whoever made the pipeline, and shifts all later replies when a call throws (ioredis issue 1931): `Batch` does
  * that work instead, so every command is one that ioredis's must not take.
  */
-export function lockOptions(options: {
-  keyPrefix?: string | undefined;
-  autoPipeliningIgnoredCommands?: string[] | undefined;
-}): void {
+export function lockOptions(
+  options: {
+    keyPrefix?: string | undefined;
+    autoPipeliningIgnoredCommands?: string[] | undefined;
+    tenant?: CacheOptions | undefined;
+  },
+  // The registry is for whoever freezes tenants, and is not shown.
+  { fence: _, ...tenant }: CacheOptions,
+): void {
+  options.tenant = Object.freeze(tenant);
   options.keyPrefix = '';
   options.autoPipeliningIgnoredCommands = Object.freeze(
     Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []),

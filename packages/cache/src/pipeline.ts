@@ -78,7 +78,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
   const admit = (command: Command): Sent | Error => {
     const name: unknown = command?.name;
     // In other letter cases they come from no method of ioredis: the table refuses them.
-    if (!BRACKETS.has(name)) return guard.admit(command, open ? inside : outside);
+    if (!BRACKETS.has(name)) return open ? guard.admit(command, inside, raw) : guard.admit(command, outside);
     if (name === 'asking') return requeueing ? asking(command) : guard.admit(command);
     const opens = name === 'multi';
     // ioredis counts the transactions of the method form before it comes here, and those of no other form.
@@ -98,14 +98,14 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     const admitted = earlier !== undefined ? foreign(guard, earlier) : again ? twice() : admit(command);
     if (!(admitted instanceof Error)) {
       command.isTraced = true;
-      admitted.join(raw);
+      Sent.join(admitted, raw);
       return sendCommand(asCommand(admitted));
     }
     if (open) refusedInside ??= admitted;
     // What was queued before hears of its first place only.
     const filler = placeholder(admitted, again ? undefined : command);
     if (!again && typeof command?.reject === 'function') command.promise.catch(ignore);
-    filler.join(raw);
+    Sent.join(filler, raw);
     return sendCommand(asCommand(filler));
   });
 
@@ -171,7 +171,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
   for (const [index, command] of begun.splice(0).entries()) {
     open = closesItself = index === 0 && command.name === 'multi';
     const sent = ownCommand('multi', command, BRACKET);
-    sent.join(raw);
+    Sent.join(sent, raw);
     sent.inTransaction = true;
     sent.pipelineIndex = index;
     begun.push(asCommand(sent));
@@ -186,6 +186,11 @@ function define<Name extends keyof RawPipeline>(
   value: RawPipeline[Name],
 ): void {
   Object.defineProperty(raw, name, { value, writable: true, enumerable: true, configurable: true });
+}
+
+/** Whether ioredis writes a pipeline right now: nothing of a caller runs meanwhile. */
+export function isExecuting(): boolean {
+  return executing !== undefined;
 }
 
 /** Queues the commands of the array form. */
@@ -206,13 +211,13 @@ export function onStream(command: unknown, stream: object, guard: Guard): Sent |
   const sent = Sent.of(command);
   if (sent === undefined || sent.isAltered || !sent.isOf(run.pipeline)) {
     const filler = guard.stranger(command);
-    filler.join(run.pipeline);
+    Sent.join(filler, run.pipeline);
     return filler;
   }
   // Before anything of the pipeline is written, which ioredis does as a whole.
   if (run.pipeline._queue[0] === command) guard.registry?.enter(entered(run.pipeline));
   const error = guard.stillAllowed(sent);
-  return error === undefined ? sent : sent.deny(error);
+  return error === undefined ? sent : Sent.deny(sent, error);
 }
 
 // ioredis makes the stream of a run right before it sends the first command of the queue with it.

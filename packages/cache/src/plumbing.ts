@@ -66,12 +66,14 @@ export function answer<T>(promise: Promise<T>, callback: Callback<T> | undefined
  * A listener as it is kept.
  *
  * @param host - what the listener gets as `this`, where that is not the emitter which calls it
+ * @param isOfOwn - whether it hears only what its own tenant does, when it was registered in one
  */
-export function bindListener(listener: Listener, host?: unknown): Listener {
+export function bindListener(listener: Listener, host?: unknown, isOfOwn = false): Listener {
   // What is no function is left to the emitter, which says so.
   if (typeof listener !== 'function' || isPlumbing()) return listener;
   const scope = currentScope();
   const run: Wrapped = function (this: unknown, ...args) {
+    if (isOfOwn && scope?.tenant !== undefined && !sameScope(scope, currentScope())) return undefined;
     return inScope(scope, () => listener.apply(host ?? this, args));
   };
   run.listener = listener;

@@ -1,4 +1,4 @@
-import { StoreUnreachableError, refusal, refuse } from '@tenantkit/core';
+import { ConfigError, StoreUnreachableError, refusal, refuse } from '@tenantkit/core';
 import type { Line } from './line.ts';
 import type { DedicatedOptions } from './options.ts';
 
@@ -51,14 +51,12 @@ export class LinePool {
    *
    * @param tenant - who counts as one
    * @param signal - ends waiting, and cuts the connection
+   * @throws {@link ConfigError} for something else than a signal
    * @throws {@link OperationRefusedError} when none becomes free in time
    * @throws {@link StoreUnreachableError} when the server does not let one be made
    */
-  async lend<T>(
-    tenant: string,
-    signal: AbortSignal | undefined,
-    use: (line: Line) => Promise<T>,
-  ): Promise<T> {
+  async lend<T>(tenant: string, given: AbortSignal | undefined, use: (line: Line) => Promise<T>): Promise<T> {
+    const signal = ownSignal(given);
     signal?.throwIfAborted();
     const loan = await this.#admit(tenant, signal);
     try {
@@ -167,6 +165,22 @@ export class LinePool {
     clearTimeout(this.#idle.get(line));
     this.#idle.delete(line);
     line.disconnect();
+  }
+}
+
+// Whoever waits is told in the midst of what others do: nothing of a caller's own object may be called there.
+function ownSignal(given: AbortSignal | undefined): AbortSignal | undefined {
+  if (given === undefined) return undefined;
+  try {
+    return AbortSignal.any([given]);
+  } catch (cause) {
+    throw new ConfigError({
+      surface: 'cache',
+      operation: 'dedicated',
+      problem: 'signal is no AbortSignal',
+      hint: 'Give that of an AbortController, or AbortSignal.timeout(…).',
+      cause,
+    });
   }
 }
 

@@ -13,7 +13,7 @@ import {
   subjectName,
 } from './registry-names.ts';
 import type { Row } from './rows.ts';
-import { RAW, type Sent } from './sent.ts';
+import { RAW, Sent } from './sent.ts';
 import { Trimmer } from './trim.ts';
 
 /** Sends a command of ours right away, or into the same batch as what follows. */
@@ -82,7 +82,7 @@ export class Registry {
         if (believed === undefined) this.#want(wanted, command, key);
         else since = Math.min(since, believed);
       }
-      command.entry = wanted.size > 0 ? entry : new Entry(since);
+      Sent.enter(command, wanted.size > 0 ? entry : new Entry(since));
     }
     for (const [name, one] of wanted) this.#write(name, one, entry, send);
   }

@@ -156,8 +156,10 @@ class DefinedCall extends Sent {
     this.#socket = socket;
     // Denied since it was admitted: see `Sent.deny`.
     if (this.name === 'ping' || socket === undefined) return super.toWritable();
-    if (!this.inTransaction && this.#sockets.has(socket)) return super.toWritable();
-    this.#sockets.add(socket);
+    // What is queued there may never run, and says nothing of what the server has then.
+    const isQueued = this.inTransaction || this.isFollowed;
+    if (!isQueued && this.#sockets.has(socket)) return super.toWritable();
+    if (!isQueued) this.#sockets.add(socket);
     return this.#whole().toWritable();
   }
 

@@ -3,6 +3,7 @@ import { logicalText } from './error-text.ts';
 import { explain } from './explain.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import type { Entry } from './entry.ts';
+import { entranceOf } from './entrance.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
 
@@ -31,6 +32,7 @@ const translated = new WeakSet<Error>();
 /** What few commands have. */
 interface Rare {
   given?: readonly Argument[];
+  place?: object;
   denied?: Error;
   lastError?: Error;
   whenSettled?: () => void;
@@ -73,6 +75,8 @@ export class Sent extends Base {
   declare pipelineIndex?: number;
   declare ignore?: boolean;
   declare isReadOnly?: boolean;
+  declare readonly protocol?: number;
+  declare readonly replyMapping?: string;
   promise: Promise<unknown>;
   inTransaction = false;
   isTraced = false;
@@ -165,9 +169,11 @@ export class Sent extends Base {
     return explain(error);
   }
 
+  // What changes one is no method: callers find them in the queues of ioredis.
+
   /** Makes it one of a pipeline, for as long as it lives. */
-  join(pipeline: object): void {
-    this.#pipeline = pipeline;
+  static join(sent: Sent, pipeline: object): void {
+    sent.#pipeline = pipeline;
   }
 
   isOf(pipeline: object): boolean {
@@ -175,20 +181,31 @@ export class Sent extends Base {
   }
 
   /** Makes it a PING that answers with `error`: its place in a pipeline stays, and nothing else of it is sent. */
-  deny(error: Error): this {
-    (this.#rare ??= {}).denied = error;
-    return this;
+  static deny(sent: Sent, error: Error): Sent {
+    (sent.#rare ??= {}).denied = error;
+    return sent;
   }
 
   /** Notes what the caller gave, where it cannot be worked out from what is written. */
-  note(given: readonly Argument[]): this {
-    (this.#rare ??= {}).given = given;
-    return this;
+  static note(sent: Sent, given: readonly Argument[]): Sent {
+    (sent.#rare ??= {}).given = given;
+    return sent;
+  }
+
+  /** Binds it to where it was admitted: on another connection it would hold everybody up, or end it for them. */
+  static tie(sent: Sent, place: object): void {
+    (sent.#rare ??= {}).place = place;
+  }
+
+  /** Whether it may be sent there, as far as that was bound. */
+  isAllowedIn(place: object): boolean {
+    const bound = this.#rare?.place;
+    return bound === undefined || bound === place;
   }
 
   /** Lets `read` make the names in its reply logical: what the reply holds depends on what was sent before. */
-  follow(read: Reader): void {
-    (this.#rare ??= {}).read = read;
+  static follow(sent: Sent, read: Reader): void {
+    (sent.#rare ??= {}).read = read;
   }
 
   get isFollowed(): boolean {
@@ -218,13 +235,13 @@ export class Sent extends Base {
   }
 
   /** Calls `heard` when this is settled; one listener at most. */
-  whenSettled(heard: () => void): void {
-    (this.#rare ??= {}).whenSettled = heard;
+  static whenSettled(sent: Sent, heard: () => void): void {
+    (sent.#rare ??= {}).whenSettled = heard;
   }
 
   /** Notes which person the caller works for. */
-  about(subject: string): void {
-    (this.#rare ??= {}).subject = subject;
+  static about(sent: Sent, subject: string): void {
+    (sent.#rare ??= {}).subject = subject;
   }
 
   get subject(): string | undefined {
@@ -236,8 +253,8 @@ export class Sent extends Base {
     return this.#rare?.entry;
   }
 
-  set entry(entry: Entry) {
-    (this.#rare ??= {}).entry = entry;
+  static enter(sent: Sent, entry: Entry): void {
+    (sent.#rare ??= {}).entry = entry;
   }
 
   /** Whether the server may hold its reply back, and do its work then. */
@@ -290,19 +307,13 @@ export class Sent extends Base {
 
   /** A reply that EXEC hands out for this command. */
   transformReply(reply: unknown): unknown {
-    const command = this.#command;
-    const logical = this.#read(reply);
-    command.setReplyContext?.(this as never);
-    return command.transformReply === undefined ? logical : command.transformReply(logical as Buffer);
+    return this.#inCaller(transformed, this.#command, this.#read(reply), this);
   }
 
   resolve(reply: unknown): Promise<unknown> {
     internals._clearTimers.call(this);
-    const command = this.#command;
     try {
-      const logical = this.#read(reply);
-      command.setReplyContext?.(this as never);
-      this.#resolve.call(command, logical);
+      this.#inCaller(resolved, this.#command, this.#read(reply), this, this.#resolve);
       this.isSettled = true;
       this.#settle();
     } catch (error) {
@@ -316,7 +327,7 @@ export class Sent extends Base {
     internals._clearTimers.call(this);
     this.isSettled = true;
     try {
-      this.#reject.call(this.#command, error);
+      this.#inCaller(rejected, this.#command, error, this.#reject);
     } catch (thrown) {
       // ioredis may be in the middle of the work of other callers.
       process.nextTick(() => {
@@ -328,12 +339,18 @@ export class Sent extends Base {
 
   /** Begins anew: a Cluster sends a whole pipeline again. */
   initPromise(): void {
-    (this.#command as { initPromise?: () => void }).initPromise?.();
-    const { promise, resolve, reject } = callerOf(this.#command);
+    const { promise, resolve, reject } = this.#inCaller(begun, this.#command);
     this.promise = promise;
     this.#resolve = resolve;
     this.#reject = reject;
     this.isSettled = false;
+  }
+
+  // A caller's own Command has methods of the caller. ioredis calls them in the midst of its own work, where what
+  // they send, or end, would pass for ioredis's.
+  #inCaller<A extends readonly unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+    const mark = this.#mark;
+    return mark instanceof TenantNames ? entranceOf(mark)(fn, ...args) : fn(...args);
   }
 
   #read(reply: unknown): unknown {
@@ -354,6 +371,40 @@ export class Sent extends Base {
     delete rare.whenSettled;
     heard();
   }
+}
+
+interface ReplyContext {
+  readonly protocol?: number;
+  readonly replyMapping?: string;
+}
+
+function resolved(
+  command: Partial<Command>,
+  reply: unknown,
+  context: ReplyContext,
+  resolve: Caller['resolve'],
+): void {
+  tell(command, context);
+  resolve.call(command, reply);
+}
+
+function transformed(command: Partial<Command>, reply: unknown, context: ReplyContext): unknown {
+  tell(command, context);
+  return command.transformReply === undefined ? reply : command.transformReply(reply as Buffer);
+}
+
+function rejected(command: Partial<Command>, error: Error, reject: Caller['reject']): void {
+  reject.call(command, error);
+}
+
+function begun(command: Partial<Command>): Caller {
+  (command as { initPromise?: () => void }).initPromise?.();
+  return callerOf(command);
+}
+
+// The form of replies on the connection, and nothing else of what was sent: it is not the caller's.
+function tell(command: Partial<Command>, { protocol, replyMapping }: ReplyContext): void {
+  command.setReplyContext?.({ protocol, replyMapping } as never);
 }
 
 /** Reads what settles a command, each once. */

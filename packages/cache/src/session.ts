@@ -1,6 +1,6 @@
 import { breach, refusal, refuse } from '@tenantkit/core';
 import type { TenantNames } from './names.ts';
-import { BRACKET, type Sent } from './sent.ts';
+import { BRACKET, Sent } from './sent.ts';
 
 const OVER = refuse(
   'the function that this connection was lent to has ended',
@@ -145,12 +145,12 @@ export class Session {
 
 function open(multi: Sent): Transaction {
   // It must not be sent again: what was queued after it would run by itself.
-  multi.follow((reply) => reply);
+  Sent.follow(multi, (reply) => reply);
   return [];
 }
 
 function queue(sent: Sent, transaction: Transaction): void {
-  sent.follow((reply) => {
+  Sent.follow(sent, (reply) => {
     if (String(reply) !== 'QUEUED') return sent.readReply(reply);
     transaction.push(sent);
     return reply;
@@ -159,7 +159,7 @@ function queue(sent: Sent, transaction: Transaction): void {
 
 // ioredis hands out the replies of EXEC as they come: they hold physical names.
 function close(exec: Sent, queued: Transaction): void {
-  exec.follow((replies, { tenant }: TenantNames) => {
+  Sent.follow(exec, (replies, { tenant }: TenantNames) => {
     if (!Array.isArray(replies)) return replies;
     if (replies.length !== queued.length)
       throw breach('cache', 'exec', 'replies came back that nobody has asked for', tenant);

@@ -167,8 +167,11 @@ export class StoredRegistry {
     for (const entry of entries) {
       const parsed = parseEntry(entry);
       if (parsed === undefined) continue;
-      if ('key' in parsed) keys.push(this.#names.encode(parsed.key));
-      else subjects.push(this.#name(parsed.subject, tag));
+      if ('key' in parsed) {
+        const key = this.#names.encode(parsed.key);
+        // Nobody of ours notes a key of another slot here; together they could not be removed.
+        if (tag === undefined || slotTag(slotOf(key)) === tag) keys.push(key);
+      } else subjects.push(this.#name(parsed.subject, tag));
     }
     return { keys, subjects };
   }

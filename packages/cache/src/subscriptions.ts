@@ -13,7 +13,7 @@ import type { Guard } from './guard.ts';
 import type { Argument } from './keyspec.ts';
 import { LEAVING, type Heard, type Lines } from './lines.ts';
 import { TenantNames } from './names.ts';
-import { asPlumbing } from './plumbing.ts';
+import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { RAW, type Sent } from './sent.ts';
 
 /** What a client has for {@link Subscriptions}. */
@@ -63,6 +63,8 @@ const VERBS: ReadonlyMap<string, Verb> = new Map(
 const EVENTS = { subscribe: 'message', psubscribe: 'pmessage', ssubscribe: 'smessage' } as const;
 
 const NOTHING = refuse('it names no channel', 'Name at least one channel or pattern.');
+
+const INTERNAL = refuse('ioredis says by it how the connection is', 'Listen to the events of the client.');
 
 // The text of ioredis, which callers may look for.
 const CLOSED = 'Connection is closed.';
@@ -313,13 +315,14 @@ export class Subscriptions implements Heard {
 }
 
 /** The connections that hear messages end with the client, and come back with it. */
-export function followStatus(client: object, subscriptions: Subscriptions): void {
+export function followStatus(client: object, { open, close }: { open(): void; close(): void }): void {
   const host = client as { setStatus(status: string, argument?: unknown): void };
   const setStatus = host.setStatus.bind(host);
   host.setStatus = (status, argument) => {
+    if (currentScope()?.tenant !== undefined && !isPlumbing()) throw refusal('cache', 'setStatus', INTERNAL);
     setStatus(status, argument);
-    if (status === 'end') subscriptions.close();
-    if (status === 'ready') subscriptions.open();
+    if (status === 'end') close();
+    if (status === 'ready') open();
   };
 }
 

@@ -93,6 +93,7 @@ export class Wiring {
   #batch: Batch;
   #owner: Scope | undefined;
   #session: Session | undefined;
+  readonly #ends: (() => void)[] = [];
 
   /**
    * @param masters - the servers that hold keys, once that is known
@@ -127,11 +128,17 @@ export class Wiring {
     if (this.tenant.index === true) this.noteKeys(isCluster);
     wirings.set(client, this);
     withoutAutoPipelines(client);
-    lockOptions(client.options);
+    lockOptions(client.options, this.tenant);
     Object.defineProperty(client, 'options', { writable: false });
     guardScanStreams(client, this.guard);
     this.subscriptions = new Subscriptions(client, this.guard, lines);
-    followStatus(client, this.subscriptions);
+    followStatus(client, {
+      open: () => this.subscriptions.open(),
+      close: () => {
+        this.subscriptions.close();
+        for (const end of this.#ends) end();
+      },
+    });
   }
 
   /** Sends a command for the caller's tenant, or rejects it. Never throws. */
@@ -175,7 +182,7 @@ export class Wiring {
     const sent = onStream(command, stream, this.guard);
     if (sent instanceof Error) return sent;
     const error = session.admit(sent);
-    return error === undefined ? sent : sent.deny(error);
+    return error === undefined ? sent : Sent.deny(sent, error);
   }
 
   /** A key of the tenant, if the one that the server picks is: the names of others end here. */
@@ -204,6 +211,7 @@ export class Wiring {
   /** Makes it a node of a cluster: entries go through the cluster, which follows redirections. */
   joins(cluster: Wiring): void {
     this.guard.registry = cluster.guard.registry;
+    this.guard.home = cluster.guard.home;
   }
 
   /** How many commands wait for the next write. */
@@ -244,6 +252,16 @@ export class Wiring {
     return new Sent(names, rowOf(command.name, []), command.name, [names.prefix], callerOf(command));
   }
 
+  /** Calls `end` when the client has ended. Its event of that name could be emitted by anybody. */
+  whenEnded(end: () => void): void {
+    this.#ends.push(end);
+  }
+
+  /** Whether it is the client of whoever it was made for alone. */
+  get isOwned(): boolean {
+    return this.#owner !== undefined;
+  }
+
   /** A connection follows another one. */
   reconnected(): void {
     this.#session?.lose();
@@ -263,7 +281,9 @@ export class Wiring {
 
   /** Ends the connection, unless it is one of several tenants and the caller one of them. */
   end(operation: string, end: () => void): void {
-    const elsewhere = isPlumbing() ? undefined : this.#elsewhere(operation);
+    const elsewhere = isPlumbing()
+      ? undefined
+      : (this.#elsewhere(operation) ?? this.#session?.over(operation));
     if (elsewhere !== undefined) throw elsewhere;
     this.guard.assertMayEnd(operation, this.#place);
     // What it does to the nodes of a cluster is ioredis's own work.
@@ -297,8 +317,14 @@ export class Wiring {
   define(name: unknown, definition: unknown): void {
     const elsewhere = this.#elsewhere('defineCommand');
     if (elsewhere !== undefined) throw elsewhere;
+    const isService = currentScope()?.tenant === undefined;
     const isOwn = this.#owner !== undefined;
-    this.#definitions.define(name, definition, isOwn || currentScope()?.tenant === undefined);
+    this.#definitions.define(name, definition, { mayChange: isOwn || isService, mayDeclare: isService });
+  }
+
+  /** Lends the commands that are defined here to a connection that is lent. */
+  defineOn(lent: Wiring): void {
+    this.#definitions.copyTo(lent.#definitions);
   }
 
   get #place(): Place {
@@ -319,6 +345,11 @@ export class Wiring {
 /** The subscriptions of a client; `undefined` while it is being made. */
 export function subscriptionsOf(client: object): Subscriptions | undefined {
   return wirings.get(client)?.subscriptions;
+}
+
+/** Whether a client is that of one tenant alone. */
+export function isOwned(client: object): boolean {
+  return wirings.get(client)?.isOwned === true;
 }
 
 /** The wiring of a client of ours, for the eraser and the auditor; `undefined` for any other object. */
@@ -349,36 +380,6 @@ export function assertKnown(name: string): void {
  */
 export function takeBack(queue: RawRedis['commandQueue'], stream: WriteableStream, error: Error): void {
   while (queue.peekBack()?.stream === stream) queue.pop()?.command.reject(error);
-}
-
-// Where a client works, and under which names.
-const PLACE = [
-  'tenant',
-  'db',
-  'host',
-  'port',
-  'path',
-  'Connector',
-  'sentinels',
-  'name',
-  'username',
-  'password',
-];
-
-const OTHER_PLACE = refuse(
-  'its options move the client to another place or to other names, where the eraser does not look',
-  'Make such a client outside of any tenant, when the service starts.',
-);
-
-/**
- * Inside a tenant a client is duplicated as it is: with other names one tenant would write under another's.
- *
- * @throws {@link OperationRefusedError}
- */
-export function assertSamePlace(override: object | undefined, nodes: readonly unknown[] = []): void {
-  if (currentScope()?.tenant === undefined) return;
-  if (nodes.length > 0 || PLACE.some((option) => override !== undefined && option in override))
-    throw refusal('cache', 'duplicate', OTHER_PLACE);
 }
 
 /** Whether `multi` was asked to open a transaction on the connection itself. */

@@ -301,6 +301,7 @@ const UNORDERED = /^(?:scan|sdiff|sinter|sunion|smembers|hrandfield|object idlet
 
 function sorted(name: string, reply: unknown): unknown {
   if (name === 'expiretime' || name === 'pexpiretime') return 'a time that has been compared already';
+  if (name === 'object idletime') return typeof reply;
   if (!UNORDERED.test(name)) return reply;
   const deep = (value: unknown): unknown => {
     if (Array.isArray(value))

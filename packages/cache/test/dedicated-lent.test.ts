@@ -580,7 +580,8 @@ describe('a connection that is lost', () => {
   });
 
   it('of duplicate() takes an open transaction with it, also what is called meanwhile', async () => {
-    const own = acme(() => opened.redis.duplicate({ connectionName: 'open', retryStrategy: () => 1 }));
+    const quick = opened.guarded({ retryStrategy: () => 1 });
+    const own = acme(() => quick.duplicate({ connectionName: 'open' }));
     await acme(() => own.multi({ pipeline: false }));
     await acme(() => own.set('key', 'x'));
     const closed = once(own, 'close');
@@ -595,7 +596,8 @@ describe('a connection that is lost', () => {
   });
 
   it('of duplicate() is not taken for the next, while there is none', async () => {
-    const own = acme(() => opened.redis.duplicate({ connectionName: 'between', retryStrategy: () => 1 }));
+    const quick = opened.guarded({ retryStrategy: () => 1 });
+    const own = acme(() => quick.duplicate({ connectionName: 'between' }));
     await acme(() => own.watch('key'));
     const closed = once(own, 'close');
     for (const id of await idOf('between')) await raw.client('KILL', 'ID', id);
@@ -611,8 +613,14 @@ describe('a connection that is lost', () => {
   it('of duplicate() takes along what was on its way, which does not run twice', async () => {
     const { hostname, port, pathname } = new URL(opened.url);
     await using proxy = await proxyTo({ host: hostname, port: Number(port) });
-    const shared = new Redis({ port: proxy.port, db: Number(pathname.slice(1)), lazyConnect: true });
-    const own = acme(() => shared.duplicate({ retryStrategy: () => 1 }));
+    const options = {
+      port: proxy.port,
+      db: Number(pathname.slice(1)),
+      lazyConnect: true,
+      retryStrategy: () => 1,
+    };
+    const shared = new Redis(options);
+    const own = acme(() => shared.duplicate({ lazyConnect: false }));
     await acme(() => own.ping());
     // MULTI is answered, all after it is lost.
     proxy.breakAfter('+OK\r\n'.length);

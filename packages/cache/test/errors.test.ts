@@ -138,7 +138,10 @@ describe('an error text', () => {
     expect(logicalText(text, keys, of)).toBe(logical);
   });
 
-  it('about slots says how to have one', () => {
-    expect(logicalText('CROSSSLOT Keys in request', [], names)).toMatch(/CROSSSLOT .* hashTag: true/);
+  it('is made of keys of any length and number', () => {
+    const long = `${names.prefix}${'x'.repeat(100_000)}`;
+    const many = Array.from({ length: 100_000 }, (_, place) => `${names.prefix}${place}`);
+    expect(logicalText(`ERR no ${long} here`, [long], names)).toBe(`ERR no ${'x'.repeat(100_000)} here`);
+    expect(logicalText(`ERR no ${names.prefix}77777 here`, many, names)).toBe('ERR no 77777 here');
   });
 });

@@ -500,8 +500,18 @@ describe('a definition', () => {
     expect(await acme2(() => methodOf(client, 'add')('n', 1))).toBe(1);
     // On a connection of its own there is nobody else.
     const own = acme(() => client.duplicate());
-    acme(() => own.defineCommand('add', add));
-    expect(await acme(() => methodOf(own, 'add')('n', 2))).toBe(2);
+    // But a tenant vouches for no script: only what the service has listed is safe.
+    expect(await acme(() => failure(() => own.defineCommand('add', add)))).toMatchObject({
+      code: 'OPERATION_REFUSED',
+    });
+    expect(await acme(() => failure(() => client.duplicate({ scripts: { add } } as never)))).toMatchObject({
+      code: 'OPERATION_REFUSED',
+    });
+    const listing = opened.guarded({ tenant: { scripts: [{ sha1: sha1(add.lua) }] } });
+    const listed = acme(() => listing.duplicate());
+    acme(() => listed.defineCommand('add', { ...add, tenant: undefined }));
+    expect(await acme(() => methodOf(listed, 'add')('n', 2))).toBe(2);
+    acme(() => listed.disconnect());
     expect(await acme2(() => failure(() => own.defineCommand('other', add)))).toBeInstanceOf(
       TenantSwitchError,
     );

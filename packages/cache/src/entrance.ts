@@ -1,0 +1,24 @@
+import { runInScope } from '@tenantkit/core';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { TenantNames } from './names.ts';
+import { inScope } from './plumbing.ts';
+
+/** Runs a function, with these arguments. */
+export type Entrance = <A extends readonly unknown[], R>(fn: (...args: A) => R, ...args: A) => R;
+
+const entrances = new WeakMap<TenantNames, Entrance>();
+
+/**
+ * Runs code of a tenant from within ioredis's own work. Made once for each tenant, since it is gone through for
+ * every reply: the tenant is the caller's, its subject and actor are not known there.
+ */
+export function entranceOf(names: TenantNames): Entrance {
+  let entrance = entrances.get(names);
+  if (entrance === undefined) {
+    const scope = { tenant: Object.freeze({ tenant: names.tenant }), bypass: undefined };
+    // In a scope of its own first: a snapshot keeps all that is around it.
+    entrance = runInScope(undefined, () => inScope(scope, () => AsyncLocalStorage.snapshot())) as Entrance;
+    entrances.set(names, entrance);
+  }
+  return entrance;
+}

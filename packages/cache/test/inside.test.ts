@@ -1,0 +1,213 @@
+import { currentScope, createTenantRegistry, memoryTenantStore } from '@tenantkit/core';
+import { Redis, type RedisOptions } from '@tenantkit/cache';
+import { Command } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { acme, acme2, failure, openCache, type Opened } from './support.ts';
+
+const LONG = 'x'.repeat(40_000);
+
+let opened: Opened;
+let redis: Redis;
+
+beforeAll(async () => {
+  opened = await openCache({ tenant: { dedicated: { max: 2, perTenant: 1 } } });
+  redis = opened.redis;
+});
+afterAll(() => opened[Symbol.asyncDispose]());
+beforeEach(async () => {
+  await opened.raw.flushdb();
+  await acme(() => redis.set('key', 'of acme'));
+  await acme2(() => redis.set('key', 'of acme2'));
+});
+
+/** What ioredis keeps of a pipeline, where callers find what is sent in the place of their commands. */
+function queuedOn(client: Redis, call: (pipeline: ReturnType<Redis['pipeline']>) => unknown): Command {
+  const pipeline = client.pipeline();
+  call(pipeline);
+  return (pipeline as unknown as { _queue: Command[] })._queue[0] as Command;
+}
+
+/** A Command with functions of its caller, which ioredis calls. */
+function own(name: string, args: string[], more: object): Command {
+  return Object.assign(new Command(name, args, { replyEncoding: 'utf8' }), more);
+}
+
+const elsewhere = { code: 'OPERATION_REFUSED' };
+
+describe('what was admitted on a connection of one’s own', () => {
+  it.each([
+    ['blpop', ['nothing', '0']],
+    ['watch', ['key']],
+    ['quit', []],
+    ['subscribe', ['tk:acme2:news']],
+    ['psubscribe', ['*']],
+  ])('is not sent on the one that all share: %s', async (name, args) => {
+    const client = acme(() => redis.duplicate());
+    const found = acme(() => queuedOn(client, (pipeline) => pipeline.call(name, ...args)));
+    found.promise.catch(() => undefined);
+    await acme(async () => redis.sendCommand(found)).catch(() => undefined);
+    expect(redis.status).toBe('ready');
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+    expect(await opened.raw.pubsub('NUMSUB', 'tk:acme2:news')).toEqual(['tk:acme2:news', 0]);
+    expect(await opened.raw.pubsub('NUMPAT')).toBe(0);
+    acme(() => client.disconnect());
+  });
+
+  it('nor is what waits in a transaction', async () => {
+    const multi = acme(() => redis.multi().blpop('nothing', 0));
+    const found = (multi as unknown as { _queue: Command[] })._queue.at(-1) as Command;
+    found.promise.catch(() => undefined);
+    Reflect.set(found, 'inTransaction', false);
+    expect(await failure(() => acme(async () => redis.sendCommand(found)))).toMatchObject(elsewhere);
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+});
+
+describe('functions of a caller’s own Command', () => {
+  it('get nothing of what is sent in its place', async () => {
+    const contexts: unknown[] = [];
+    const spy = own('get', ['key'], { setReplyContext: (context: unknown) => contexts.push(context) });
+    await acme(async () => redis.sendCommand(spy));
+    expect(contexts.map((context) => Object.keys(context as object))).toEqual([['protocol', 'replyMapping']]);
+  });
+
+  it.each(['resolve', 'transformReply', 'setReplyContext'])('run in the tenant: %s', async (name) => {
+    const seen: unknown[] = [];
+    const promise = new Promise<void>((resolve) => {
+      const look = (): void => {
+        seen.push(currentScope()?.tenant?.tenant);
+        try {
+          redis.disconnect();
+        } catch (error) {
+          seen.push((error as { code?: string }).code);
+        }
+        resolve();
+      };
+      void acme(async () => redis.sendCommand(own('get', ['key'], { [name]: look })));
+    });
+    await promise;
+    expect(seen).toEqual(['acme', 'OPERATION_REFUSED']);
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+
+  it('reject, too, when the connection is lost', async () => {
+    const client = opened.guarded({ maxRetriesPerRequest: 0, retryStrategy: () => 1 } as RedisOptions);
+    await acme(() => client.get('key'));
+    const seen = new Promise((resolve) => {
+      const reject = (): void => resolve(currentScope()?.tenant?.tenant);
+      void acme(async () => client.sendCommand(own('get', ['key'], { reject, resolve: reject })));
+      client.stream.destroy();
+    });
+    expect(await seen).toBe('acme');
+  });
+});
+
+describe('duplicate() inside a tenant', () => {
+  it.each([
+    ['another database', { db: 9 }],
+    ['other names', { tenant: { names: 'tk:acme2:{tenant}:' } }],
+    ['scripts', { scripts: { evil: { lua: 'return 1', numberOfKeys: 0, tenant: 'keys-only' } } }],
+    ['another server', { natMap: {} }],
+    ['a function', { retryStrategy: () => null }],
+  ])('takes no %s, also of what says that it has none', async (_what, given) => {
+    const silent = new Proxy(given, { has: () => false });
+    for (const override of [given, silent])
+      expect(await failure(() => acme(() => redis.duplicate(override as object)))).toMatchObject(elsewhere);
+    const fine = acme(() => redis.duplicate({ connectionName: 'fine', commandTimeout: 5000 }));
+    expect(await acme(() => fine.get('key'))).toBe('of acme');
+    acme(() => fine.disconnect());
+  });
+});
+
+describe('the options of a client', () => {
+  it('are not changed by a tenant, nor do they show the fence', async () => {
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    const client = opened.guarded({ tenant: { fence, subjects: ['user:{subject}:*'], scripts: [] } });
+    const shown = acme(() => client.duplicate({ lazyConnect: true }).options.tenant);
+    for (const tenant of [client.options.tenant, shown]) {
+      expect(tenant).toMatchObject({ subjects: ['user:{subject}:*'] });
+      expect(tenant).not.toHaveProperty('fence');
+      expect(() => (tenant?.subjects as string[]).push('x')).toThrow(TypeError);
+      expect(() => (tenant?.scripts as unknown[]).push({ sha1: '' })).toThrow(TypeError);
+    }
+    expect(() => Object.assign(redis.options.tenant?.dedicated ?? {}, { max: 50 })).toThrow(TypeError);
+    await fence.freeze('acme');
+    expect(await failure(() => acme(() => client.get('key')))).toMatchObject({ code: 'TENANT_FENCED' });
+    fence.close();
+  });
+});
+
+describe('dedicated()', () => {
+  it('takes a signal, and calls nothing of it in the midst of others', async () => {
+    const signal = new AbortController().signal;
+    let called = 0;
+    const spy = (): void => void (called += 1);
+    for (const name of ['addEventListener', 'removeEventListener', 'throwIfAborted'])
+      Object.defineProperty(signal, name, { value: spy });
+    const first = acme(() => redis.dedicated((own) => own.get('key'), { signal }));
+    const second = acme(() => redis.dedicated((own) => own.get('key'), { signal }));
+    expect(await Promise.all([first, second])).toEqual(['of acme', 'of acme']);
+    expect(called).toBe(0);
+    const wrong = { signal: {} as AbortSignal };
+    expect(await failure(() => acme(() => redis.dedicated(() => 1, wrong)))).toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+  });
+
+  it('ends nobody else’s connection, neither by what was kept nor by an event', async () => {
+    const kept = await acme(() => redis.dedicated((own) => own));
+    const held = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    const value = acme2(() =>
+      redis.dedicated(async (own) => {
+        await own.watch('key');
+        begun.resolve();
+        await held.promise;
+        return own.get('key');
+      }),
+    );
+    await begun.promise;
+    expect(await failure(() => acme(() => kept.disconnect()))).toMatchObject(elsewhere);
+    expect(await failure(() => acme(() => redis.emit('end')))).toMatchObject(elsewhere);
+    held.resolve();
+    expect(await value).toBe('of acme2');
+    expect(acme(() => kept.stream)).toBeUndefined();
+  });
+});
+
+describe('listeners of a client', () => {
+  it('are known to their own tenant', () => {
+    const heard: unknown[] = [];
+    const mine = (): void => undefined;
+    const theirs = (): void => undefined;
+    acme(() => redis.on('newListener', (_event, listener) => heard.push(listener)));
+    acme(() => redis.on('error', mine));
+    acme2(() => redis.on('error', theirs));
+    expect(heard).toEqual([mine]);
+    expect(acme(() => redis.listeners('error'))).toEqual([mine]);
+    expect(acme2(() => redis.rawListeners('error'))).toHaveLength(1);
+    acme(() => redis.removeAllListeners());
+    expect(acme2(() => redis.listeners('error'))).toEqual([theirs]);
+    acme2(() => redis.removeAllListeners());
+  });
+});
+
+describe('an error about a long key', () => {
+  it('is told to its caller alone, in every form', async () => {
+    await acme(() => redis.set(LONG, 'no number'));
+    const calls = [
+      () => redis.incr(LONG),
+      () => redis.call('incr', LONG, 'extra'),
+      async () => {
+        throw (await redis.multi().incr(LONG).exec())?.[0]?.[0] as Error;
+      },
+      () => redis.dedicated((own) => own.incr(LONG)),
+    ];
+    for (const call of calls) {
+      const error = await failure(() => acme(call));
+      expect(error.message).toMatch(/^ERR /);
+      expect(error.message).not.toContain('tk:');
+    }
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+});
