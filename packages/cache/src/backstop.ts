@@ -1,6 +1,7 @@
 import { ConfigError } from '@tenantkit/core';
 import { z } from 'zod';
-import { CacheNames, escapeGlob, type NamesOptions } from './names.ts';
+import { CacheNames, RESERVED, escapeGlob, type NamesOptions } from './names.ts';
+import { hasFixedSlot } from './registry-names.ts';
 import { SCRIPTING, rules, type CacheRule } from './rules.ts';
 import { MODULES } from './rules/modules.ts';
 import { NEWER } from './rules/newer.ts';
@@ -18,6 +19,11 @@ export interface CacheBackstopOptions extends NamesOptions {
    */
   readonly scripts?: boolean | undefined;
   /**
+   * Whether the user may write the registry of its tenant and the sets of its persons, by default `false`: as
+   * `tenant.index` of the client, which fails every write under a user who may not.
+   */
+  readonly index?: boolean | undefined;
+  /**
    * What `COMMAND LIST` of the server returns, by default the commands of Redis 7.0. A server accepts no rule about
    * a command that it does not have: with this, the user may also use what is newer, and what modules bring.
    */
@@ -29,6 +35,7 @@ const schema = z.strictObject({
   hashTag: z.boolean().optional(),
   scan: z.boolean().optional(),
   scripts: z.boolean().optional(),
+  index: z.boolean().optional(),
   commands: z.array(z.string()).min(1).readonly().optional(),
 });
 
@@ -76,8 +83,10 @@ const TOPOLOGY = [
  * ```
  */
 export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
-  const { scan = false, scripts = false, commands: known, ...names } = parse(options);
-  const pattern = `${escapeGlob(new CacheNames(names).of(tenant).prefix)}*`;
+  const { scan = false, scripts = false, index = false, commands: known, ...names } = parse(options);
+  const { prefix } = new CacheNames(names).of(tenant);
+  const pattern = `${escapeGlob(prefix)}*`;
+  const registries = index ? registriesOf(prefix).map((name) => `~${name}`) : [];
   const isKnown = known === undefined ? isOfDefault : isAmong(known);
   const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter(
     (command) =>
@@ -86,7 +95,15 @@ export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}
       (scripts || !SCRIPTING.has(command.replace('|', ' '))) &&
       !SHOWING.has(command),
   );
-  return ['reset', 'on', `~${pattern}`, `&${pattern}`, '-@all', ...commands.sort().map((name) => `+${name}`)];
+  const allows = commands.sort().map((name) => `+${name}`);
+  return ['reset', 'on', `~${pattern}`, ...registries, `&${pattern}`, '-@all', ...allows];
+}
+
+// Neither an id nor the tag of a slot holds `:`, so that none of them matches the name of another tenant's.
+function registriesOf(prefix: string): string[] {
+  const tags = hasFixedSlot(prefix) ? [''] : ['', '{*}'];
+  const own = escapeGlob(prefix);
+  return tags.flatMap((tag) => [`${RESERVED}keys${tag}:${own}`, `${RESERVED}subject${tag}:*:${own}`]);
 }
 
 function allowed(): string[] {
@@ -118,6 +135,6 @@ function parse(options: CacheBackstopOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'cacheBackstop',
     problem: z.prettifyError(result.error),
-    hint: 'It takes names, hashTag, scan, scripts and commands.',
+    hint: 'It takes names, hashTag, scan, scripts, index and commands.',
   });
 }

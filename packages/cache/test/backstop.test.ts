@@ -299,6 +299,57 @@ describe('the server alone', () => {
     await admin.del(...left.filter((key) => !key.endsWith(':key')));
   });
 
+  it('lets a client with a registry write, and keeps it from the registries of others', async () => {
+    const ids = TENANTS.map(tenantOf);
+    const namesOf = (id: string): string[] => [`tk!keys:tk:${id}:`, `tk!subject:p1:tk:${id}:`];
+    const perSlot = (id: string): string[] => [`tk!keys{1bz}:tk:${id}:`, `tk!subject{1bz}:p1:tk:${id}:`];
+    try {
+      for (const id of ids)
+        for (const name of [...namesOf(id), ...perSlot(id)]) await admin.zadd(name, 1, 'kplanted');
+      for (const options of [{}, { scripts: true }, { index: true }, { index: true, scripts: true }] as const) {
+        const client = await attacker('acme', options);
+        const { username = '', password = '' } = client.options;
+        const redis = new Redis(url, { username, password, enableReadyCheck: false, tenant: { index: true } });
+        clients.push(redis);
+        const write = (name: string): Promise<unknown> =>
+          withTenant({ tenant: tenantOf('acme'), subject: 'p1' }, () => redis.set(name, 'x', 'EX', 300));
+        if (!('index' in options)) {
+          expect(await failure(() => write('new'))).toMatchObject({ code: 'CONFIG_INVALID' });
+          for (const name of namesOf(tenantOf('acme')))
+            expect((await failure(() => client.zcard(name))).message).toMatch(/^NOPERM/);
+          continue;
+        }
+        expect(await write('new')).toBe('OK');
+        for (const name of namesOf(tenantOf('acme')))
+          expect(await admin.zrange(name, '0', '-1')).toContain('knew');
+        const chain = withTenant(tenantOf('acme'), () => redis.multi().set('new', 'y').get('new').exec());
+        expect(await chain).toEqual([
+          [null, 'OK'],
+          [null, 'y'],
+        ]);
+        for (const name of [...namesOf(tenantOf('acme')), ...perSlot(tenantOf('acme'))])
+          expect(await client.zadd(name, 2, 'kplanted')).toBe(0);
+        for (const id of ids.filter((id) => id !== tenantOf('acme')))
+          for (const name of [...namesOf(id), ...perSlot(id)]) {
+            for (const attack of [
+              () => client.zadd(name, 2, 'kattack'),
+              () => client.zrange(name, '0', '-1'),
+              () => client.zrem(name, 'kplanted'),
+              () => client.del(name),
+              () => client.rename(`tk:${tenantOf('acme')}:new`, name),
+              () => client.zunionstore(`tk:${tenantOf('acme')}:new`, 1, name),
+            ])
+              expect((await failure(attack)).message).toMatch(/^NOPERM/);
+            expect(await admin.zrange(name, '0', '-1', 'WITHSCORES')).toEqual(['kplanted', '1']);
+          }
+        for (const name of ['tk!indexed:tk:{tenant}:', 'tk!keys', 'tk!keys:', 'tk!subject:p1:'])
+          expect((await failure(() => client.exists(name))).message).toMatch(/^NOPERM/);
+      }
+    } finally {
+      for (const id of ids) await admin.del(...namesOf(id), ...perSlot(id));
+    }
+  });
+
   it('lets the guarded client publish and subscribe, but to no pattern other than *, and to no notifications', async () => {
     const { options } = await attacker('acme');
     const { username = '', password = '' } = options;
@@ -341,6 +392,16 @@ describe('the rules', () => {
     const of = (options: CacheBackstopOptions): string[] => cacheBackstop('acme', options).slice(0, 5);
     expect(of({})).toEqual(['reset', 'on', '~tk:acme:*', '&tk:acme:*', '-@all']);
     expect(of({ names: 'a*[b]:{tenant}:', hashTag: true })[2]).toBe(String.raw`~a\*\[b\]:{acme}:*`);
+    expect(of({ index: true }).slice(2)).toEqual(['~tk:acme:*', '~tk!keys:tk:acme:', '~tk!subject:*:tk:acme:']);
+    expect(
+      cacheBackstop('acme', { names: 'a*:{tenant}:', hashTag: true, index: true }).filter((rule) =>
+        rule.startsWith('~'),
+      ),
+    ).toEqual([
+      String.raw`~a\*:{acme}:*`,
+      String.raw`~tk!keys:a\*:{acme}:`,
+      String.raw`~tk!subject:*:a\*:{acme}:`,
+    ]);
     expect(cacheBackstop('acme')).toContain('+object|encoding');
     expect(cacheBackstop('acme')).not.toContain('+scan');
     expect(cacheBackstop('acme', { scan: true })).toContain('+scan');
@@ -365,7 +426,7 @@ describe('the rules', () => {
     for (const invalid of INVALID_TENANTS)
       expect(() => cacheBackstop(invalid as string)).toThrow(/Invalid tenant id/);
     expect(() => cacheBackstop('acme', { password: 'x' } as object)).toThrow(
-      /names, hashTag, scan, scripts and commands/,
+      /names, hashTag, scan, scripts, index and commands/,
     );
     expect(() => cacheBackstop('acme', { names: 'tk:{tenant}' })).toThrow(/name template/);
   });
