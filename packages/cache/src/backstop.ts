@@ -54,6 +54,7 @@ const CONNECTION = ['auth', 'client|setname', 'hello'] as const;
 const TOPOLOGY = [
   'asking',
   'cluster|info',
+  'cluster|nodes',
   'cluster|shards',
   'cluster|slots',
   'readonly',

@@ -32,6 +32,7 @@ import { bindListeners } from './listeners.ts';
 import { rules } from './rules.ts';
 import { LinePool } from './pool.ts';
 import { ask } from './tenant-keys.ts';
+import { topologyOf } from './topology.ts';
 import { rejectUnfulfilled } from './unfulfilled.ts';
 import {
   Wiring,
@@ -104,7 +105,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
         destination: () => undefined,
         readiness: () => undefined,
       },
-      async () => [this],
+      async () => ({ masters: [this], lines: '', settled: '' }),
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ServerLines(this, heard),
     );
@@ -332,7 +333,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       async () => {
         // Until the first answer a cluster knows only the nodes it was started with.
         await ask(this, 'ping', []);
-        return this.nodes('master');
+        return topologyOf(this, asPlumbing, async (node) => wiringOf(node)?.nodes());
       },
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ClusterLines(this, heard),

@@ -169,7 +169,7 @@ export class RawStore {
 
   async #topology(): Promise<Topology> {
     const { client } = this;
-    if (!(client instanceof Cluster)) return { masters: [client], settled: '' };
+    if (!(client instanceof Cluster)) return { masters: [client], lines: '', settled: '' };
     // Until the first answer a cluster knows only the nodes it was started with.
     await this.run(() => client.ping());
     return topologyOf(client, (call) => this.run(call));

@@ -1,3 +1,4 @@
+import { refusal, refuse } from '@tenantkit/core';
 import type { Command } from 'ioredis';
 import type { Argument } from './keyspec.ts';
 import type { RawPipeline } from './pipeline.ts';
@@ -14,10 +15,13 @@ export interface KeyPage {
  * is called in the scope of that tenant.
  */
 export interface TenantKeys {
-  /** Whether a walk may miss a key that moves to another server meanwhile. */
-  readonly mayMiss: boolean;
-  /** Every key that is there all the time comes at least once, and may come twice. */
-  pages(pattern?: Argument): AsyncIterable<KeyPage>;
+  /**
+   * Every key that is there all the time comes at least once, and may come twice.
+   *
+   * @param removes - whether all pages are removed
+   * @throws {@link OperationRefusedError} when slots of a cluster go on moving
+   */
+  pages(pattern?: Argument, removes?: boolean): AsyncIterable<KeyPage>;
   count(): Promise<number>;
   /** One of them; `undefined` when there is none. */
   random(): Promise<Buffer | undefined>;
@@ -31,12 +35,19 @@ export interface Node {
 
 /** Where keys are found by walking. */
 export interface Keyspace {
-  /** The servers that hold keys, each with clients of this package. */
-  masters(): Promise<readonly Node[]>;
+  /** The servers that hold keys, each with clients of this package, and what tells whether slots have moved. */
+  topology(): Promise<Places>;
   /** Whether keys of one server may stand in different slots, and move to another while they are walked. */
   readonly isCluster: boolean;
   /** A key of the server, if the tenant owns the one that the server has picked. */
   pick(node: Node): Promise<Buffer | undefined>;
+}
+
+/** Where the keys are at one moment; see `Topology`. */
+export interface Places {
+  readonly masters: readonly Node[];
+  readonly lines: string;
+  readonly settled: string | undefined;
 }
 
 type Results = readonly (readonly [error: Error | null, count?: unknown])[];
@@ -47,6 +58,14 @@ const PAGE = 1000;
 // How often the server is asked to pick a key before all are walked: enough for a tenant with a share of 5 %.
 const PICKS = 64;
 
+// So often a walk begins anew because slots have moved.
+const MAX_WALKS = 20;
+
+const RESHARDING = refuse(
+  'slots of the cluster went on moving, and with them keys may have got past the walk',
+  'Call it again when resharding has ended.',
+);
+
 /** The keys of a tenant, found with SCAN on every master. The cost is that of the whole keyspace. */
 export class WalkedKeys implements TenantKeys {
   readonly #keyspace: Keyspace;
@@ -55,21 +74,32 @@ export class WalkedKeys implements TenantKeys {
     this.#keyspace = keyspace;
   }
 
-  get mayMiss(): boolean {
-    return this.#keyspace.isCluster;
+  async *pages(pattern: Argument = '*', removes = false): AsyncGenerator<KeyPage> {
+    let before = await this.#keyspace.topology();
+    // Walks in a row with the same slots everywhere.
+    let steady = 0;
+    for (let walk = 1; walk <= MAX_WALKS; walk += 1) {
+      for (const node of before.masters) yield* this.#pagesOf(node, pattern);
+      const after = await this.#keyspace.topology();
+      steady = after.lines === before.lines ? steady + 1 : 0;
+      if (steady > 0 && after.settled !== undefined) return;
+      // A slot that moves has one direction: what the first walk has missed was on its new node in the second. But
+      // there it cannot be removed yet.
+      if (steady > 1 && !removes) return;
+      before = after;
+    }
+    throw refusal('cache', removes ? 'flushdb' : 'keys', RESHARDING);
   }
 
-  async *pages(pattern: Argument = '*'): AsyncGenerator<KeyPage> {
+  async *#pagesOf(node: Node, pattern: Argument): AsyncGenerator<KeyPage> {
     const { isCluster } = this.#keyspace;
-    for (const node of await this.#keyspace.masters()) {
-      let cursor: Argument = '0';
-      do {
-        const [next, keys] = await scan(node, cursor, pattern);
-        cursor = next;
-        if (keys.length > 0)
-          yield { keys, remove: () => (isCluster ? unlinkEach(node, keys) : unlink(node, keys)) };
-      } while (String(cursor) !== '0');
-    }
+    let cursor: Argument = '0';
+    do {
+      const [next, keys] = await scan(node, cursor, pattern);
+      cursor = next;
+      if (keys.length > 0)
+        yield { keys, remove: () => (isCluster ? unlinkEach(node, keys) : unlink(node, keys)) };
+    } while (String(cursor) !== '0');
   }
 
   async count(): Promise<number> {
@@ -83,7 +113,7 @@ export class WalkedKeys implements TenantKeys {
    * does, all keys are walked, and each of this tenant's has the same chance.
    */
   async random(): Promise<Buffer | undefined> {
-    const nodes = await this.#keyspace.masters();
+    const { masters: nodes } = await this.#keyspace.topology();
     const picks = Array.from({ length: PICKS }, () => this.#keyspace.pick(anyOf(nodes)));
     const picked = (await Promise.all(picks)).find((key) => key !== undefined);
     if (picked !== undefined) return picked;

@@ -3,20 +3,28 @@ import type { Cluster, Redis } from './client.ts';
 /** The masters of a cluster at one moment, and what tells whether a key may have moved since. */
 export interface Topology {
   readonly masters: readonly Redis[];
-  /** Equal as long as no slot has moved; `undefined` while one is moving. */
+  /** Equal as long as no slot has moved, or has begun to or ended. */
+  readonly lines: string;
+  /** The same; `undefined` while a slot is moving. */
   readonly settled: string | undefined;
 }
 
-/** Asks every master itself: what the client knows is as old as the last redirection. */
+/**
+ * Asks every master itself: what the client knows is as old as the last redirection.
+ *
+ * @param nodesOf - asks a node for what CLUSTER NODES says
+ */
 export async function topologyOf(
   cluster: Cluster,
   run: <T>(call: () => Promise<T>) => Promise<T>,
+  nodesOf: (node: Redis) => Promise<unknown> = (node) => run(() => node.call('CLUSTER', 'NODES')),
 ): Promise<Topology> {
   await run(() => refreshed(cluster));
   const masters = cluster.nodes('master');
-  const own = await Promise.all(masters.map((node) => run(() => ownLine(node))));
+  const own = await Promise.all(masters.map(async (node) => ownLine(await nodesOf(node))));
   const isMoving = own.some((line) => line.includes(MOVING));
-  return { masters, settled: isMoving ? undefined : own.sort().join('\n') };
+  const lines = own.sort().join('\n');
+  return { masters, lines, settled: isMoving ? undefined : lines };
 }
 
 /** How a node writes that a slot comes to it or leaves it. */
@@ -29,8 +37,8 @@ function refreshed(cluster: Cluster): Promise<void> {
 }
 
 /** What a node says about itself: its id, its epoch, which a slot that arrives makes another one, and its slots. */
-async function ownLine(node: Redis): Promise<string> {
-  const lines = String(await node.call('CLUSTER', 'NODES')).split('\n');
+function ownLine(nodes: unknown): string {
+  const lines = String(nodes).split('\n');
   const [id = '', , , , , , epoch = '', , ...slots] =
     lines.find((line) => /^\S+ \S+ \S*myself/.test(line))?.split(' ') ?? [];
   return [id, epoch, ...slots].join(' ');

@@ -23,7 +23,7 @@ import { Registry } from './registry.ts';
 import { ruleOf } from './rules.ts';
 import { Session } from './session.ts';
 import { guardScanStreams } from './streams.ts';
-import { WalkedKeys, commandOf, type Node, type TenantKeys } from './tenant-keys.ts';
+import { WalkedKeys, commandOf, type Places, type TenantKeys } from './tenant-keys.ts';
 import type { Walk } from './walks.ts';
 import { Subscriptions, followStatus, type LinesOf, type SubscribingClient } from './subscriptions.ts';
 
@@ -96,7 +96,7 @@ export class Wiring {
   readonly #ends: (() => void)[] = [];
 
   /**
-   * @param masters - the servers that hold keys, once that is known
+   * @param topology - the servers that hold keys, once that is known
    * @param make - defines a command with ioredis
    * @param lines - the connections that hear messages
    * @throws {@link ConfigError}
@@ -104,7 +104,7 @@ export class Wiring {
   constructor(
     client: Client,
     raw: BatchClient,
-    masters: () => Promise<readonly Node[]>,
+    topology: () => Promise<Places>,
     make: MakeCommand,
     lines: LinesOf,
   ) {
@@ -124,7 +124,7 @@ export class Wiring {
     }
     this.#batch = new Batch(raw);
     const { isCluster } = client;
-    this.keys = new WalkedKeys({ masters, isCluster, pick: async (node) => wiringOf(node)?.pick() });
+    this.keys = new WalkedKeys({ topology, isCluster, pick: async (node) => wiringOf(node)?.pick() });
     if (this.tenant.index === true) this.noteKeys(isCluster);
     wirings.set(client, this);
     withoutAutoPipelines(client);
@@ -188,17 +188,19 @@ export class Wiring {
   /** A key of the tenant, if the one that the server picks is: the names of others end here. */
   async pick(): Promise<Buffer | undefined> {
     const names = this.guard.namesOf('randomkey');
-    const command = commandOf('randomkey', []);
-    const row = rowOf(command.name, []);
-    sendOrReject(new Sent(RAW, row, command.name, [], callerOf(command)), this.#raw.send);
     try {
-      const key = await command.promise;
+      const key = await this.#ask('randomkey', []);
       return Buffer.isBuffer(key) && names.owns(key) ? names.decode(key, 'randomkey') : undefined;
     } catch (error) {
       // A user who may not ask for it may still SCAN.
       if (error instanceof Error && error.message.startsWith('NOPERM')) return undefined;
       throw error;
     }
+  }
+
+  /** What a node of a cluster says about slots: no keys, and nothing of anybody. */
+  nodes(): Promise<unknown> {
+    return this.#ask('cluster', ['NODES']);
   }
 
   /** Notes keys before they come into being. @param perSlot - whether in registries per slot */
@@ -325,6 +327,13 @@ export class Wiring {
   /** Lends the commands that are defined here to a connection that is lent. */
   defineOn(lent: Wiring): void {
     this.#definitions.copyTo(lent.#definitions);
+  }
+
+  // Our own question to the server about all tenants, which says nothing to the caller as it is.
+  #ask(name: string, args: string[]): Promise<unknown> {
+    const command = commandOf(name, args);
+    sendOrReject(new Sent(RAW, rowOf(name, args), name, args, callerOf(command)), this.#raw.send);
+    return command.promise;
   }
 
   get #place(): Place {

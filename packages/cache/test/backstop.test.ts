@@ -306,10 +306,20 @@ describe('the server alone', () => {
     try {
       for (const id of ids)
         for (const name of [...namesOf(id), ...perSlot(id)]) await admin.zadd(name, 1, 'kplanted');
-      for (const options of [{}, { scripts: true }, { index: true }, { index: true, scripts: true }] as const) {
+      for (const options of [
+        {},
+        { scripts: true },
+        { index: true },
+        { index: true, scripts: true },
+      ] as const) {
         const client = await attacker('acme', options);
         const { username = '', password = '' } = client.options;
-        const redis = new Redis(url, { username, password, enableReadyCheck: false, tenant: { index: true } });
+        const redis = new Redis(url, {
+          username,
+          password,
+          enableReadyCheck: false,
+          tenant: { index: true },
+        });
         clients.push(redis);
         const write = (name: string): Promise<unknown> =>
           withTenant({ tenant: tenantOf('acme'), subject: 'p1' }, () => redis.set(name, 'x', 'EX', 300));
@@ -392,7 +402,11 @@ describe('the rules', () => {
     const of = (options: CacheBackstopOptions): string[] => cacheBackstop('acme', options).slice(0, 5);
     expect(of({})).toEqual(['reset', 'on', '~tk:acme:*', '&tk:acme:*', '-@all']);
     expect(of({ names: 'a*[b]:{tenant}:', hashTag: true })[2]).toBe(String.raw`~a\*\[b\]:{acme}:*`);
-    expect(of({ index: true }).slice(2)).toEqual(['~tk:acme:*', '~tk!keys:tk:acme:', '~tk!subject:*:tk:acme:']);
+    expect(of({ index: true }).slice(2)).toEqual([
+      '~tk:acme:*',
+      '~tk!keys:tk:acme:',
+      '~tk!subject:*:tk:acme:',
+    ]);
     expect(
       cacheBackstop('acme', { names: 'a*:{tenant}:', hashTag: true, index: true }).filter((rule) =>
         rule.startsWith('~'),

@@ -178,6 +178,64 @@ describe('a cluster of three masters', () => {
     expect(moves).toBe(2);
   });
 
+  it.each([{}, { tenant: { hashTag: true } }] as ClusterOptions[])(
+    'is listed, counted and flushed whole, also when a slot moves behind the walk: %j',
+    async (options) => {
+      const cluster = await open(options);
+      const calls: readonly [(cluster: Cluster) => Promise<unknown>, (name: string) => unknown][] = [
+        [(client) => client.keys('*'), (name) => [name]],
+        [(client) => client.dbsize(), () => 1],
+        [(client) => client.flushdb(), () => 'OK'],
+      ];
+      for (const [call, expected] of calls) {
+        const nodes = cluster.nodes('master');
+        const [first, last] = [nodes.at(0), nodes.at(-1)];
+        const nodeOf = (node: typeof first): RedisNode | undefined =>
+          servers.masters.find(({ port }) => port === node?.options.port);
+        const target = nodeOf(first);
+        if (last === undefined || target === undefined) throw new TypeError('there are three');
+        const prefix = options.tenant?.hashTag === true ? 'tk:{acme}:' : 'tk:acme:';
+        let name = 'n';
+        for (let n = 0; n < 100 && (await holderOf(prefix + name))?.node !== nodeOf(last); n += 1)
+          name = `n${n}`;
+        const slot = await slotOf(prefix + name);
+        const source = nodeOf(last);
+        if (source !== undefined && servers.ownerOf(slot) !== source) await servers.move(slot, source);
+        await acme(() => cluster.set(name, 'x'));
+        const send = last.sendCommand.bind(last);
+        let scans = 0;
+        // The walk is over with the first master, and asks the last one.
+        last.sendCommand = (command, ...rest) => {
+          if (command.name !== 'scan' || (scans += 1) > 1) return send(command, ...rest);
+          return servers.move(slot, target).then(() => send(command, ...rest));
+        };
+        expect(await acme(() => call(cluster))).toEqual(expected(name));
+        expect(scans).toBeGreaterThan(1);
+        if (expected(name) === 'OK')
+          for (const { raw } of masters) expect(await raw.keys('tk:*')).toEqual([]);
+        last.sendCommand = send;
+        await acme(() => cluster.del(name));
+      }
+    },
+  );
+
+  it('is listed and counted, but not flushed, while a slot is moving', async () => {
+    const cluster = await open();
+    const [from, to] = servers.masters;
+    if (from === undefined || to === undefined) throw new TypeError('there are three');
+    let name = '';
+    for (let n = 0; name === ''; n += 1) if ((await holderOf(`tk:acme:n${n}`))?.node === from) name = `n${n}`;
+    const slot = await slotOf(`tk:acme:${name}`);
+    await acme(() => cluster.set(name, 'x'));
+    await servers.beginMove(slot, to);
+    expect(await acme(() => cluster.keys('*'))).toEqual([name]);
+    expect(await acme(() => cluster.dbsize())).toBe(1);
+    expect(await acme(() => failure(() => cluster.flushdb()))).toMatchObject({ code: 'OPERATION_REFUSED' });
+    await servers.finishMove(slot, to);
+    expect(await acme(() => cluster.flushdb())).toBe('OK');
+    expect(await acme(() => cluster.dbsize())).toBe(0);
+  });
+
   it('is not said to be erased while a slot is moving', async () => {
     const cluster = await open();
     const [from, to] = servers.masters;

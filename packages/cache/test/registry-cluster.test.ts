@@ -117,30 +117,33 @@ describe.each(FORMS)('in a cluster of three masters, with %j,', (options) => {
       expect(await stored(owner)).toEqual({ keys: expected, entries: expected, misplaced: [] });
   });
 
-  it.each(['before the slot is known', 'in the midst of a move'])('follows redirections: %s', async (when) => {
-    const cluster = await open(options);
-    const tag = `{${when.slice(0, 3)}}`;
-    await acme(() => cluster.set(`${tag}0`, 'x'));
-    const slot = slotOf(physical('acme', `${tag}0`));
-    const from = servers.ownerOf(slot);
-    const to = servers.masters.find((node) => node !== from) as RedisNode;
-    if (when === 'in the midst of a move') await servers.beginMove(slot, to);
-    else await servers.move(slot, to);
-    const replies = await acme(() =>
-      Promise.all([
-        cluster.set(`${tag}1`, 'x'),
-        cluster.pipeline().set(`${tag}2`, 'x').exec(),
-        cluster.multi().set(`${tag}3`, 'x').exec(),
-        withTenant({ tenant: 'acme', subject: 'p1' }, () => cluster.set(`${tag}4`, 'x')),
-      ]),
-    );
-    expect(replies).toEqual(['OK', [[null, 'OK']], [[null, 'OK']], 'OK']);
-    if (when === 'in the midst of a move') await servers.finishMove(slot, to);
-    const { keys, entries } = await stored('acme');
-    expect(keys).toEqual(Array.from({ length: 5 }, (_, n) => `${tag}${n}`).sort());
-    expect(entries).toEqual(expect.arrayContaining(keys));
-    expect(entries).toContain('p1');
-  });
+  it.each(['before the slot is known', 'in the midst of a move'])(
+    'follows redirections: %s',
+    async (when) => {
+      const cluster = await open(options);
+      const tag = `{${when.slice(0, 3)}}`;
+      await acme(() => cluster.set(`${tag}0`, 'x'));
+      const slot = slotOf(physical('acme', `${tag}0`));
+      const from = servers.ownerOf(slot);
+      const to = servers.masters.find((node) => node !== from) as RedisNode;
+      if (when === 'in the midst of a move') await servers.beginMove(slot, to);
+      else await servers.move(slot, to);
+      const replies = await acme(() =>
+        Promise.all([
+          cluster.set(`${tag}1`, 'x'),
+          cluster.pipeline().set(`${tag}2`, 'x').exec(),
+          cluster.multi().set(`${tag}3`, 'x').exec(),
+          withTenant({ tenant: 'acme', subject: 'p1' }, () => cluster.set(`${tag}4`, 'x')),
+        ]),
+      );
+      expect(replies).toEqual(['OK', [[null, 'OK']], [[null, 'OK']], 'OK']);
+      if (when === 'in the midst of a move') await servers.finishMove(slot, to);
+      const { keys, entries } = await stored('acme');
+      expect(keys).toEqual(Array.from({ length: 5 }, (_, n) => `${tag}${n}`).sort());
+      expect(entries).toEqual(expect.arrayContaining(keys));
+      expect(entries).toContain('p1');
+    },
+  );
 
   it('misses no key while slots move under the writes of two tenants, and erases one of them', async () => {
     const cluster = await open(options);
