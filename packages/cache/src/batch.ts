@@ -53,8 +53,12 @@ export class Batch {
   readonly #client: BatchClient;
   readonly #lanes = new Map<unknown, Lane>();
 
-  constructor(client: BatchClient) {
+  readonly #before: (commands: readonly Sent[]) => void;
+
+  /** @param before - told what is about to be written, to write something before it */
+  constructor(client: BatchClient, before: (commands: readonly Sent[]) => void) {
     this.#client = client;
+    this.#before = before;
   }
 
   /** How many commands wait for the next write. */
@@ -122,6 +126,7 @@ export class Batch {
       const sockets = this.#client.sockets();
       for (const socket of sockets) socket?.cork();
       try {
+        this.#before(commands);
         for (const command of commands) {
           Sent.whenSettled(command, settled);
           sendOrReject(command, this.#client.send);

@@ -54,7 +54,7 @@ export function ownEntry(
 
 const WHERE: Where = Object.freeze({ surface: 'cache', operation: 'index' });
 
-const ROWS = { zadd: ownRow('zadd'), eval: ownRow('eval'), del: ownRow('del') };
+const ROWS = { zadd: ownRow('zadd'), eval: ownRow('eval'), evalsha: ownRow('evalsha'), del: ownRow('del') };
 
 function ignore(): void {
   // Who has asked is told.

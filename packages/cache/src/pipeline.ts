@@ -122,6 +122,8 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     const outer = executing;
     executing = { pipeline: raw, stream: undefined };
     try {
+      // What was called before comes before.
+      guard.registry?.flush();
       // Handed on as an argument, even `undefined` would become one of EXEC.
       return callback === undefined ? exec() : exec(callback);
     } catch (thrown) {

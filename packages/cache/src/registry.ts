@@ -2,6 +2,7 @@ import { ConfigError } from '@tenantkit/core';
 import { Entry, ownEntry } from './entry.ts';
 import { canCreate, createdPlaces, type Argument } from './keyspec.ts';
 import { TenantNames, type CacheNames } from './names.ts';
+import { asPlumbing } from './plumbing.ts';
 import {
   hasFixedSlot,
   indexedName,
@@ -16,7 +17,7 @@ import type { Row } from './rows.ts';
 import { RAW, Sent } from './sent.ts';
 import { Trimmer } from './trim.ts';
 
-/** Sends a command of ours right away, or into the same batch as what follows. */
+/** Sends a command of ours right away. */
 export type SendEntry = (command: Sent) => unknown;
 
 /**
@@ -49,6 +50,7 @@ export class Registry {
   #beliefs = new Map<string, number>();
   #older = new Map<string, number>();
   #turned = 0;
+  #turn: Turn | undefined;
 
   /**
    * @param perSlot - whether the client is a Cluster, which has registries per slot
@@ -61,34 +63,67 @@ export class Registry {
     this.#trimmer = new Trimmer(send);
   }
 
+  /** Sends the entries of commands that are about to be sent, all at once. */
+  enter(commands: Iterable<Sent>): void {
+    const turn = openTurn();
+    for (const command of commands) this.#collect(command, turn);
+    this.#write(turn);
+  }
+
   /**
-   * Sends the entries of commands that are about to be sent. Commands that come by once more, out of a queue or
-   * after a reconnect, get new ones when theirs have become old or have failed.
+   * Sends a command with what it enters. The entries of one turn of the event loop leave together: so a command with
+   * a new entry waits for the end of the turn, and with it, to keep their order, those that come after it.
    *
-   * @param send - by default right away
+   * @param send - sends the command itself; never throws
    */
-  enter(commands: Iterable<Sent>, send: SendEntry = this.#send): void {
-    const now = performance.now();
-    const wanted = new Map<string, Wanted>();
-    const entry = new Entry(now);
-    for (const command of commands) {
-      if (!mayCreate(command.row) || (command.entry !== undefined && now - command.entry.at < BELIEF))
-        continue;
-      const keys = createdBy(command);
-      if (keys.length === 0) continue;
-      let since = now;
-      for (const key of keys) {
-        const believed = command.waits ? undefined : this.#believed(command, key, now);
-        if (believed === undefined) this.#want(wanted, command, key);
-        else since = Math.min(since, believed);
-      }
-      Sent.enter(command, wanted.size > 0 ? entry : new Entry(since));
+  follow(command: Sent, send: (command: Sent) => unknown): unknown {
+    const turn = this.#turn ?? openTurn();
+    this.#collect(command, turn);
+    if (turn.wanted.size === 0) return send(command);
+    if (this.#turn === undefined) {
+      this.#turn = turn;
+      process.nextTick(this.#flush);
     }
-    for (const [name, one] of wanted) this.#write(name, one, entry, send);
+    turn.waiting.push([command, send]);
+    return command.promise;
+  }
+
+  /** Sends at once what waits for the end of the turn. */
+  readonly #flush = (): void => this.flush();
+
+  /** Sends at once what waits for the end of the turn. */
+  flush(): void {
+    const turn = this.#turn;
+    if (turn === undefined) return;
+    this.#turn = undefined;
+    asPlumbing(() => {
+      this.#write(turn);
+      for (const [command, send] of turn.waiting) send(command);
+    });
+  }
+
+  // Commands that come by once more, out of a queue or after a reconnect, get new entries when theirs have become
+  // old or have failed.
+  #collect(command: Sent, { now, wanted }: Turn): void {
+    if (!mayCreate(command.row) || (command.entry !== undefined && now - command.entry.at < BELIEF)) return;
+    const keys = createdBy(command);
+    if (keys.length === 0) return;
+    // Its own: what cannot be entered for one tenant is no error of another's.
+    const entry = new Entry(now);
+    for (const key of keys) {
+      const believed = command.waits ? undefined : this.#believed(command, key, now);
+      if (believed === undefined) this.#want(wanted, command, key, entry);
+      else entry.at = Math.min(entry.at, believed);
+    }
+    Sent.enter(command, entry);
+  }
+
+  #write({ wanted }: Turn): void {
+    for (const [name, one] of wanted) this.#writeOne(name, one);
   }
 
   // Whatever it was named by when it was called: inside acrossTenants a raw name may be any tenant's.
-  #want(wanted: Map<string, Wanted>, command: Sent, key: Argument): void {
+  #want(wanted: Map<string, Wanted>, command: Sent, key: Argument, entry: Entry): void {
     const names = this.#tenantOf(command, key);
     if (names === undefined) return;
     const { subject } = command;
@@ -97,8 +132,9 @@ export class Registry {
     const logical = names.decode(key, 'index');
     const add = (name: string, member: Argument): Wanted => {
       let one = wanted.get(name);
-      if (one === undefined) wanted.set(name, (one = { names, tag, beliefs: [], members: [] }));
+      if (one === undefined) wanted.set(name, (one = { names, tag, beliefs: [], entries: new Set(), members: [] }));
       one.members.push(`${score}`, member);
+      one.entries.add(entry);
       return one;
     };
     let last = add(keysName(names.prefix, tag), keyEntry(logical));
@@ -107,35 +143,34 @@ export class Registry {
       add(keysName(names.prefix, tag), subjectEntry(subject));
       last = add(subjectName(names.prefix, subject, tag), keyEntry(logical));
     }
-    if (!command.waits) last.beliefs.push(beliefOf(key, subject));
+    if (!command.waits) last.beliefs.push([beliefOf(key, subject), entry]);
   }
 
-  #write(name: string, { names, tag, members, beliefs }: Wanted, entry: Entry, send: SendEntry): void {
+  #writeOne(name: string, { names, tag, members, beliefs, entries }: Wanted): void {
     for (let from = 0; from < members.length; from += 2 * CHUNK) {
       const some = members.slice(from, from + 2 * CHUNK);
       const isLast = from + some.length === members.length;
       const command = ownEntry(names, 'zadd', [name, 'GT', ...some], {
         reply: () => {
-          if (isLast) for (const belief of beliefs) this.#believe(belief, entry.at);
+          if (isLast) for (const [belief, { at }] of beliefs) this.#believe(belief, at);
           this.#trimmer.wrote(names, name, tag, some.length / 2);
         },
-        error: (cause) => this.#failed(names, entry, cause),
+        error: (cause) => this.#failed(names, entries, cause),
       });
-      send(command);
+      this.#send(command);
     }
   }
 
-  #failed(names: TenantNames, entry: Entry, cause: Error): void {
-    entry.fail(
-      new ConfigError({
-        surface: 'cache',
-        operation: 'index',
-        problem:
-          'the key could not be entered into the registry of the tenant, so an erasure might not find it',
-        hint: 'Let the Redis user write names that begin with tk!, and look at the cause; the key may be stored.',
-        cause,
-      }),
-    );
+  #failed(names: TenantNames, entries: Iterable<Entry>, cause: Error): void {
+    const error = new ConfigError({
+      surface: 'cache',
+      operation: 'index',
+      problem:
+        'the key could not be entered into the registry of the tenant, so an erasure might not find it',
+      hint: 'Let the Redis user write names that begin with tk!, and look at the cause; the key may be stored.',
+      cause,
+    });
+    for (const entry of entries) entry.fail(error);
     this.#beliefs.clear();
     this.#older.clear();
     // Without a reply there was no data either. Where the server says no to the entry alone, nobody may go by
@@ -183,7 +218,21 @@ interface Wanted {
   readonly names: TenantNames;
   readonly tag: string | undefined;
   readonly members: Argument[];
-  readonly beliefs: string[];
+  readonly beliefs: [belief: string, entry: Entry][];
+  /** What hears of an error. */
+  readonly entries: Set<Entry>;
+}
+
+/** What leaves together. */
+interface Turn {
+  readonly now: number;
+  readonly wanted: Map<string, Wanted>;
+  /** Commands, and what sends each. */
+  readonly waiting: [command: Sent, send: (command: Sent) => unknown][];
+}
+
+function openTurn(): Turn {
+  return { now: performance.now(), wanted: new Map(), waiting: [] };
 }
 
 const CREATES = new WeakMap<Row, boolean>();

@@ -1,8 +1,8 @@
+import { createHash } from 'node:crypto';
 import { ownEntry } from './entry.ts';
 import type { TenantNames } from './names.ts';
 import { subjectName, subjectStart } from './registry-names.ts';
 import type { SendEntry } from './registry.ts';
-import type { Sent } from './sent.ts';
 
 // Looked at after so many new entries, and how many are looked at per new entry. With two, and random ones, the
 // entries without a key are at most as many as those with one, and what was written within DOOMED.
@@ -48,6 +48,7 @@ for at = 1, #some, 2 do
 end
 return subjects
 `;
+const SHA = createHash('sha1').update(SCRIPT).digest('hex');
 
 /** Keeps registries from growing with keys that have expired or were deleted. */
 export class Trimmer {
@@ -64,30 +65,37 @@ export class Trimmer {
     if (this.#entries < EVERY) return;
     const look = Math.min(this.#entries, 4 * EVERY) * PER_ENTRY;
     this.#entries = 0;
-    this.#send(trimming(names, name, tag, look, (subjects) => this.#follow(names, tag, subjects)));
+    trim(this.#send, names, name, tag, look, (subjects) => this.#follow(names, tag, subjects));
   }
 
   // The set of a person who is written about no more is looked at from the tenant's registry.
   #follow(names: TenantNames, tag: string | undefined, subjects: readonly string[]): void {
     for (const subject of new Set(subjects))
-      this.#send(trimming(names, subjectName(names.prefix, subject, tag), tag, EVERY, ignore));
+      trim(this.#send, names, subjectName(names.prefix, subject, tag), tag, EVERY, ignore);
   }
 }
 
-/** One look at `count` entries of a registry. @param heard - told the subjects that were among them */
-function trimming(
+/** Takes one look at `count` entries of a registry. @param heard - told the subjects that were among them */
+function trim(
+  send: SendEntry,
   names: TenantNames,
   name: string,
   tag: string | undefined,
   count: number,
   heard: (subjects: readonly string[]) => void,
-): Sent {
-  const args = [SCRIPT, '1', name, names.prefix, subjectStart(tag), `${count}`, `${DOOMED}`];
-  return ownEntry(names, 'eval', args, {
-    reply: (subjects) => heard(Array.isArray(subjects) ? subjects.map(String) : []),
-    // Entries too many are wrong nowhere: an eraser passes over them, and the auditor counts them.
-    error: ignore,
-  });
+): void {
+  const rest = ['1', name, names.prefix, subjectStart(tag), `${count}`, `${DOOMED}`];
+  const reply = (subjects: unknown): void => heard(Array.isArray(subjects) ? subjects.map(String) : []);
+  send(
+    ownEntry(names, 'evalsha', [SHA, ...rest], {
+      reply,
+      error(cause) {
+        // Entries too many are wrong nowhere: an eraser passes over them, and the auditor counts them.
+        if (cause.message.startsWith('NOSCRIPT'))
+          send(ownEntry(names, 'eval', [SCRIPT, ...rest], { reply, error: ignore }));
+      },
+    }),
+  );
 }
 
 function ignore(): void {

@@ -91,6 +91,8 @@ export class Wiring {
   readonly #definitions: Definitions;
   #raw: BatchClient;
   #batch: Batch;
+  readonly #sendNow = (command: Sent): unknown => sendOrReject(command, this.#raw.send);
+  readonly #enter = (commands: readonly Sent[]): void => this.guard.registry?.enter(commands);
   #owner: Scope | undefined;
   #session: Session | undefined;
   readonly #ends: (() => void)[] = [];
@@ -122,7 +124,7 @@ export class Wiring {
       asPlumbing(() => client.disconnect());
       throw error;
     }
-    this.#batch = new Batch(raw);
+    this.#batch = new Batch(raw, this.#enter);
     const { isCluster } = client;
     this.keys = new WalkedKeys({ topology, isCluster, pick: async (node) => wiringOf(node)?.pick() });
     if (this.tenant.index === true) this.noteKeys(isCluster);
@@ -162,11 +164,14 @@ export class Wiring {
     // ioredis's own have an order to keep: ASKING goes right before the command that it is for.
     const mayWait = enableAutoPipelining === true && sent.mark !== OWN;
     if (mayWait && this.#batch.takes(sent, autoPipeliningIgnoredCommands)) {
-      this.guard.registry?.enter([sent], (entry) => this.#batch.add(entry));
       return this.#batch.add(sent);
     }
-    this.guard.registry?.enter([sent]);
-    return sendOrReject(sent, this.#raw.send);
+    const { registry } = this.guard;
+    if (registry === undefined || sent.mark === OWN) return sendOrReject(sent, this.#raw.send);
+    if (this.#session === undefined) return registry.follow(sent, this.#sendNow);
+    // Lent for a while only: nothing of it may wait.
+    registry.enter([sent]);
+    return this.#sendNow(sent);
   }
 
   /**
@@ -233,7 +238,7 @@ export class Wiring {
         return error === undefined ? send(command) : rejectCommand(command, error);
       },
     };
-    this.#batch = new Batch(this.#raw);
+    this.#batch = new Batch(this.#raw, this.#enter);
     return session;
   }
 
@@ -288,6 +293,7 @@ export class Wiring {
       : (this.#elsewhere(operation) ?? this.#session?.over(operation));
     if (elsewhere !== undefined) throw elsewhere;
     this.guard.assertMayEnd(operation, this.#place);
+    this.guard.registry?.flush();
     // What it does to the nodes of a cluster is ioredis's own work.
     asPlumbing(end);
   }
