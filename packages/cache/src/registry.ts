@@ -132,7 +132,8 @@ export class Registry {
     const logical = names.decode(key, 'index');
     const add = (name: string, member: Argument): Wanted => {
       let one = wanted.get(name);
-      if (one === undefined) wanted.set(name, (one = { names, tag, beliefs: [], entries: new Set(), members: [] }));
+      if (one === undefined)
+        wanted.set(name, (one = { names, tag, beliefs: [], entries: new Set(), members: [] }));
       one.members.push(`${score}`, member);
       one.entries.add(entry);
       return one;

@@ -6,7 +6,8 @@ import {
   type TenantRegistry,
 } from '@tenantkit/core';
 import { Redis, cacheEraser, indexCache } from '@tenantkit/cache';
-import type { Redis as Raw } from 'ioredis';
+import { startRedisNode } from '@tenantkit/testing/servers';
+import { Redis as RawRedis, type Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { run } from './erase-run.ts';
 import { proxyTo, type Proxy } from './proxy.ts';
@@ -92,6 +93,47 @@ describe('with a registry, the eraser', () => {
     expect(await erase()).toBe(2);
     expect(walked()).toBe(true);
     expect(await raw.keys('tk*acme:*')).toEqual([]);
+  });
+
+  it('walks when servers may evict registries, and when they do not say', async () => {
+    const node = await startRedisNode();
+    const { port } = node;
+    const admin = new RawRedis(port);
+    const client = new Redis({ port, tenant: { index: true, fence } });
+    try {
+      for (const [memory, policy, walks] of [
+        ['0', 'allkeys-lru', false],
+        ['100mb', 'allkeys-lru', true],
+        ['100mb', 'allkeys-lfu', true],
+        ['100mb', 'allkeys-random', true],
+        ['100mb', 'volatile-lru', false],
+        ['100mb', 'volatile-ttl', false],
+        ['100mb', 'noeviction', false],
+      ] as const) {
+        await admin.flushall();
+        await fence.unfreeze('acme');
+        await acme(() => client.set('entered', '1'));
+        await indexCache(client);
+        await admin.config('SET', 'maxmemory', memory, 'maxmemory-policy', policy);
+        await fence.freeze('acme');
+        await admin.config('RESETSTAT');
+        expect((await cacheEraser(client).erase(scope, run())).erased[0]?.count).toBe(1);
+        const scanned = (await admin.info('commandstats')).includes('cmdstat_scan:');
+        expect([memory, policy, scanned]).toEqual([memory, policy, walks]);
+      }
+      await fence.unfreeze('acme');
+      await acme(() => client.set('entered', '1'));
+      await fence.freeze('acme');
+      await admin.call('ACL', 'SETUSER', 'default', '-info');
+      await admin.config('RESETSTAT');
+      expect((await cacheEraser(client).erase(scope, run())).erased[0]?.count).toBe(1);
+      await admin.call('ACL', 'SETUSER', 'default', '+info');
+      expect(await admin.info('commandstats')).toContain('cmdstat_scan:');
+    } finally {
+      client.disconnect();
+      admin.disconnect();
+      await node.stop();
+    }
   });
 
   it('walks when it is run again, since the recount has found something', async () => {

@@ -192,6 +192,73 @@ describe('a key is entered into the registry of its tenant', () => {
     expect(await raw.keys('tk:acme:*')).toHaveLength(6);
   });
 
+  it('with all that is called in the same turn, and replies in order', async () => {
+    await using own = await recorded();
+    const { client } = own;
+    const replies = await Promise.all([
+      acme(() => client.set('a', '1')),
+      acme(() => client.get('a')),
+      acme2(() => client.set('a', '2')),
+      acme(() => client.pipeline().get('a').set('b', '1').exec()),
+      acme(() => client.append('a', '3')),
+      acme2(() => client.get('a')),
+      acme(() => client.get('a')),
+    ]);
+    expect(replies).toEqual([
+      'OK',
+      '1',
+      'OK',
+      [
+        [null, '1'],
+        [null, 'OK'],
+      ],
+      2,
+      '2',
+      '13',
+    ]);
+    // Nothing waits behind a pipeline, nor in front of one.
+    expect(own.commands()).toEqual([
+      ...['zadd', 'zadd', 'set', 'get', 'set', 'zadd', 'get', 'set'],
+      ...['zadd', 'append', 'get', 'get'],
+    ]);
+    await Promise.all(acme(() => Array.from({ length: 20 }, (_, n) => client.set(`n${n}`, '1'))));
+    expect(own.commands().slice(0, 21)).toEqual(['zadd', ...Array.from({ length: 20 }, () => 'set')]);
+    // In the callbacks of replies, too.
+    await Promise.all(
+      acme(() => ['x', 'y'].map((name) => client.get(name).then(() => client.set(name, '1')))),
+    );
+    expect(own.commands()).toEqual(['get', 'get', 'zadd', 'set', 'set']);
+  });
+
+  it('also when the client is ended in the same turn', async () => {
+    const own = await recorded();
+    const written = acme(() => own.client.set('a', '1'));
+    const quitting = operator(() => own.client.quit());
+    expect(await Promise.all([written, quitting])).toEqual(['OK', 'OK']);
+    expect(own.commands()).toEqual(['zadd', 'set', 'quit']);
+    const lost = await recorded();
+    const failed = acme(() => failure(() => lost.client.set('b', '1')));
+    operator(() => lost.client.disconnect());
+    expect((await failed).message).toMatch(/^Connection is closed/);
+    await own[Symbol.asyncDispose]();
+    await lost[Symbol.asyncDispose]();
+  });
+
+  it('for longer, when it waits in the server', async () => {
+    const waiting = acme(() => redis.dedicated((own) => own.blmove('from', 'to', 'LEFT', 'RIGHT', 0)));
+    const far = async (): Promise<number> => Number((await raw.zscore(ACME, 'kto')) ?? 0) - Date.now();
+    while ((await far()) < 0) await raw.ping();
+    // A look of the trimmer passes over it, though there is no key yet.
+    expect(await far()).toBeGreaterThan(29 * 24 * 60 * 60 * 1_000);
+    await acme(() => redis.mset(Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`x${n}`, '1']))));
+    expect(await far()).toBeGreaterThan(29 * 24 * 60 * 60 * 1_000);
+    await acme(() => redis.rpush('from', 'x'));
+    expect(await waiting).toBe('x');
+    // An ordinary entry of the same key does not shorten it.
+    await acme(() => redis.rpush('to', 'y'));
+    expect(await far()).toBeGreaterThan(29 * 24 * 60 * 60 * 1_000);
+  });
+
   it('once a second at most, as long as this client has entered it itself', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     await using own = await recorded();
@@ -277,6 +344,19 @@ describe('a registry that cannot be written', () => {
     await raw.del(ACME);
     expect(await acme(() => redis.set('a', '1'))).toBe('OK');
     expect(await entries()).toEqual(['ka']);
+  });
+
+  it('is no matter of another tenant that writes at the same time', async () => {
+    const own = opened.guarded({ tenant: { index: true }, enableAutoPipelining: true });
+    for (const client of [redis, own]) {
+      await raw.flushdb();
+      await raw.set(ACME, 'of another type');
+      const both = await Promise.allSettled([
+        acme(() => client.set('a', '1')),
+        acme2(() => client.set('a', '1')),
+      ]);
+      expect(both).toMatchObject([{ reason: { code: 'CONFIG_INVALID' } }, { value: 'OK' }]);
+    }
   });
 });
 
