@@ -47,6 +47,9 @@ const SHOWING: ReadonlySet<string> = new Set([
   'pubsub|shardnumsub',
 ]);
 
+// To walk the keys of the tenant; in a Cluster also to know whether slots have moved meanwhile.
+const WALKING: ReadonlySet<string> = new Set(['scan', 'cluster|nodes']);
+
 // What ioredis needs on a connection. No SELECT.
 const CONNECTION = ['auth', 'client|setname', 'hello'] as const;
 
@@ -92,7 +95,7 @@ export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}
   const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter(
     (command) =>
       isKnown(command) &&
-      (scan || command !== 'scan') &&
+      (scan || !WALKING.has(command)) &&
       (scripts || !SCRIPTING.has(command.replace('|', ' '))) &&
       !SHOWING.has(command),
   );
