@@ -217,10 +217,7 @@ describe('a key is entered into the registry of its tenant', () => {
       '13',
     ]);
     // Nothing waits behind a pipeline, nor in front of one.
-    expect(own.commands()).toEqual([
-      ...['zadd', 'zadd', 'set', 'get', 'set', 'zadd', 'get', 'set'],
-      ...['zadd', 'append', 'get', 'get'],
-    ]);
+    expect(own.commands().join(' ')).toBe('zadd zadd set get set zadd get set zadd append get get');
     await Promise.all(acme(() => Array.from({ length: 20 }, (_, n) => client.set(`n${n}`, '1'))));
     expect(own.commands().slice(0, 21)).toEqual(['zadd', ...Array.from({ length: 20 }, () => 'set')]);
     // In the callbacks of replies, too.
