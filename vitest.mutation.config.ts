@@ -5,5 +5,8 @@ import { limits, source } from './vitest.config.ts';
 // well under a second. Tests on servers kill more; a mutant that only they see is listed as a survivor all the same.
 export default defineConfig({
   ...source,
-  test: { ...limits, include: ['packages/cache/test/{keyspec,names,rewriting}.test.ts'] },
+  test: {
+    ...limits,
+    include: ['packages/cache/test/{channels,error-text,keyspec,names,readme,rewriting}.test.ts'],
+  },
 });
