@@ -256,6 +256,11 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     if (!(name in this)) super.addBuiltinCommand(name);
   }
 
+  // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.
+  override silentEmit(eventName: string, arg?: unknown): boolean {
+    return asPlumbing(() => super.silentEmit(eventName, arg));
+  }
+
   override handleReconnection(error: Error, item: CommandItem): void {
     super.handleReconnection(Sent.of(item.command)?.read(error) ?? error, item);
   }

@@ -17,7 +17,7 @@ export function entranceOf(names: TenantNames): Entrance {
   if (entrance === undefined) {
     const scope = { tenant: Object.freeze({ tenant: names.tenant }), bypass: undefined };
     // In a scope of its own first: a snapshot keeps all that is around it.
-    entrance = runInScope(undefined, () => inScope(scope, () => AsyncLocalStorage.snapshot())) as Entrance;
+    entrance = runInScope<Entrance>(undefined, () => inScope(scope, () => AsyncLocalStorage.snapshot()));
     entrances.set(names, entrance);
   }
   return entrance;

@@ -53,7 +53,7 @@ function isEmpty(_: Connection, args: readonly string[]): boolean {
 
 // Options of JavaScript may hold numbers, which ioredis writes as text.
 function login({ options: { username, password } }: Connection): string[] {
-  return username ? [`${username}`, `${password ?? ''}`] : [`${password ?? ''}`];
+  return (username ? [username, password ?? ''] : [password ?? '']).map(String);
 }
 
 function helloArguments(connection: Connection): string[] {

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { currentScope, refusal, refuse } from '@tenantkit/core';
+import { currentScope } from '@tenantkit/core';
 import { bindListener, entryOf, givenTo, isPlumbing, ownerOf, type Listener } from './plumbing.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -14,11 +14,6 @@ const MESSAGES: ReadonlySet<unknown> = new Set(
 
 // What node tells about listeners.
 const LISTENING: ReadonlySet<unknown> = new Set(['newListener', 'removeListener']);
-
-const EMITTED = refuse(
-  'the client and everybody on it go by its events',
-  'Emit events on an emitter of your own; redis.duplicate() inside the tenant makes a client of the tenant’s own.',
-);
 
 /**
  * Makes the listeners of an emitter class run in the scope they were registered in. An event of a connection is
@@ -83,9 +78,6 @@ export function bindListeners(
     removeListener: remove,
     removeAllListeners: removeAll,
     emit(this: EventEmitter, event: Name, ...args: unknown[]) {
-      // ioredis goes by its own events, and so do the listeners of others. Node tells of listeners in here, too.
-      if (isTenants(this) && !MESSAGES.has(event) && !LISTENING.has(event))
-        throw refusal('cache', 'emit', EMITTED);
       return node.emit.call(messages(this, event) ?? this, event, ...args);
     },
     listeners(this: EventEmitter, event: Name) {

@@ -182,8 +182,10 @@ export function lockOptions(
     tenant?: CacheOptions | undefined;
   },
   // The registry is for whoever freezes tenants, and is not shown.
-  { fence: _, ...tenant }: CacheOptions,
+  own: CacheOptions,
 ): void {
+  const tenant: { fence?: unknown } & CacheOptions = { ...own };
+  delete tenant.fence;
   options.tenant = Object.freeze(tenant);
   options.keyPrefix = '';
   options.autoPipeliningIgnoredCommands = Object.freeze(

@@ -13,7 +13,7 @@ import type { Guard } from './guard.ts';
 import type { Argument } from './keyspec.ts';
 import { LEAVING, type Heard, type Lines } from './lines.ts';
 import { TenantNames } from './names.ts';
-import { asPlumbing, isPlumbing } from './plumbing.ts';
+import { asPlumbing } from './plumbing.ts';
 import { RAW, type Sent } from './sent.ts';
 
 /** What a client has for {@link Subscriptions}. */
@@ -63,8 +63,6 @@ const VERBS: ReadonlyMap<string, Verb> = new Map(
 const EVENTS = { subscribe: 'message', psubscribe: 'pmessage', ssubscribe: 'smessage' } as const;
 
 const NOTHING = refuse('it names no channel', 'Name at least one channel or pattern.');
-
-const INTERNAL = refuse('ioredis says by it how the connection is', 'Listen to the events of the client.');
 
 // The text of ioredis, which callers may look for.
 const CLOSED = 'Connection is closed.';
@@ -161,7 +159,8 @@ export class Subscriptions implements Heard {
 
   error(error: Error): void {
     // An error that nobody listens for is printed, and stops nothing.
-    RawRedis.prototype.silentEmit.call(this.#client as unknown as RawRedis, 'error', withoutNames(error));
+    const client = this.#client as unknown as RawRedis;
+    asPlumbing(() => RawRedis.prototype.silentEmit.call(client, 'error', withoutNames(error)));
   }
 
   ended(): void {
@@ -315,11 +314,13 @@ export class Subscriptions implements Heard {
 }
 
 /** The connections that hear messages end with the client, and come back with it. */
-export function followStatus(client: object, { open, close }: { open(): void; close(): void }): void {
+export function followStatus(
+  client: object,
+  { open, close }: { readonly open: () => void; readonly close: () => void },
+): void {
   const host = client as { setStatus(status: string, argument?: unknown): void };
   const setStatus = host.setStatus.bind(host);
   host.setStatus = (status, argument) => {
-    if (currentScope()?.tenant !== undefined && !isPlumbing()) throw refusal('cache', 'setStatus', INTERNAL);
     setStatus(status, argument);
     if (status === 'end') close();
     if (status === 'ready') open();

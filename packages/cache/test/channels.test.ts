@@ -16,7 +16,7 @@ import { CacheNames } from '../src/names.ts';
 const names = new CacheNames().of('acme');
 // Its prefix looks like a pattern, so that it matters where it is escaped.
 const starred = new CacheNames({ names: 'a*{tenant}:' }).of('acme');
-const bytes = Buffer.from;
+const bytes = (text: string): Buffer => Buffer.from(text);
 
 describe('what is subscribed to', () => {
   it.each<[Kind, string, readonly (readonly [Form, string])[]]>([

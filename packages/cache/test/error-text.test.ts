@@ -38,13 +38,4 @@ describe('the text of an error', () => {
     const dotted = new CacheNames({ names: 'a.{tenant}+' }).of('acme');
     expect(logicalText('ERR a.acme+k axacme+k a.acmee', [], dotted)).toBe('ERR k axacme+k a.acmee');
   });
-
-  it('says how keys come into one slot, only where that is wrong', () => {
-    const text = "CROSSSLOT Keys in request don't hash to the same slot";
-    expect(logicalText(text, [], names)).toBe(
-      `${text} With the option tenant: { hashTag: true } all keys of a tenant are in one slot; or give the keys a hash tag.`,
-    );
-    for (const other of ['ERR CROSSSLOT x', 'CROSSSLOTS x', 'x CROSSSLOT '])
-      expect(logicalText(other, [], names)).toBe(other);
-  });
 });
