@@ -25,6 +25,12 @@ declare const app: {
 };`,
   },
   cache: {
+    app: `interface Req { readonly tenant: string }
+interface Res { send(body: unknown): void; status(code: number): { end(): void } }
+declare const app: {
+  get(path: string, handler: (request: Req, response: Res) => Promise<void>): void;
+  use(handler: (request: Req, response: Res, next: () => void) => void): void;
+};`,
     ...REDIS,
     ...ADMIN,
     CacheNames: `declare class CacheNames { of(tenant: string): { encode(key: string): string } }`,

@@ -60,7 +60,7 @@ const FINDINGS = {
   unknown_tenant: {
     severity: 'medium',
     message: 'Keys belong to a tenant that nobody knows.',
-    hint: 'Look whether its id was mistyped, or erase it: its keys are found under this id.',
+    hint: 'Look whether its id was mistyped, or whether the keys are no tenant’s at all: then rename them. One that is gone is erased under this id.',
   },
   broken_registry: {
     severity: 'high',
