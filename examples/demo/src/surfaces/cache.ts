@@ -37,14 +37,15 @@ export function cacheSurface({ url }: { readonly url: string }): DemoSurface {
         await answers('SCAN MATCH *acme:user* (a pattern around it)', [], () =>
           scan(NEIGHBOUR, '*acme:user*'),
         ),
-        await refused('KEYS *', ['OPERATION_REFUSED'], () => redis.keys('*')),
+        await answers('KEYS tk:acme:*', [], () => redis.keys('tk:acme:*')),
         await refused('call("GET", …) after call("SELECT", "0")', ['OPERATION_REFUSED'], () =>
           redis.call('SELECT', '0'),
         ),
         await refused('EVAL with a literal key', ['OPERATION_REFUSED'], () =>
           redis.eval("return redis.call('GET', 'tk:acme:user:1')", 0),
         ),
-        await refused('FLUSHALL', ['OPERATION_REFUSED'], () => redis.flushall()),
+        await refused('MONITOR', ['OPERATION_REFUSED'], () => redis.monitor()),
+        await refused('CONFIG GET *', ['OPERATION_REFUSED'], () => redis.config('GET', '*')),
       ]),
     noTenant: async () => [await refused('GET user:1', ['TENANT_MISSING'], () => redis.get('user:1'))],
     async raw(tenant) {
