@@ -18,7 +18,8 @@ export const limits = { testTimeout: 60_000, hookTimeout: 120_000, teardownTimeo
 
 export default defineConfig({
   test: {
-    maxWorkers: 2,
+    // On two cores: half of the time a test waits for a server.
+    maxWorkers: 3,
     projects: [
       { ...source, test: { name: 'pure', include: pure, exclude: ['**/node_modules/**', LONG], ...limits } },
       {
