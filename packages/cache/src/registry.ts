@@ -88,7 +88,7 @@ export class Registry {
     return command.promise;
   }
 
-  /** Sends at once what waits for the end of the turn. */
+  // The same for nextTick, made once.
   readonly #flush = (): void => this.flush();
 
   /** Sends at once what waits for the end of the turn. */

@@ -1,6 +1,7 @@
 import { currentScope, createTenantRegistry, memoryTenantStore } from '@tenantkit/core';
 import type { Redis } from '@tenantkit/cache';
 import { Command } from 'ioredis';
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acme, acme2, failure, openCache, type Opened } from './support.ts';
 
@@ -209,5 +210,60 @@ describe('an error about a long key', () => {
       expect(error.message).not.toContain('tk:');
     }
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+  });
+});
+
+describe('defined commands on a connection that is lent', () => {
+  const ADD = { numberOfKeys: 1, tenant: 'keys-only' } as const;
+  const add = (client: Redis): ((key: string, by: number) => Promise<number>) =>
+    Reflect.get(client, 'add').bind(client);
+
+  it('are those of the client, also when they were defined later', async () => {
+    const client = opened.guarded();
+    client.defineCommand('add', { ...ADD, lua: 'return redis.call("INCRBY", KEYS[1], ARGV[1])' });
+    expect(await acme(() => client.dedicated((lent) => add(lent)('count', 2)))).toBe(2);
+    expect(await opened.raw.get('tk:acme:count')).toBe('2');
+  });
+
+  it('carry their text into an open transaction, whatever was queued before', async () => {
+    const client = opened.guarded();
+    // A text that the server has never seen.
+    const lua = `return redis.call("INCRBY", KEYS[1], ARGV[1]) -- ${randomUUID()}`;
+    client.defineCommand('add', { ...ADD, lua });
+    const replies = await acme(() =>
+      client.dedicated(async (lent) => {
+        await lent.multi({ pipeline: false });
+        await add(lent)('count', 1);
+        await lent.discard();
+        await lent.multi({ pipeline: false });
+        await lent.set('other', 'x');
+        await add(lent)('count', 2);
+        return lent.exec();
+      }),
+    );
+    expect(replies).toEqual([
+      [null, 'OK'],
+      [null, 2],
+    ]);
+  });
+});
+
+describe('an error of the connection', () => {
+  it('is heard by every tenant, in whose context it may come', () => {
+    const heard: unknown[] = [];
+    acme2(() => redis.on('error', (error) => heard.push(error, currentScope()?.tenant?.tenant)));
+    const error = new Error('write EPIPE');
+    acme(() => redis.silentEmit('error', error));
+    expect(heard).toEqual([error, 'acme2']);
+    acme2(() => redis.removeAllListeners('error'));
+  });
+
+  it('is no missing tenant where a password is a number', async () => {
+    const user = `number-${randomUUID()}`;
+    await opened.raw.acl('SETUSER', user, 'on', '>12345', '~*', '+@all');
+    const client = opened.guarded({ username: user, password: 12_345 as unknown as string });
+    expect(await acme(() => client.get('key'))).toBe('of acme');
+    client.disconnect();
+    await opened.raw.acl('DELUSER', user);
   });
 });
