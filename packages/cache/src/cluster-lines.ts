@@ -1,8 +1,10 @@
 import { StoreUnreachableError } from '@tenantkit/core';
-import { Command, type RedisOptions } from 'ioredis';
+import type { RedisOptions } from 'ioredis';
 import type { Kind } from './channels.ts';
+import { Joins } from './joins.ts';
 import { Line, chunks, lineOptions, type Heard, type Lines } from './lines.ts';
 import { asPlumbing } from './plumbing.ts';
+import { slotOf } from './registry-names.ts';
 
 /** What a cluster has for {@link ClusterLines}. */
 interface Cluster {
@@ -41,6 +43,7 @@ export class ClusterLines implements Lines {
   readonly #sharded = new Map<string, Line>();
   /** The node on which a sharded channel is subscribed to, by the channel. */
   readonly #homes = new Map<string, string>();
+  readonly #joins = new Joins();
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -58,12 +61,23 @@ export class ClusterLines implements Lines {
     silence(cluster);
   }
 
-  async join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
-    await this.#ready();
-    return kind === 'ssubscribe' ? this.#joinShards(names) : this.#plain.join(kind, names);
+  join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    return this.#joins.run(keysFor(kind, names), async () => {
+      await this.#ready();
+      return kind === 'ssubscribe' ? this.#joinShards(names) : this.#plain.join(kind, names);
+    });
   }
 
   async leave(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
+    const joined = this.#joins.ended(keysFor(kind, names));
+    if (joined === undefined) return this.#leaveNow(kind, names);
+    await joined;
+    // What somebody has joined anew meanwhile stays.
+    const left = names.filter((name) => !this.#heard.wants(kind, name));
+    return this.#leaveNow(kind, left);
+  }
+
+  async #leaveNow(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
     if (kind !== 'ssubscribe') return this.#plain.leave(kind, names);
     const homes = groupBy(names, (name) => this.#homes.get(keyFor(name)));
     for (const name of names) this.#homes.delete(keyFor(name));
@@ -111,7 +125,8 @@ export class ClusterLines implements Lines {
   #settle(): void {
     const lost = this.#heard.wanted('ssubscribe').filter((name) => !this.#homes.has(keyFor(name)));
     if (lost.length === 0 || this.#cluster.status !== 'ready') return;
-    this.#joinShards(lost).catch((error: Error) => {
+    const joined = this.#joins.run(keysFor('ssubscribe', lost), () => this.#joinShards(lost));
+    joined.catch((error: Error) => {
       if (isReply(error)) this.#heard.error(error);
       this.#later();
     });
@@ -163,6 +178,7 @@ export class ClusterLines implements Lines {
   // Another node is tried when one cannot be reached, which the cluster itself tells about.
   #listening(): Omit<Heard, 'wanted'> {
     return {
+      wants: (kind, name) => this.#heard.wants(kind, name),
       message: (...parts) => this.#heard.message(...parts),
       error: (error) => {
         if (isReply(error)) this.#heard.error(error);
@@ -217,10 +233,6 @@ function bySlot(names: readonly Buffer[]): Buffer[][] {
   return [...groupBy(names, slotOf).values()].flatMap(chunks);
 }
 
-function slotOf(name: Buffer): number {
-  return new Command('get', [name]).getSlot() ?? 0;
-}
-
 function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>();
   for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
@@ -229,6 +241,10 @@ function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
 
 function keyFor(name: Buffer): string {
   return name.toString('latin1');
+}
+
+function keysFor(kind: Kind, names: readonly Buffer[]): string[] {
+  return names.map((name) => `${kind} ${keyFor(name)}`);
 }
 
 function isReply({ name }: Error): boolean {

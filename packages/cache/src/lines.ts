@@ -13,6 +13,8 @@ export interface Heard {
   moved(): void;
   /** Everything that has to be subscribed to at this moment. */
   wanted(kind: Kind): readonly Buffer[];
+  /** Whether this is. */
+  wants(kind: Kind, name: Buffer): boolean;
 }
 
 /** The connections of one client that hear messages. */

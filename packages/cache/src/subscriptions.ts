@@ -175,6 +175,10 @@ export class Subscriptions implements Heard {
     return [...this.#physical[kind].keys()].map((name) => Buffer.from(name, 'latin1'));
   }
 
+  wants(kind: Kind, name: Buffer): boolean {
+    return this.#physical[kind].has(keyFor(name));
+  }
+
   #join(command: Sent, holder: Holder, kind: Kind): void {
     const names = command.args.map(bytes);
     if (names.length === 0) return command.reject(refusal('cache', command.row.where.operation, NOTHING));
@@ -249,7 +253,7 @@ export class Subscriptions implements Heard {
 
   // The physical names of what was dropped, but those that somebody else still wants.
   #unwanted(kind: Kind, dropped: readonly Holding[]): Buffer[] {
-    return namesOf(dropped).filter((name) => !this.#physical[kind].has(keyFor(name)));
+    return namesOf(dropped).filter((name) => !this.wants(kind, name));
   }
 
   #deliver(

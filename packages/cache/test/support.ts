@@ -1,5 +1,5 @@
 import { acrossTenants, withTenant } from '@tenantkit/core';
-import { Redis, type RedisOptions } from '@tenantkit/cache';
+import { type Cluster, Redis, type RedisOptions } from '@tenantkit/cache';
 import { freshRedis } from '@tenantkit/testing';
 import { Redis as Raw, type RedisOptions as RawOptions } from 'ioredis';
 import { once } from 'node:events';
@@ -45,7 +45,7 @@ export async function openCache(options: RedisOptions = {}): Promise<Opened> {
 // The constructors of ioredis infer the form of replies from this option.
 type Plain<O> = O & { replyMapping?: 'legacy' };
 
-export async function ready(client: Redis | Raw): Promise<void> {
+export async function ready(client: Redis | Cluster | Raw): Promise<void> {
   if (client.status !== 'ready') await once(client, 'ready');
 }
 
