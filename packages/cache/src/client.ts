@@ -109,7 +109,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ServerLines(this, heard),
     );
-    rejectUnfulfilled(this);
+    if (this.options.autoResendUnfulfilledCommands === false)
+      this.#wiring.onStatus((status) => {
+        if (status === 'close') rejectUnfulfilled(this);
+      });
   }
 
   override get autoPipelineQueueSize(): number {
@@ -279,7 +282,9 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       () => targetOf(this.options),
       this.#wiring.tenant.dedicated,
     );
-    this.#wiring.whenEnded(() => pool.close());
+    this.#wiring.onStatus((status) => {
+      if (status === 'end') pool.close();
+    });
     return (this.#lines = pool);
   }
 

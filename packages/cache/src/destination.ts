@@ -1,5 +1,6 @@
 import type { Redis as RawRedis } from 'ioredis';
 import type { Sent } from './sent.ts';
+import { wiringOf } from './wiring.ts';
 
 /** What ioredis keeps in a cluster about where commands go. */
 interface Cluster {
@@ -46,16 +47,16 @@ export function readinessOf(
   if (options.enableOfflineQueue !== false) return undefined;
   const node = connectionPool.getInstanceByKey(destinationIn(cluster, command) ?? '');
   // One that is not there is told by ioredis to the command itself, when it is sent.
-  if (node?.status === 'wait') return node.connect().catch(ignore);
+  if (node?.status === 'wait') node.connect().catch(ignore);
   if (node?.status !== 'connecting' && node?.status !== 'connect') return undefined;
+  const wiring = wiringOf(node);
+  if (wiring === undefined) return undefined;
   return new Promise((resolve) => {
-    const heard = (): void => {
-      node.off('ready', heard);
-      node.off('close', heard);
+    const end = wiring.onStatus((status) => {
+      if (!['ready', 'close', 'end'].includes(status)) return;
+      end();
       resolve();
-    };
-    node.on('ready', heard);
-    node.on('close', heard);
+    });
   });
 }
 

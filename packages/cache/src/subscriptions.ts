@@ -317,20 +317,6 @@ export class Subscriptions implements Heard {
   }
 }
 
-/** The connections that hear messages end with the client, and come back with it. */
-export function followStatus(
-  client: object,
-  { open, close }: { readonly open: () => void; readonly close: () => void },
-): void {
-  const host = client as { setStatus(status: string, argument?: unknown): void };
-  const setStatus = host.setStatus.bind(host);
-  host.setStatus = (status, argument) => {
-    setStatus(status, argument);
-    if (status === 'end') close();
-    if (status === 'ready') open();
-  };
-}
-
 function keyOf({ tenant }: Scope): HolderKey {
   return tenant === undefined ? RAW : tenant.tenant;
 }

@@ -1,13 +1,9 @@
 import type { Redis as RawRedis } from 'ioredis';
-import type { EventEmitter } from 'node:events';
 import { Sent } from './sent.ts';
 import { asPlumbing } from './plumbing.ts';
 
-interface Client extends EventEmitter {
-  readonly options: { readonly autoResendUnfulfilledCommands?: boolean | undefined };
-  /** What ioredis keeps of a connection that has closed, until there is the next. */
-  readonly prevCommandQueue?: RawRedis['commandQueue'] | null;
-}
+/** What ioredis keeps of a connection that has closed, until there is the next. */
+type Closed = RawRedis['commandQueue'] | null | undefined;
 
 /**
  * Rejects what was sent and not answered when a connection closes, where the options say that it is not sent again.
@@ -15,16 +11,13 @@ interface Client extends EventEmitter {
  * call is to leave when those of the last turn have been answered.
  */
 export function rejectUnfulfilled(redis: object): void {
-  const client = redis as Client;
-  if (client.options.autoResendUnfulfilledCommands !== false) return;
-  client.prependListener('close', () => {
-    const queue = client.prevCommandQueue;
-    asPlumbing(() => {
-      for (let item = queue?.shift(); item !== undefined; item = queue?.shift()) {
-        const { command } = item;
-        command.reject(Object.assign(new Error('Command aborted due to connection close'), about(command)));
-      }
-    });
+  // ioredis puts it away after it has said that the connection is closed.
+  process.nextTick(asPlumbing, () => {
+    const queue = Reflect.get(redis, 'prevCommandQueue') as Closed;
+    for (let item = queue?.shift(); item !== undefined; item = queue?.shift()) {
+      const { command } = item;
+      command.reject(Object.assign(new Error('Command aborted due to connection close'), about(command)));
+    }
   });
 }
 

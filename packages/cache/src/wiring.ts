@@ -25,7 +25,8 @@ import { Session } from './session.ts';
 import { guardScanStreams } from './streams.ts';
 import { WalkedKeys, commandOf, type Places, type TenantKeys } from './tenant-keys.ts';
 import type { Walk } from './walks.ts';
-import { Subscriptions, followStatus, type LinesOf, type SubscribingClient } from './subscriptions.ts';
+import { followStatus } from './status.ts';
+import { Subscriptions, type LinesOf, type SubscribingClient } from './subscriptions.ts';
 
 /** Options of ours, and those of ioredis that say more here. */
 interface OwnOptions {
@@ -95,7 +96,7 @@ export class Wiring {
   readonly #enter = (commands: readonly Sent[]): void => this.guard.registry?.enter(commands);
   #owner: Scope | undefined;
   #session: Session | undefined;
-  readonly #ends: (() => void)[] = [];
+  readonly #told = new Set<(status: string) => void>();
 
   /**
    * @param topology - the servers that hold keys, once that is known
@@ -134,12 +135,10 @@ export class Wiring {
     Object.defineProperty(client, 'options', { writable: false });
     guardScanStreams(client, this.guard);
     this.subscriptions = new Subscriptions(client, this.guard, lines);
-    followStatus(client, {
-      open: () => this.subscriptions.open(),
-      close: () => {
-        this.subscriptions.close();
-        for (const end of this.#ends) end();
-      },
+    followStatus(client, (status) => {
+      if (status === 'end') this.subscriptions.close();
+      if (status === 'ready') this.subscriptions.open();
+      for (const tell of this.#told) tell(status);
     });
   }
 
@@ -259,9 +258,15 @@ export class Wiring {
     return new Sent(names, rowOf(command.name, []), command.name, [names.prefix], callerOf(command));
   }
 
-  /** Calls `end` when the client has ended. Its event of that name could be emitted by anybody. */
-  whenEnded(end: () => void): void {
-    this.#ends.push(end);
+  /**
+   * Calls `tell` with every status that the client comes into, right then: before ioredis has done what it does with
+   * it, and before anybody else hears of it.
+   *
+   * @returns what ends it
+   */
+  onStatus(tell: (status: string) => void): () => void {
+    this.#told.add(tell);
+    return () => void this.#told.delete(tell);
   }
 
   /** Whether it is the client of whoever it was made for alone. */
