@@ -7,6 +7,7 @@ import {
   type Command,
   type NodeRole,
 } from 'ioredis';
+import { types } from 'node:util';
 import type {
   CommandItem,
   ReplyMappingFromClusterOptions,
@@ -25,7 +26,7 @@ import { Line } from './line.ts';
 import { lentOnly, showLine } from './lent.ts';
 import { confineOptions } from './options.ts';
 import { ownOverride } from './override.ts';
-import { answer, asPlumbing, bound } from './plumbing.ts';
+import { answer, asPlumbing, bound, isPlumbing } from './plumbing.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { ServerLines } from './lines.ts';
 import { bindListeners } from './listeners.ts';
@@ -37,7 +38,6 @@ import { rejectUnfulfilled } from './unfulfilled.ts';
 import {
   Wiring,
   endWith,
-  assertKnown,
   assertNode,
   guardNodes,
   hangExports,
@@ -79,6 +79,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
+    // That of ioredis is what every client of the process begins with.
+    Object.defineProperty(this, 'defaultOptions', {
+      value: Object.freeze({ ...(Reflect.get(RawRedis, 'defaultOptions') as object) }),
+    });
     hangExports(this, { Redis: () => Redis, Cluster: () => Cluster, default: () => Redis });
   }
 
@@ -254,14 +258,13 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
-    assertKnown(name);
-    // Of all tenants: `multi` or `exec` put anew would be a plain command, past the guard of transactions.
-    if (!(name in this)) super.addBuiltinCommand(name);
+    this.#wiring.addBuiltin(name, (lower) => super.addBuiltinCommand(lower));
   }
 
   // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.
   override silentEmit(eventName: string, arg?: unknown): boolean {
-    return asPlumbing(() => super.silentEmit(eventName, arg));
+    const isError = eventName === 'error' && types.isNativeError(arg);
+    return isError ? asPlumbing(() => super.silentEmit('error', arg)) : super.silentEmit(eventName, arg);
   }
 
   override handleReconnection(error: Error, item: CommandItem): void {
@@ -379,12 +382,16 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   override refreshSlotsCache(callback?: Callback<void>): void {
     const told = callback === undefined ? undefined : bound(callback);
-    asPlumbing(() => super.refreshSlotsCache(told));
+    // Not before ioredis has done its own: it would never ask again after a callback that throws.
+    const tell = told && ((...args: Parameters<Callback<void>>) => process.nextTick(told, ...args));
+    asPlumbing(() => super.refreshSlotsCache(tell));
   }
 
   // Retries start timers here, in the context of whichever reply has failed.
   override handleError(...args: Parameters<RawCluster['handleError']>): void {
-    asPlumbing(() => super.handleError(...args));
+    // Inside a tenant they stay in it, and so does whatever handler a caller may have given.
+    if (currentScope()?.tenant !== undefined && !isPlumbing()) super.handleError(...args);
+    else asPlumbing(() => super.handleError(...args));
   }
 
   // Runs the callback in the context that has opened the connection, which is another tenant's or none.
@@ -466,8 +473,6 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
-    assertKnown(name);
-    // Of all tenants: `multi` or `exec` put anew would be a plain command, past the guard of transactions.
-    if (!(name in this)) super.addBuiltinCommand(name);
+    this.#wiring.addBuiltin(name, (lower) => super.addBuiltinCommand(lower));
   }
 }

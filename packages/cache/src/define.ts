@@ -75,12 +75,31 @@ export class Definitions {
   readonly #scripts: Scripts;
   readonly #make: MakeCommand;
   readonly #defined = new Map<string, PlainDefinition>();
+  readonly #builtins = new Set<string>();
+  // The scripts that ioredis has made of them.
+  readonly #made: Record<string, object> = {};
+  #isMaking = false;
 
   /** @param make - defines a command with ioredis */
   constructor(client: object, scripts: Scripts, make: MakeCommand) {
     this.#client = client;
     this.#scripts = scripts;
     this.#make = make;
+    // Every pipeline of every tenant is made after these two of ioredis: whoever asks gets a copy.
+    Object.defineProperty(client, 'scriptsSet', {
+      get: () => (this.#isMaking ? this.#made : { ...this.#made }),
+    });
+    Object.defineProperty(client, 'addedBuiltinSet', { get: () => new Set(this.#builtins) });
+  }
+
+  /** Makes a command of the table a method, also of the pipelines made afterwards. @param make - with ioredis */
+  addBuiltin(name: string, make: (name: string) => void): void {
+    // In one letter case: in others the same command would be a further method each time.
+    const lower = name.toLowerCase();
+    // Of all tenants: `multi` or `exec` put anew would be a plain command, past the guard of transactions.
+    if (lower in this.#client) return;
+    make(lower);
+    this.#builtins.add(lower);
   }
 
   /**
@@ -117,7 +136,14 @@ export class Definitions {
     const undeclared = isDeclared ? undefined : this.#scripts.undeclared(own.lua);
     if (undeclared !== undefined) throw refusal('cache', 'defineCommand', undeclared);
     this.#scripts.define(name, own.lua);
-    this.#make(name, own);
+    this.#isMaking = true;
+    try {
+      this.#make(name, own);
+    } finally {
+      this.#isMaking = false;
+    }
+    // Another SHA-1 in it would be another script for everybody.
+    Object.freeze(this.#made[name]);
     this.#defined.set(name, own);
   }
 

@@ -15,6 +15,14 @@ const MESSAGES: ReadonlySet<unknown> = new Set(
 // What node tells about listeners.
 const LISTENING: ReadonlySet<unknown> = new Set(['newListener', 'removeListener']);
 
+// What a caller may remove: inside a tenant its own, or else nobody's, though others may have given the same function.
+function removable(entries: readonly unknown[]): readonly unknown[] {
+  const tenant = currentScope()?.tenant?.tenant;
+  if (tenant === undefined) return entries;
+  const owners = [undefined, tenant];
+  return owners.flatMap((owner) => entries.filter((entry) => ownerOf(entry as Listener) === owner));
+}
+
 /**
  * Makes the listeners of an emitter class run in the scope they were registered in. An event of a connection is
  * emitted in the context of whoever opened that connection, or of whoever closed it.
@@ -47,7 +55,7 @@ export function bindListeners(
     const all = currentScope() === undefined ? find(this)?.all() : undefined;
     // An iterator of `events.on` may be ended outside of the tenant it was made in.
     for (const emitter of MESSAGES.has(event) ? (all ?? [messages(this, event) ?? this]) : [this]) {
-      const entry = entryOf(node.rawListeners.call(emitter, event), listener);
+      const entry = entryOf(removable(node.rawListeners.call(emitter, event)), listener);
       node.removeListener.call(emitter, event, entry ?? listener);
     }
     if (MESSAGES.has(event)) find(this)?.prune();

@@ -31,7 +31,7 @@ export class CacheNames {
   readonly #known = new Map<string, TenantNames>();
 
   constructor({ names = DEFAULT_NAMES, hashTag = false }: NamesOptions = {}) {
-    this.codec = nameTemplate(hashTag ? withHashTag(names) : names, { surface: 'cache' });
+    this.codec = nameTemplate(ascii(hashTag ? withHashTag(names) : names), { surface: 'cache' });
   }
 
   /** Whether all keys of a tenant are in one slot of a Cluster, which is its own. */
@@ -115,6 +115,17 @@ export class TenantNames {
  */
 export function escapeGlob(text: string): string {
   return text.replace(/[\\*?[\]^]/g, String.raw`\$&`);
+}
+
+// Registries and their names are bytes: with other characters the auditor and an erasure would look for other names.
+function ascii(template: string): string {
+  if (typeof template !== 'string' || /^[\x20-\x7e]*$/.test(template)) return template;
+  throw new ConfigError({
+    surface: 'cache',
+    operation: 'names',
+    problem: 'the template holds something else than printable ASCII characters',
+    hint: 'Use one such as tk:{tenant}:.',
+  });
 }
 
 function withHashTag(template: string): string {

@@ -1,4 +1,5 @@
 import { currentScope, refusal, refuse } from '@tenantkit/core';
+import { isPlumbing } from './plumbing.ts';
 
 /**
  * What a tenant may change in a duplicate: how the connection behaves. All else says where the client works, under
@@ -48,7 +49,7 @@ const OTHER_PLACE = refuse(
   'Make such a client outside of any tenant, when the service starts.',
 );
 const FUNCTION = refuse(
-  'ioredis calls a function of the options in the midst of its own work, outside of any tenant',
+  'ioredis calls functions of the options, and of objects in them, in the midst of its own work, outside of any tenant',
   'Put it into the options of the client that is duplicated, when the service starts.',
 );
 
@@ -61,11 +62,23 @@ const FUNCTION = refuse(
  */
 export function ownOverride<O extends object>(override: O | undefined, nodes: readonly unknown[] = []): O {
   const own = { ...override } as O;
-  if (currentScope()?.tenant === undefined) return own;
+  // Nor does ioredis duplicate anything by itself: in its work somebody's function would run that a tenant has left.
+  if (currentScope()?.tenant === undefined && !isPlumbing()) return own;
   if (nodes.length > 0) throw refusal('cache', 'duplicate', OTHER_PLACE);
   for (const [name, value] of Object.entries(own)) {
     if (!BEHAVIOUR.has(name)) throw refusal('cache', 'duplicate', OTHER_PLACE);
-    if (typeof value === 'function') throw refusal('cache', 'duplicate', FUNCTION);
+    Reflect.set(own, name, plain(value));
   }
   return own;
+}
+
+// ioredis merges options, reads them again and again, and makes texts of them when it connects: a function, or an
+// object with a toString or a getter of its own, would run there.
+function plain(value: unknown): unknown {
+  if (typeof value === 'function') throw refusal('cache', 'duplicate', FUNCTION);
+  if (typeof value !== 'object' || value === null) return value;
+  const type: unknown = Object.getPrototypeOf(value);
+  if (type === Array.prototype && Array.isArray(value)) return Array.from(value, plain);
+  if (type !== Object.prototype && type !== null) throw refusal('cache', 'duplicate', FUNCTION);
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plain(part)]));
 }

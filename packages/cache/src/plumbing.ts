@@ -4,7 +4,15 @@ import type { Callback } from 'ioredis';
 
 /** What listens to an event. */
 export type Listener = (...args: unknown[]) => unknown;
-type Wrapped = Listener & { listener?: Wrapped; scope?: Scope | undefined };
+
+/** What a listener that is kept was made of. */
+interface Kept {
+  readonly listener: Listener;
+  readonly scope: Scope | undefined;
+}
+
+// Not on the functions themselves: callers find those in the emitter, and would change them there.
+const kept = new WeakMap<object, Kept>();
 
 // Says that what runs is ioredis's own work on a connection (handshake, reconnecting, resending, refreshing the
 // cluster's slots) and not a caller who forgot the tenant: both have no scope.
@@ -72,34 +80,37 @@ export function bindListener(listener: Listener, host?: unknown, isOfOwn = false
   // What is no function is left to the emitter, which says so.
   if (typeof listener !== 'function' || isPlumbing()) return listener;
   const scope = currentScope();
-  const run: Wrapped = function (this: unknown, ...args) {
+  const run: Listener = function (this: unknown, ...args: unknown[]) {
     if (isOfOwn && scope?.tenant !== undefined && !sameScope(scope, currentScope())) return undefined;
     return inScope(scope, () => listener.apply(host ?? this, args));
   };
-  run.listener = listener;
-  run.scope = scope;
-  return run;
+  kept.set(run, { listener, scope });
+  // As node's own wrappers have it.
+  return Object.defineProperty(run, 'listener', { value: listener });
 }
 
 /** The tenant that has registered a listener; `undefined` for nobody's, and for those of ioredis. */
 export function ownerOf(entry: Listener): string | undefined {
-  return (entry as Wrapped).scope?.tenant?.tenant;
+  return kept.get(entry)?.scope?.tenant?.tenant;
 }
 
 /** The entry of an emitter that was made of a listener. */
 export function entryOf(entries: readonly unknown[], listener: unknown): Listener | undefined {
-  const entry = entries.findLast((entry) => layers(entry as Wrapped).includes(listener as Listener));
+  const entry = entries.findLast((entry) => layers(entry as Listener).includes(listener as Listener));
   return entry as Listener | undefined;
 }
 
 /** The listener that an entry of an emitter was made of. */
 export function givenTo(entry: unknown): Listener {
-  return layers(entry as Wrapped).at(-1) as Listener;
+  return layers(entry as Listener).at(-1) as Listener;
 }
 
-// The function itself, then what it wraps: ours around node's `once` around the caller's.
-function layers(entry: Wrapped): Listener[] {
-  const found: Listener[] = [];
-  for (let layer: Wrapped | undefined = entry; layer !== undefined; layer = layer.listener) found.push(layer);
-  return found;
+// The function itself, then what it wraps: ours around node's `once` around the caller's. A property of a caller's
+// function is not read but where node would have put one: a getter would run in the midst of others' work.
+function layers(entry: Listener): Listener[] {
+  const given = kept.get(entry)?.listener;
+  const outer = given ?? entry;
+  const inner: unknown = Object.getOwnPropertyDescriptor(outer, 'listener')?.value;
+  const found = given === undefined ? [entry] : [entry, given];
+  return typeof inner === 'function' ? [...found, inner as Listener] : found;
 }

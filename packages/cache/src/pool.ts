@@ -56,8 +56,20 @@ export class LinePool {
    * @throws {@link StoreUnreachableError} when the server does not let one be made
    */
   async lend<T>(tenant: string, given: AbortSignal | undefined, use: (line: Line) => Promise<T>): Promise<T> {
-    const signal = ownSignal(given);
-    signal?.throwIfAborted();
+    const { signal, release } = ownSignal(given);
+    try {
+      signal?.throwIfAborted();
+      return await this.#lend(tenant, signal, use);
+    } finally {
+      release();
+    }
+  }
+
+  async #lend<T>(
+    tenant: string,
+    signal: AbortSignal | undefined,
+    use: (line: Line) => Promise<T>,
+  ): Promise<T> {
     const loan = await this.#admit(tenant, signal);
     try {
       const line = await this.#open(loan, signal);
@@ -168,11 +180,21 @@ export class LinePool {
   }
 }
 
-// Whoever waits is told in the midst of what others do: nothing of a caller's own object may be called there.
-function ownSignal(given: AbortSignal | undefined): AbortSignal | undefined {
-  if (given === undefined) return undefined;
+interface OwnSignal {
+  readonly signal: AbortSignal | undefined;
+  readonly release: () => void;
+}
+
+// Whoever waits is told in the midst of what others do: nothing of a caller's own object may be called there. Node's
+// own AbortSignal.any() would hang ours on the caller's, where the caller finds it.
+function ownSignal(given: AbortSignal | undefined): OwnSignal {
+  if (given === undefined) return { signal: undefined, release: () => undefined };
+  const own = new AbortController();
+  const { addEventListener, removeEventListener } = EventTarget.prototype;
+  const told = (): void => own.abort(reasonOf(given));
   try {
-    return AbortSignal.any([given]);
+    if (isAborted(given)) told();
+    else addEventListener.call(given, 'abort', told, { once: true });
   } catch (cause) {
     throw new ConfigError({
       surface: 'cache',
@@ -182,6 +204,16 @@ function ownSignal(given: AbortSignal | undefined): AbortSignal | undefined {
       cause,
     });
   }
+  return { signal: own.signal, release: () => removeEventListener.call(given, 'abort', told) };
+}
+
+// By the getters of the class: they throw for anything else than a signal, and a caller's own would run here.
+function isAborted(signal: AbortSignal): boolean {
+  return Reflect.get(AbortSignal.prototype, 'aborted', signal);
+}
+
+function reasonOf(signal: AbortSignal): unknown {
+  return Reflect.get(AbortSignal.prototype, 'reason', signal);
 }
 
 /** Waits for `run`, but no longer than until `signal` says so. */

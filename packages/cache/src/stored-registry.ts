@@ -124,11 +124,20 @@ export class StoredRegistry {
     await this.#each(names, (name) => this.#raw.client.unlink(name));
   }
 
-  /** Removes what stands in the place of a registry and is none. @returns whether there was something */
-  async dropBroken(subject?: string): Promise<boolean> {
-    const broken = await this.#typed(subject, (type) => type !== 'zset' && type !== 'none');
-    await this.drop(broken.map((tag) => this.#name(subject, tag)));
+  /** Removes what stands in the place of the registry and is none. @returns whether there was something */
+  async dropBroken(): Promise<boolean> {
+    const broken = await this.#broken(undefined);
+    await this.drop(broken.map((tag) => this.#name(undefined, tag)));
     return broken.length > 0;
+  }
+
+  /** Whether something else stands in the place of a person's set. */
+  async isBroken(subject: string): Promise<boolean> {
+    return (await this.#broken(subject)).length > 0;
+  }
+
+  #broken(subject: string | undefined): Promise<readonly (string | undefined)[]> {
+    return this.#typed(subject, (type) => type !== 'zset' && type !== 'none');
   }
 
   #used(subject: string | undefined): Promise<readonly (string | undefined)[]> {

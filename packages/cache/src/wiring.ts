@@ -166,7 +166,11 @@ export class Wiring {
       return this.#batch.add(sent);
     }
     const { registry } = this.guard;
-    if (registry === undefined || sent.mark === OWN) return sendOrReject(sent, this.#raw.send);
+    if (registry === undefined || sent.mark === OWN) {
+      // QUIT would overtake what waits for the end of the turn.
+      if (sent.row.ends) registry?.flush();
+      return sendOrReject(sent, this.#raw.send);
+    }
     if (this.#session === undefined) return registry.follow(sent, this.#sendNow);
     // Lent for a while only: nothing of it may wait.
     registry.enter([sent]);
@@ -330,9 +334,17 @@ export class Wiring {
   define(name: unknown, definition: unknown): void {
     const elsewhere = this.#elsewhere('defineCommand');
     if (elsewhere !== undefined) throw elsewhere;
-    const isService = currentScope()?.tenant === undefined;
+    // ioredis defines nothing by itself: what runs in the midst of its work is somebody's toString.
+    const isService = currentScope()?.tenant === undefined && !isPlumbing();
     const isOwn = this.#owner !== undefined;
     this.#definitions.define(name, definition, { mayChange: isOwn || isService, mayDeclare: isService });
+  }
+
+  /** Makes a command a method of the client. @throws {@link OperationRefusedError} for one without a row */
+  addBuiltin(name: string, make: (name: string) => void): void {
+    if (typeof name !== 'string' || ruleOf(name) === undefined)
+      throw refusal('cache', 'addBuiltinCommand', NEW_COMMAND);
+    this.#definitions.addBuiltin(name, make);
   }
 
   /** Lends the commands that are defined here to a connection that is lent. */
@@ -385,12 +397,6 @@ export function endWith(client: object, end: () => void, reconnect: boolean | un
   else wiring.end('disconnect', end);
   // A client that waits to connect again says nothing when it is ended.
   if (reconnect !== true) wiring?.subscriptions.close();
-}
-
-/** @throws {@link OperationRefusedError} for a command without a row */
-export function assertKnown(name: string): void {
-  if (typeof name !== 'string' || ruleOf(name) === undefined)
-    throw refusal('cache', 'addBuiltinCommand', NEW_COMMAND);
 }
 
 /**

@@ -67,6 +67,19 @@ describe('the auditor of registries', () => {
     expect(await everythingIn(raw)).toEqual(before);
   });
 
+  it('finds what else there is beside a registry of another type', async () => {
+    const own = opened.guarded({ tenant: { index: true } });
+    await opened.raw.set('tk!indexed:tk:{tenant}:', 'now');
+    await opened.raw.xadd('tk!keys:tk:acme:', '*', 'a', 'b');
+    await opened.raw.set('tk:acme:key', '1');
+    await opened.raw.set('stranger', '1');
+    expect(await codes(own)).toEqual([
+      ['stranger', 'outside_every_tenant', 'high'],
+      ['tk!keys:tk:acme:', 'broken_registry', 'high'],
+      ['tk:acme:key', 'not_in_registry', 'high'],
+    ]);
+  });
+
   it('finds keys that a complete registry does not name', async () => {
     const own = opened.guarded({ tenant: { index: true } });
     await acme(() => own.set('a', '1'));

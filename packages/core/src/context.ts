@@ -64,7 +64,7 @@ const storage: AsyncLocalStorage<Scope | undefined> = shared();
 export function withTenant<T>(tenant: string | TenantContext, fn: () => T): T {
   const outer = storage.getStore();
   const context = toContext(tenant, outer?.tenant);
-  return storage.run({ tenant: context, bypass: undefined }, fn);
+  return storage.run(Object.freeze({ tenant: context, bypass: undefined }), fn);
 }
 
 /** The tenant that the current work runs in, or `undefined` outside of any and inside {@link acrossTenants}. */
@@ -134,7 +134,7 @@ export function acrossTenants<T>(bypass: Bypass, fn: () => T): T {
     actor,
     tenant: storage.getStore()?.tenant?.tenant,
   });
-  return storage.run({ tenant: undefined, bypass: stated }, fn);
+  return storage.run(Object.freeze({ tenant: undefined, bypass: stated }), fn);
 }
 
 /**
