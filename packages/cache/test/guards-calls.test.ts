@@ -239,6 +239,15 @@ describe('duplicate()', () => {
   });
 });
 
+it('scripts of a cluster stand beside the options of its connections', () => {
+  const scripts = { put: { lua: 'return 1', numberOfKeys: 0, tenant: 'keys-only' } } as const;
+  const open = (options: object): Cluster => new Cluster([{ port: 1 }], { lazyConnect: true, ...options });
+  expect(() => open({ redisOptions: { scripts } })).toThrow(/scripts stands inside redisOptions/);
+  const made = open({ scripts });
+  expect(made).toHaveProperty('put');
+  made.disconnect();
+});
+
 it('our options cannot be changed, not even those that nobody reads', () => {
   expect(() => Object.assign(redis.options.tenant ?? {}, { hashTag: true })).toThrow(TypeError);
 });
