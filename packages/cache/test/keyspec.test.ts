@@ -39,6 +39,11 @@ describe('places of keys', () => {
     ['a count', { at: [], counted: 0 }, '2 a b WEIGHTS 1 2', [1, 2]],
     ['a target and a count', { at: [{ from: 0, to: 0, step: 1 }], counted: 1 }, 't 2 a b', [0, 2, 3]],
     ['a count that is too high', { at: [], counted: 0 }, '3 a b', undefined],
+    ['a count of none', { at: [], counted: 1, orNone: true }, 'script 0 a', []],
+    ['a count of none, where there must be some', { at: [], counted: 1 }, 'script 0 a', undefined],
+    ['a count that only looks like none', { at: [], counted: 1, orNone: true }, 'script 00 a', undefined],
+    ['a count that may be none, and is not', { at: [], counted: 1, orNone: true }, 'script 2 a b 0', [2, 3]],
+    ['a count of none at the end', { at: [], counted: 1, orNone: true }, 'script 0', []],
     ['a count that is missing', { at: [{ from: 0, to: 0, step: 1 }], counted: 1 }, 't', [0]],
     ['a known option', COPY, 'a b REPLACE', [0, 1]],
     ['an unknown option', COPY, 'a b DB 1', undefined],
@@ -99,6 +104,13 @@ describe('places of keys', () => {
   ])('%s', (args, waits) => {
     expect(mayWait(STREAMS, args.split(' '))).toBe(waits);
     expect(mayWait(SORT, args.split(' '))).toBe(false);
+  });
+
+  it('are none without arguments, which the server refuses, and nobody waits for that', () => {
+    for (const spec of [COPY, STREAMS, SORT]) expect(keyPlaces(spec, [])).toEqual([]);
+    expect(mayWait({ at: [] }, [])).toBe(false);
+    expect(mayWait(STREAMS, [])).toBe(false);
+    expect(patternPlaces({ at: [] }, ['a'])).toEqual([]);
   });
 
   it('of patterns are those that name keys', () => {

@@ -2,9 +2,16 @@ import { IsolationBreachError } from '@tenantkit/core';
 import { HOSTILE_TENANTS, INVALID_TENANTS, TENANTS } from '@tenantkit/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CacheNames, escapeGlob } from '../src/names.ts';
+import { CacheNames, escapeGlob, RESERVED } from '../src/names.ts';
 
-const TEMPLATES = ['tk:{tenant}:', '{tenant}:', 'a*b[c]?d\\:{tenant}/', 'tk:{{tenant}}:', '{tenant}.x-'];
+const TEMPLATES = [
+  'tk:{tenant}:',
+  '{tenant}:',
+  'a*b[c]?d\\:{tenant}/',
+  'tk:{{tenant}}:',
+  '{tenant}.x-',
+  'é{tenant}:',
+];
 
 const tenant = fc.oneof(fc.constantFrom(...HOSTILE_TENANTS), fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/));
 // Names out of the same letters as the prefixes, so that they look like physical ones.
@@ -66,8 +73,33 @@ describe('names of the cache', () => {
       new CacheNames().of('acme').decode('tk:globex:secret', 'scan');
       expect.unreachable();
     } catch (error) {
+      expect(error).toMatchObject({
+        surface: 'cache',
+        operation: 'scan',
+        message: expect.stringContaining('a key outside the tenant came back'),
+      });
       expect((error as Error).message).not.toMatch(/globex|secret/);
     }
+  });
+
+  it('stay texts or bytes when they are taken apart', () => {
+    const own = new CacheNames().of('acme');
+    expect(own.decode('tk:acme:x', 'get')).toBe('x');
+    expect(own.decode(Buffer.from('tk:acme:x'), 'get')).toEqual(Buffer.from('x'));
+    expect(own.decode(Buffer.from('tk:acme:'), 'get')).toEqual(Buffer.alloc(0));
+  });
+
+  it('cannot be changed by whoever gets hold of them', () => {
+    const own = new CacheNames().of('acme');
+    expect(() => Object.assign(own, { prefix: 'tk:acme2:' })).toThrow(TypeError);
+    expect(own.encode('x')).toBe('tk:acme:x');
+  });
+
+  it('never begin as those of tenantkit itself do', () => {
+    expect(RESERVED).toBe('tk!');
+    for (const names of TEMPLATES)
+      for (const id of HOSTILE_TENANTS)
+        expect(new CacheNames({ names }).of(id).prefix.startsWith(RESERVED)).toBe(false);
   });
 
   it('are not made for what is no tenant', () => {
@@ -78,7 +110,16 @@ describe('names of the cache', () => {
 
   it('stay the same for more tenants than are remembered', () => {
     const names = new CacheNames();
-    for (let id = 0; id < 25_000; id += 1) names.of(`t${id}`);
+    const first = names.of('t0');
+    expect(names.of('t0')).toBe(first);
+    for (let id = 1; id < 10_000; id += 1) names.of(`t${id}`);
+    // As many as are remembered.
+    expect(names.of('t0')).toBe(first);
+    const last = names.of('t10000');
+    expect(names.of('t0')).not.toBe(first);
+    expect(names.of('t10000')).toBe(last);
+    expect(names.of('t0').encode('x')).toBe('tk:t0:x');
+    for (let id = 10_001; id < 25_000; id += 1) names.of(`t${id}`);
     expect(names.of('t1').encode('x')).toBe('tk:t1:x');
   });
 });
@@ -93,16 +134,46 @@ describe('templates', () => {
   });
 
   it.each(['{x}:{tenant}:', '}{{tenant}:'])('refuse the hash tag in %s', (names) => {
-    expect(() => new CacheNames({ names, hashTag: true })).toThrow(/would not be the hash tag/);
+    expect(() => new CacheNames({ names, hashTag: true })).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        surface: 'cache',
+        operation: 'names',
+        message: expect.stringContaining('would not be the hash tag'),
+        hint: expect.stringContaining('such as tk:{tenant}:'),
+      }),
+    );
     expect(new CacheNames({ names }).of('acme').prefix).toContain('acme');
   });
 
   it.each(['', 'tk:', '{tenant}', 'tk:{tenant}-x', '{tenant}{tenant}:', 'tk!{tenant}:', 'a\n{tenant}:'])(
     'that are not injective are refused: %j',
     (names) => {
-      expect(() => new CacheNames({ names })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+      expect(() => new CacheNames({ names })).toThrow(
+        expect.objectContaining({ code: 'CONFIG_INVALID', surface: 'cache' }),
+      );
     },
   );
+});
+
+describe('the hash tag', () => {
+  it.each<[string, boolean | undefined, boolean]>([
+    ['tk:{tenant}:', undefined, false],
+    ['tk:{tenant}:', true, true],
+    ['tk:{{tenant}}:', undefined, true],
+    ['{{tenant}}:', false, true],
+    ['{tenant}:', undefined, false],
+    // Redis would take what stands in the braces before it.
+    ['{x}:{{tenant}}:', undefined, false],
+    ['{{{tenant}}:', undefined, false],
+    ['}{{tenant}}:', undefined, true],
+  ])('of %s, asked for: %s', (names, hashTag, isTagged) => {
+    const made = new CacheNames({ names, hashTag });
+    expect(made.isTagged).toBe(isTagged);
+    // The slot is that of what stands between the first brace and the next that closes it.
+    const tag = /\{([^}]+)\}/.exec(made.of('acme').prefix)?.[1];
+    expect(tag === 'acme').toBe(isTagged);
+  });
 });
 
 describe('globs', () => {

@@ -6,4 +6,5 @@ import './keyspec.test.ts';
 import './names.test.ts';
 import './readme.test.ts';
 import './rewriting.test.ts';
+import './rows.test.ts';
 import './table.test.ts';

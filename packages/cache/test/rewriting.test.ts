@@ -127,6 +127,7 @@ describe('the arguments that are sent', () => {
 
   it('are none for what is refused, and for what has no row', () => {
     expect(rewritten('config', ['GET', '*'])).toMatchObject({
+      surface: 'cache',
       operation: 'config',
       instead: expect.stringContaining('acrossTenants'),
     });
@@ -330,6 +331,8 @@ describe('names in replies', () => {
 
   it.each([
     ['tk:acme:a', 'a reply of an unknown form came back'],
+    ['', 'a reply of an unknown form came back'],
+    [Buffer.alloc(0), 'a reply of an unknown form came back'],
     [Buffer.from('queued'), 'a reply of an unknown form came back'],
     [{ 'tk:acme:a': 1 }, 'a reply of an unknown form came back'],
     [7, 'a reply of an unknown form came back'],
