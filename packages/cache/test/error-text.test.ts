@@ -22,6 +22,11 @@ describe('the text of an error', () => {
     ['ERR tk:acme:(', ['tk:acme:('], 'ERR ('],
     ['ERR tk:acme:|tk:acme:x', ['tk:acme:|tk:acme:x'], 'ERR |tk:acme:x'],
     ['ERR tk:acme2:a', [], 'ERR tk:acme2:a'],
+    ['tk:acme:tk:acme:a', ['tk:acme:tk:acme:a'], 'tk:acme:a'],
+    ['xtk:acme:a tk:acme:b', [], 'xtk:acme:a b'],
+    ['ERR tk:acme:x tk:acme:y tk:acme:x', ['tk:acme:x', 'tk:acme:y'], 'ERR x y x'],
+    ['ERR tk:acme:y tk:acme:x tk:acme:cut tk:acme:y', ['tk:acme:x', 'tk:acme:y'], 'ERR y x cut y'],
+    ['ERR tk:acme:tk:acme:a tk:acme:tk:acme:a', ['tk:acme:tk:acme:a'], 'ERR tk:acme:a tk:acme:a'],
     ['ERR', [], 'ERR'],
   ])('%j with the keys %j', (text, keys, logical) => {
     expect(logicalText(text, keys, names)).toBe(logical);
