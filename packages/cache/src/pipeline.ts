@@ -44,7 +44,15 @@ const OF_CLIENT = refuse(
 );
 
 // What pipelines of ioredis inherit beside commands: it could put a command in the place of `sendCommand`.
-const DEFINING = ['defineCommand', 'addBuiltinCommand'] as const;
+const DEFINING = (['defineCommand', 'addBuiltinCommand'] as const).map(
+  (name) =>
+    [
+      name,
+      (): never => {
+        throw refusal('cache', name, OF_CLIENT);
+      },
+    ] as const,
+);
 
 const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec', 'asking']);
 
@@ -163,10 +171,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     return raw;
   });
 
-  for (const name of DEFINING)
-    raw[name] = () => {
-      throw refusal('cache', name, OF_CLIENT);
-    };
+  for (const [name, refused] of DEFINING) define(raw, name, refused);
 
   // redis.multi() has queued its MULTI already.
   const begun = raw._queue as Command[];
