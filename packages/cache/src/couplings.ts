@@ -1,91 +1,13 @@
 import { ConfigError } from '@tenantkit/core';
-import { Command, Pipeline, Redis as RawRedis } from 'ioredis';
-import { asCommand } from './command.ts';
-import { lighten } from './lighten.ts';
-import { OWN, Sent, callerOf } from './sent.ts';
-import { rowOf } from './rows.ts';
+import { CLUSTER } from './couplings-cluster.ts';
+import { COMMANDS } from './couplings-commands.ts';
+import { CONNECTION } from './couplings-connection.ts';
 
 /** What this package relies on inside of ioredis, and whether it holds. */
 type Couplings<Subject> = Readonly<Record<string, (subject: Subject) => boolean>>;
 
-/** What ioredis does, whichever client it is. No server is asked. */
-const LIBRARY = {
-  'a method of a client hands its Command to sendCommand': () => {
-    const sent: unknown[] = [];
-    const host = { options: {}, sendCommand: (command: unknown) => sent.push(command) };
-    void RawRedis.prototype.get.call(host as never, 'key');
-    const [command] = sent;
-    return command instanceof Command && command.name === 'get' && command.args.join() === 'key';
-  },
-  'a Command has the methods that ioredis calls on what it sends': () =>
-    ['getSlot', 'setTimeout', 'setBlockingTimeout', 'extractBlockingTimeout', 'setReplyContext']
-      .concat('_clearTimers', '_iterateKeys', 'initPromise', 'transformReply')
-      .every((name) => typeof Reflect.get(Command.prototype, name) === 'function'),
-  'a command is written in the form that ioredis writes': () =>
-    [['key'], ['key', 'é', ''], [Buffer.from('key'), 'x']].every((args) => {
-      const command = new Command('get', args);
-      return Buffer.from(sentFor(command).toWritable()).equals(Buffer.from(command.toWritable({})));
-    }),
-  'the keys of a command are found, for its slot': () =>
-    sentFor(new Command('mget', ['a', 'b']))
-      .getKeys()
-      .join() === 'a,b',
-  'what toWritable returns is written, and waits for its reply': () => {
-    const { client, written } = connected();
-    const command = marked();
-    client.sendCommand(asCommand(command));
-    return written.join() === MARK && client.commandQueue.peekBack()?.command === asCommand(command);
-  },
-  'a pipeline sends what it has queued through sendCommand, on a stream of its own': () => {
-    const { client, written } = connected();
-    const streams: unknown[] = [];
-    client.sendCommand = (command, stream) => {
-      streams.push(stream);
-      return RawRedis.prototype.sendCommand.call(client, command, stream);
-    };
-    const pipeline = pipelineOf(client);
-    for (const command of [marked(), marked()]) pipeline.sendCommand(asCommand(command));
-    void pipeline.exec();
-    return written.join() === MARK + MARK && streams.length === 2 && new Set(streams).size === 1;
-  },
-  'a pipeline hands out the replies of EXEC through transformReply, and numbers its commands': () => {
-    const pipeline = pipelineOf(connected().client);
-    const command = sentFor(new Command('get', ['key']));
-    const exec = sentFor(new Command('exec'));
-    for (const queued of [command, exec]) pipeline.sendCommand(asCommand(queued));
-    pipeline.replyPending = 2;
-    const replies = ['reply'];
-    command.transformReply = (reply) => `transformed ${String(reply)}`;
-    pipeline.fillResult([null, replies], 1);
-    return replies.join() === 'transformed reply' && exec.pipelineIndex === 1;
-  },
-  'a defined command is an EVALSHA, which is called again when the server has lost the script': () => {
-    const { client } = connected();
-    const sent: Command[] = [];
-    client.sendCommand = (command) => {
-      sent.push(command);
-      return command.promise;
-    };
-    client.defineCommand('defined', { lua: 'return 1', numberOfKeys: 1 });
-    void (client as unknown as { defined(key: string): Promise<unknown> }).defined('key').catch(() => {});
-    const [command] = sent;
-    const { promise } = command ?? {};
-    return command?.name === 'evalsha' && command.args.slice(1).join() === '1,key' && promise !== undefined;
-  },
-  'a pipeline is what its own fields hold': () => {
-    const { client, written } = connected();
-    const made = pipelineOf(client);
-    const pipeline = lighten(made);
-    pipeline.sendCommand(asCommand(marked()));
-    void pipeline.exec();
-    return written.join() === MARK && pipeline.length === 1 && made._queue === undefined;
-  },
-  'a pipeline counts its open transactions': () => {
-    const pipeline = pipelineOf(connected().client);
-    pipeline.multi();
-    return pipeline._transactions === 1 && pipeline._queue.length === 1;
-  },
-} satisfies Couplings<undefined>;
+/** What ioredis does, whichever client it is. */
+const LIBRARY: Couplings<undefined> = { ...COMMANDS, ...CONNECTION, ...CLUSTER };
 
 /** What a client of ioredis has. */
 const CLIENT = {
@@ -93,12 +15,6 @@ const CLIENT = {
     Reflect.get(client, '_autoPipelines') instanceof Map,
   'scan streams are made in createScanStream': (client: object) =>
     typeof Reflect.get(client, 'createScanStream') === 'function',
-  'the status of a client changes in setStatus': (client: object) =>
-    typeof Reflect.get(client, 'setStatus') === 'function',
-  'nodes of a cluster are made in createRedisFromOptions of its pool': (client: object) => {
-    const pool: unknown = Reflect.get(client, 'connectionPool');
-    return pool === undefined || typeof Reflect.get(pool as object, 'createRedisFromOptions') === 'function';
-  },
   'the connection of a cluster that hears messages is asked for with getInstance': (client: object) => {
     const subscriber: unknown = Reflect.get(client, 'subscriber');
     return (
@@ -170,46 +86,4 @@ function assertAll<Subject>(couplings: Couplings<Subject>, subject: Subject): vo
     }
     throw brokenCoupling(what, cause);
   }
-}
-
-const MARK = 'what toWritable returns';
-
-interface TriedPipeline {
-  readonly _queue: readonly Command[];
-  readonly _transactions: number;
-  readonly length: number;
-  replyPending: number;
-  sendCommand(command: Command): unknown;
-  exec(): Promise<unknown>;
-  multi(): unknown;
-  fillResult(value: unknown[], position: number): void;
-}
-
-// A client that takes itself to be connected, to a socket that only remembers.
-function connected(): { readonly client: RawRedis; readonly written: string[] } {
-  const written: string[] = [];
-  const client = new RawRedis({ lazyConnect: true });
-  const stream = { writable: true, write: (bytes: string | Buffer) => written.push(String(bytes)) };
-  Object.assign(client, {
-    status: 'ready',
-    stream,
-    condition: { select: 0, subscriber: false, protocol: 2 },
-  });
-  return { client, written };
-}
-
-function pipelineOf(client: RawRedis): TriedPipeline {
-  return new Pipeline(client) as unknown as TriedPipeline;
-}
-
-function sentFor(command: Command): Sent {
-  const { name } = command;
-  const args = command.args as string[];
-  return new Sent(OWN, rowOf(name, args), name, args, callerOf(command));
-}
-
-function marked(): Sent {
-  const command = sentFor(new Command('get', ['key']));
-  Object.defineProperty(command, 'toWritable', { value: () => MARK });
-  return command;
 }
