@@ -74,6 +74,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   readonly #wiring: Wiring;
   // Set where it is lent: what it sends goes over this.
   #line: Line | undefined;
+  #lender: Redis<ReplyMapping> | undefined;
   #lines: LinePool | undefined;
 
   static {
@@ -205,7 +206,9 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     override?: Override,
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
     const own = ownOverride(override);
-    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...own };
+    // What is lent is never connected itself.
+    const { lazyConnect } = (this.#lender ?? this).options;
+    const options: RedisOptions = { ...this.options, lazyConnect, tenant: this.#wiring.tenant, ...own };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
     // That of a node of a cluster.
     if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
@@ -297,7 +300,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     const lent = new Redis(options as MappedRedisOptions<ReplyMapping>);
     lent.#line = line;
     lent.#lines = this.#poolOfLines();
-    if (this.#wiring.guard.registry?.perSlot === true) lent.#wiring.noteKeys(true);
+    lent.#lender = this;
+    this.#wiring.noteOn(lent.#wiring);
     this.#wiring.defineOn(lent.#wiring);
     const session = lent.#wiring.own(scope, () => line.status);
     const hide = showLine(lent, line, () => session.isOver);

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from './client.ts';
 import type { TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
-import { BELIEF } from './registry.ts';
+import { BELIEF } from './beliefs.ts';
 import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
 
 /** What an eraser does to one tenant, or one person. */

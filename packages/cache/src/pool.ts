@@ -19,6 +19,8 @@ interface Waiter {
 interface Loan {
   readonly tenant: string;
   line: Line | undefined;
+  /** The client has ended meanwhile. */
+  isEnded: boolean;
 }
 
 /**
@@ -86,12 +88,15 @@ export class LinePool {
   /** Cuts all connections. Another loan makes new ones. */
   close(): void {
     for (const line of this.#idle.keys()) this.#drop(line);
-    for (const { line } of this.#loans) line?.disconnect();
+    for (const loan of this.#loans) {
+      loan.isEnded = true;
+      loan.line?.disconnect();
+    }
     for (const waiter of this.#waiting) waiter.refuse(new Error(ENDED));
   }
 
   #admit(tenant: string, signal: AbortSignal | undefined): Promise<Loan> {
-    const loan: Loan = { tenant, line: undefined };
+    const loan: Loan = { tenant, line: undefined, isEnded: false };
     if (this.#hasRoom(tenant)) {
       this.#loans.add(loan);
       return Promise.resolve(loan);
@@ -146,6 +151,7 @@ export class LinePool {
     } catch (cause) {
       line.disconnect();
       signal?.throwIfAborted();
+      if (loan.isEnded) throw new Error(ENDED, { cause });
       throw new StoreUnreachableError({
         surface: 'cache',
         operation: 'dedicated',

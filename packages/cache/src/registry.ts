@@ -1,4 +1,5 @@
 import { ConfigError } from '@tenantkit/core';
+import { BELIEF, Beliefs } from './beliefs.ts';
 import { Entry, ownEntry } from './entry.ts';
 import { canCreate, createdPlaces, type Argument } from './keyspec.ts';
 import { TenantNames, type CacheNames } from './names.ts';
@@ -20,15 +21,6 @@ import { Trimmer } from './trim.ts';
 /** Sends a command of ours right away. */
 export type SendEntry = (command: Sent) => unknown;
 
-/**
- * For how long, in milliseconds, a client takes an entry that it has written for one that is still there. Whoever
- * removes entries has to wait longer than this before the absence of a key means anything.
- */
-export const BELIEF = 1_000;
-
-// Beyond it entries are written again, which is slower and never wrong.
-const MAX_BELIEFS = 50_000;
-
 // A command that waits in the server may bring its key into being much later: its entry is kept for so long.
 const WAITING = 30 * 24 * 60 * 60 * 1_000;
 
@@ -46,21 +38,26 @@ export class Registry {
   /** Whether there are registries per slot. */
   readonly perSlot: boolean;
   readonly #trimmer: Trimmer;
+  readonly #beliefs: Beliefs;
   readonly #fixed = new WeakMap<TenantNames, boolean>();
-  #beliefs = new Map<string, number>();
-  #older = new Map<string, number>();
-  #turned = 0;
   #turn: Turn | undefined;
 
   /**
    * @param perSlot - whether the client is a Cluster, which has registries per slot
    * @param send - sends right away, with redirections followed, outside of any tenant; never throws
+   * @param lender - what is known of entries already, and how many there are to be looked at
    */
-  constructor(names: CacheNames, perSlot: boolean, send: SendEntry) {
+  constructor(names: CacheNames, perSlot: boolean, send: SendEntry, lender?: Registry) {
     this.#names = names;
     this.perSlot = perSlot;
     this.#send = send;
-    this.#trimmer = new Trimmer(send);
+    this.#trimmer = lender === undefined ? new Trimmer() : lender.#trimmer;
+    this.#beliefs = lender === undefined ? new Beliefs() : lender.#beliefs;
+  }
+
+  /** The same registry, over a connection that is lent: each is used too shortly to know it by itself. */
+  over(send: SendEntry): Registry {
+    return new Registry(this.#names, this.perSlot, send, this);
   }
 
   /** Sends the entries of commands that are about to be sent, all at once. */
@@ -111,7 +108,7 @@ export class Registry {
     // Its own: what cannot be entered for one tenant is no error of another's.
     const entry = new Entry(now);
     for (const key of keys) {
-      const believed = command.waits ? undefined : this.#believed(command, key, now);
+      const believed = command.waits ? undefined : this.#beliefs.at(beliefOf(key, command.subject), now);
       if (believed === undefined) this.#want(wanted, command, key, entry);
       else entry.at = Math.min(entry.at, believed);
     }
@@ -153,8 +150,8 @@ export class Registry {
       const isLast = from + some.length === members.length;
       const command = ownEntry(names, 'zadd', [name, 'GT', ...some], {
         reply: () => {
-          if (isLast) for (const [belief, { at }] of beliefs) this.#believe(belief, at);
-          this.#trimmer.wrote(names, name, tag, some.length / 2);
+          if (isLast) for (const [belief, { at }] of beliefs) this.#beliefs.add(belief, at);
+          this.#trimmer.wrote(this.#send, names, name, tag, some.length / 2);
         },
         error: (cause) => this.#failed(names, entries, cause),
       });
@@ -173,7 +170,6 @@ export class Registry {
     });
     for (const entry of entries) entry.fail(error);
     this.#beliefs.clear();
-    this.#older.clear();
     // Without a reply there was no data either. Where the server says no to the entry alone, nobody may go by
     // the registries from now on.
     if (cause.name !== 'ReplyError') return;
@@ -197,21 +193,6 @@ export class Registry {
     let fixed = this.#fixed.get(names);
     if (fixed === undefined) this.#fixed.set(names, (fixed = hasFixedSlot(names.prefix)));
     return fixed ? undefined : slotTag(slotOf(key));
-  }
-
-  #believed({ subject }: Sent, key: Argument, now: number): number | undefined {
-    if (now - this.#turned > BELIEF) {
-      this.#older = now - this.#turned > 2 * BELIEF ? new Map<string, number>() : this.#beliefs;
-      this.#beliefs = new Map();
-      this.#turned = now;
-    }
-    const belief = beliefOf(key, subject);
-    const at = this.#beliefs.get(belief) ?? this.#older.get(belief);
-    return at !== undefined && now - at < BELIEF ? at : undefined;
-  }
-
-  #believe(belief: string, at: number): void {
-    if (this.#beliefs.size < MAX_BELIEFS) this.#beliefs.set(belief, at);
   }
 }
 

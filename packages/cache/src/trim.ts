@@ -52,27 +52,27 @@ const SHA = createHash('sha1').update(SCRIPT).digest('hex');
 
 /** Keeps registries from growing with keys that have expired or were deleted. */
 export class Trimmer {
-  readonly #send: SendEntry;
   #entries = 0;
 
-  constructor(send: SendEntry) {
-    this.#send = send;
-  }
-
   /** @param count - how many entries were written to the registry `name` */
-  wrote(names: TenantNames, name: string, tag: string | undefined, count: number): void {
+  wrote(send: SendEntry, names: TenantNames, name: string, tag: string | undefined, count: number): void {
     this.#entries += count;
     if (this.#entries < EVERY) return;
     const look = Math.min(this.#entries, 4 * EVERY) * PER_ENTRY;
     this.#entries = 0;
-    trim(this.#send, names, name, tag, look, (subjects) => this.#follow(names, tag, subjects));
+    trim(send, names, name, tag, look, (subjects) => follow(send, names, tag, subjects));
   }
+}
 
-  // The set of a person who is written about no more is looked at from the tenant's registry.
-  #follow(names: TenantNames, tag: string | undefined, subjects: readonly string[]): void {
-    for (const subject of new Set(subjects))
-      trim(this.#send, names, subjectName(names.prefix, subject, tag), tag, EVERY, ignore);
-  }
+// The set of a person who is written about no more is looked at from the tenant's registry.
+function follow(
+  send: SendEntry,
+  names: TenantNames,
+  tag: string | undefined,
+  subjects: readonly string[],
+): void {
+  for (const subject of new Set(subjects))
+    trim(send, names, subjectName(names.prefix, subject, tag), tag, EVERY, ignore);
 }
 
 /** Takes one look at `count` entries of a registry. @param heard - told the subjects that were among them */

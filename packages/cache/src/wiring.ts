@@ -218,6 +218,13 @@ export class Wiring {
     );
   }
 
+  /** Lends what is known of the keys to a connection that is lent, which notes them over itself. */
+  noteOn(lent: Wiring): void {
+    lent.guard.registry = this.guard.registry?.over((entry) =>
+      asPlumbing(() => sendOrReject(entry, lent.#raw.send)),
+    );
+  }
+
   /** Makes it a node of a cluster: entries go through the cluster, which follows redirections. */
   joins(cluster: Wiring): void {
     this.guard.registry = cluster.guard.registry;
