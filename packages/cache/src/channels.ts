@@ -24,10 +24,6 @@ const NOT_TEXT = refuse(
   'ioredis makes patterns text, so that two patterns that are no UTF-8 could not be told apart',
   'Give the pattern as a text.',
 );
-const OTHER_DATABASE = refuse(
-  'notifications of this name come from other databases, or from keys of every tenant',
-  'Name the database of the client: __keyspace@0__:<key or pattern>, __keyevent@0__:<event or pattern>.',
-);
 const ONE_NODE = refuse(
   'each node of a cluster notifies of its own keys only, so that most would be missed',
   "Subscribe on each of cluster.nodes('master').",
@@ -140,7 +136,11 @@ function notifications(
   // A channel that only looks like a pattern is a channel as any other.
   if (!isPattern && !/^__key(?:space|event)@/.test(text))
     return [{ form: 'channel', name: names.encode(Buffer.from(text, 'latin1')) }];
-  return OTHER_DATABASE;
+  if (database === undefined) return ONE_NODE;
+  return refuse(
+    'notifications of this name come from other databases, or from keys of every tenant',
+    `Name the database of the client, and what is meant as it stands: __keyspace@${database}__:<key or pattern>, __keyevent@${database}__:<event or pattern>.`,
+  );
 }
 
 function logical(channel: unknown, names: TenantNames, operation: string): Argument {

@@ -2,6 +2,7 @@ import {
   ConfigError,
   OperationRefusedError,
   assertId,
+  eraseRun,
   publish,
   type Checkpoint,
   type Eraser,
@@ -67,7 +68,8 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
     async plan(scope) {
       return { store, items: await open('plan', scope).count(), kept: [] };
     },
-    async erase(scope, run) {
+    async erase(scope, given) {
+      const run = eraseRun('cache', 'cacheEraser.erase', given);
       run.signal.throwIfAborted();
       const own = open('erase', scope);
       let { erased: count, ended = false } = await load(run.checkpoint);

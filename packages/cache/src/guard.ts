@@ -55,7 +55,7 @@ const NOT_ADMITTED = refuse(
 );
 const WAITS = refuse(
   'everybody on the connection would wait for its reply',
-  'Call it on a connection of its own: redis.dedicated((own) => …) lends one; redis.duplicate() inside the tenant makes one, which disconnect() ends.',
+  'Call it on a connection of its own: redis.dedicated((own) => …) lends one; redis.duplicate(), called inside the same tenant or inside acrossTenants, makes one, which disconnect() ends.',
 );
 const HOLDS = refuse(
   'on a shared connection what is watched belongs to nobody, and a transaction swallows the commands of others',

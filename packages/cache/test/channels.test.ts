@@ -106,7 +106,7 @@ describe('what is subscribed to', () => {
     expect(targetsOf(kind, bytes(logical), names, 3)).toEqual({
       kind: 'refuse',
       why: expect.stringContaining('come from other databases, or from keys of every tenant'),
-      instead: expect.stringContaining('Name the database of the client: __keyspace@0__'),
+      instead: expect.stringContaining('__keyspace@3__:<key or pattern>, __keyevent@3__:'),
     });
   });
 

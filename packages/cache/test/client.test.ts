@@ -321,7 +321,11 @@ describe('options', () => {
     ['monitor', { monitor: true }, /monitor/],
     ['monitor in the URL', 'redis://127.0.0.1:1?monitor=true', /monitor/],
     ['himportFieldsets', { himportFieldsets: [{ name: 'x', fields: ['a'] }] }, /HIMPORT/],
-    ['an unknown option', { tenant: { indexes: true } } as object, /unknown option indexes/],
+    [
+      'an unknown option',
+      { tenant: { indexes: true } } as object,
+      /unknown option "indexes" \(is "index" meant\?\)/,
+    ],
     ['a template that is not injective', { tenant: { names: 'tk:{tenant}' } }, /name template/],
     ['a fence that is none', { tenant: { fence: {} } } as object, /TenantRegistry/],
     ['tenant options in the URL', 'redis://127.0.0.1:1?tenant=acme', /tenant/],

@@ -1,3 +1,4 @@
+import { acrossTenants } from '@tenantkit/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Command } from 'ioredis';
 import { logicalText } from '../src/error-text.ts';
@@ -143,5 +144,29 @@ describe('an error text', () => {
     const many = Array.from({ length: 100_000 }, (_, place) => `${names.prefix}${place}`);
     expect(logicalText(`ERR no ${long} here`, [long], names)).toBe(`ERR no ${'x'.repeat(100_000)} here`);
     expect(logicalText(`ERR no ${names.prefix}77777 here`, many, names)).toBe('ERR no 77777 here');
+  });
+});
+
+describe('a refusal', () => {
+  it('says where it was called: a tenant, acrossTenants, or neither', async () => {
+    await using opened = await openCache();
+    const { redis } = opened;
+    const wait = () => failure(() => redis.blpop('list', 1));
+    const across = await acrossTenants({ reason: 'a test', actor: 'tests' }, wait);
+    expect(across.message).toMatch(/^cache\.blpop is refused inside acrossTenants: /);
+    expect((await acme(wait)).message).toMatch(/^cache\.blpop is refused inside a tenant: /);
+    const define = () => redis.defineCommand('own', { lua: 'return 1' });
+    expect(await failure(async () => define())).toHaveProperty(
+      'message',
+      expect.stringMatching(/^cache\.defineCommand is refused: /),
+    );
+    // What the text says to do works there.
+    const own = acrossTenants({ reason: 'a test', actor: 'tests' }, () => redis.duplicate());
+    await acrossTenants({ reason: 'a test', actor: 'tests' }, () => own.rpush('list', 'x'));
+    expect(await acrossTenants({ reason: 'a test', actor: 'tests' }, () => own.blpop('list', 1))).toEqual([
+      'list',
+      'x',
+    ]);
+    await acrossTenants({ reason: 'a test', actor: 'tests' }, () => own.quit());
   });
 });

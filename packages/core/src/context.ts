@@ -3,6 +3,9 @@ import pMap from 'p-map';
 import { ConfigError, MissingTenantError, TenantSwitchError, type Surface } from './errors.ts';
 import { publish } from './events.ts';
 import { assertId } from './ids.ts';
+import { assertRuntime } from './runtime.ts';
+
+assertRuntime();
 
 /** Who the current work is for. */
 export interface TenantContext {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { ConfigError, type Surface } from './errors.ts';
 
 /** What is erased: a whole tenant, or one person inside it. */
 export interface ErasureScope {
@@ -81,6 +82,13 @@ export interface EraseRun {
   progress(progress: EraseProgress): void;
 }
 
+/** What somebody who calls an eraser by hand may leave out; see {@link eraseRun}. */
+export interface EraseRunOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly checkpoint?: Checkpoint | undefined;
+  progress?(progress: EraseProgress): void;
+}
+
 /** One store that can forget. Every adapter exports one, so that the orchestrator knows no adapter. */
 export interface Eraser {
   /** Its name in plans and certificates: `cache`, `storage:uploads`. Unique in one orchestrator. */
@@ -89,8 +97,11 @@ export interface Eraser {
   readonly stage?: 'purge' | 'shred';
   readonly subjects: 'supported' | { readonly unsupported: string };
   plan(scope: ErasureScope): Promise<Inventory>;
-  /** Idempotent and resumable. */
-  erase(scope: ErasureScope, run: EraseRun): Promise<Outcome>;
+  /**
+   * Idempotent and resumable. Without `run` it is one run that nobody stops, begins at the beginning and reports to
+   * nobody, as {@link eraseRun} says.
+   */
+  erase(scope: ErasureScope, run?: EraseRunOptions): Promise<Outcome>;
   verify(scope: ErasureScope): Promise<Verification>;
 }
 
@@ -114,6 +125,47 @@ export interface Auditor {
   readonly store: string;
   audit(signal: AbortSignal): AsyncIterable<Finding>;
 }
+
+/**
+ * Completes what an eraser was given: a run that nobody stops, which begins at the beginning and reports to nobody.
+ * An erasure removes what it finds, so that beginning anew costs time and no more.
+ *
+ * @param operation - of the eraser, for the error: `cacheEraser.erase`
+ * @throws {@link ConfigError} for something else
+ */
+export function eraseRun(surface: Surface, operation: string, given: EraseRunOptions = {}): EraseRun {
+  const wrong = Object.entries(PARTS).find(([name, { fits }]) => {
+    const part: unknown = Reflect.get(Object(given), name);
+    return part !== undefined && !fits(part);
+  });
+  if (typeof given !== 'object' || (given as unknown) === null || wrong !== undefined) {
+    throw new ConfigError({
+      surface,
+      operation,
+      problem: wrong === undefined ? 'the run is no object' : `${wrong[0]} must be ${wrong[1].what}`,
+      hint: 'It takes { signal?, checkpoint?, progress? }; createErasure of @tenantkit/erasure gives all of them.',
+    });
+  }
+  const { signal = new AbortController().signal, checkpoint = UNKEPT } = given;
+  return { signal, checkpoint, progress: (progress) => given.progress?.(progress) };
+}
+
+const UNKEPT: Checkpoint = {
+  load: () => Promise.resolve(undefined),
+  save: () => Promise.resolve(),
+};
+
+const PARTS = {
+  signal: { fits: (part) => part instanceof AbortSignal, what: 'an AbortSignal' },
+  checkpoint: {
+    fits: (part) => ['load', 'save'].every((name) => typeof Reflect.get(Object(part), name) === 'function'),
+    what: '{ load(), save(state) }',
+  },
+  progress: { fits: (part) => typeof part === 'function', what: 'a function' },
+} as const satisfies Record<
+  keyof EraseRun,
+  { readonly fits: (part: unknown) => boolean; readonly what: string }
+>;
 
 /** Whether nothing is left but what must be kept, and the recount was shown to see. */
 export function isVerified({ remaining, control }: Verification): boolean {

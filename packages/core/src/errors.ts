@@ -124,13 +124,16 @@ export class OperationRefusedError extends TenantkitError<'OPERATION_REFUSED'> {
     operation,
     why,
     instead,
+    place,
   }: {
     surface: Surface;
     operation: string;
     why: string;
     instead: string;
+    /** Where it was called; left out when that is outside of both, or does not matter. */
+    place?: 'a tenant' | 'acrossTenants' | undefined;
   }) {
-    super(`${at(surface, operation)} is refused inside a tenant: ${why}.`, {
+    super(`${at(surface, operation)} is refused${place === undefined ? '' : ` inside ${place}`}: ${why}.`, {
       surface,
       operation,
       hint: instead,

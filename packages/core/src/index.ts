@@ -13,12 +13,13 @@ export {
   type TenantContext,
   type Where,
 } from './context.ts';
-export { controlTenant, isVerified } from './erase.ts';
+export { controlTenant, eraseRun, isVerified } from './erase.ts';
 export type {
   Auditor,
   Checkpoint,
   EraseProgress,
   EraseRun,
+  EraseRunOptions,
   Eraser,
   ErasureScope,
   Finding,

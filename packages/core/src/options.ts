@@ -78,7 +78,7 @@ export function parseOptions<T>(surface: Surface, schema: z.ZodType<T>, value: u
   const path = ['tenant', ...(issue?.path ?? [])].join('.');
   const problem =
     issue?.code === 'unrecognized_keys'
-      ? `unknown option ${issue.keys.join(', ')}`
+      ? unknownOptions(issue.keys, namesAt(schema, issue.path))
       : (issue?.message ?? 'not accepted');
   throw new ConfigError({
     surface,
@@ -86,4 +86,50 @@ export function parseOptions<T>(surface: Surface, schema: z.ZodType<T>, value: u
     problem: `${path}: ${problem}`,
     hint: `See the options in the README of @tenantkit/${surface}.`,
   });
+}
+
+// No option is longer. What is may be a secret that was given in the place of one.
+const LONGEST_NAME = 32;
+
+// A slip of the finger or two; with more than that one name is as near as any other.
+const NEAR = 2;
+
+function unknownOptions(unknown: readonly string[], known: readonly string[]): string {
+  const named = unknown.map((name) => {
+    if (name.length > LONGEST_NAME) return 'a name that is not shown';
+    const [near] = known
+      .map((option) => ({ option, distance: distanceOf(name.toLowerCase(), option.toLowerCase()) }))
+      .filter(({ option, distance }) => distance <= NEAR && distance < option.length)
+      .toSorted((one, other) => one.distance - other.distance);
+    return near === undefined
+      ? JSON.stringify(name)
+      : `${JSON.stringify(name)} (is ${JSON.stringify(near.option)} meant?)`;
+  });
+  const all = known.length === 0 ? '' : `; there are ${known.join(', ')}`;
+  return `unknown option ${named.join(', ')}${all}`;
+}
+
+/** The options that are known at a path of a schema. */
+function namesAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
+  let at: unknown = unwrapped(schema);
+  for (const name of path) at = at instanceof z.ZodObject ? unwrapped(at.shape[String(name)]) : undefined;
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+function unwrapped(schema: unknown): unknown {
+  return schema instanceof z.ZodOptional ? unwrapped(schema.unwrap()) : schema;
+}
+
+/** How many characters have to be put in, left out or exchanged (Levenshtein 1966). */
+function distanceOf(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, place) => place);
+  for (const [line, character] of one.split('').entries()) {
+    const next = [line + 1];
+    for (let place = 1; place <= other.length; place += 1) {
+      const [left = 0, above = 0, before = 0] = [next[place - 1], row[place], row[place - 1]];
+      next.push(Math.min(left + 1, above + 1, before + (character === other[place - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[other.length] ?? 0;
 }

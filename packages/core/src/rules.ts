@@ -1,4 +1,4 @@
-import { currentTenant } from './context.ts';
+import { currentScope } from './context.ts';
 import { OperationRefusedError, type Surface } from './errors.ts';
 import { publish } from './events.ts';
 
@@ -23,7 +23,7 @@ export interface PassRule {
 /** The request never leaves. */
 export interface RefuseRule {
   readonly kind: 'refuse';
-  /** A clause that follows `…is refused inside a tenant:`. */
+  /** A clause that follows `… is refused:`. */
   readonly why: string;
   /** A sentence. */
   readonly instead: string;
@@ -101,14 +101,21 @@ export function refusal(
   operation: string,
   rule: RefuseRule = UNKNOWN,
 ): OperationRefusedError {
-  const error = new OperationRefusedError({ surface, operation, why: rule.why, instead: rule.instead });
-  const context = currentTenant();
+  const scope = currentScope();
+  const error = new OperationRefusedError({
+    surface,
+    operation,
+    why: rule.why,
+    instead: rule.instead,
+    // What is refused is often called by accident where there is no tenant: a text that claims one misleads.
+    place: scope === undefined ? undefined : scope.tenant === undefined ? 'acrossTenants' : 'a tenant',
+  });
   publish('refused', {
     surface,
     operation,
     message: error.message,
-    tenant: context?.tenant,
-    actor: context?.actor,
+    tenant: scope?.tenant?.tenant,
+    actor: scope?.tenant?.actor ?? scope?.bypass?.actor,
   });
   return error;
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import {
   StoreUnreachableError,
   controlTenant,
+  eraseRun,
   isId,
   isVerified,
   memoryTenantStore,
@@ -35,6 +36,19 @@ describe('parseOptions', () => {
     );
   });
 
+  it.each([
+    [{ name: 'x' }, '"name" (is "names" meant?); there are names, fence, subjects'],
+    [{ NAMES: 'x' }, '"NAMES" (is "names" meant?)'],
+    [{ place: 'x', fenec: 1 }, '"place", "fenec" (is "fence" meant?)'],
+    [{ ['k'.repeat(40)]: 'x' }, 'unknown option a name that is not shown; there are'],
+    [{ inner: { seven: 7, ten: 1 } }, 'tenant.inner: unknown option "ten"; there are seven'],
+  ])('says what is near an unknown option, in %j', (value, said) => {
+    const inner = z.strictObject({ seven: z.number() }).optional();
+    expect(() => parseOptions('cache', schema.extend({ inner }), value)).toThrow(
+      expect.objectContaining({ message: expect.stringContaining(said) }),
+    );
+  });
+
   it.each([{ fence: {} }, { fence: true }, { names: 7 }, { subjects: 'x' }])(
     'refuses %j and shows the path',
     (value) => {
@@ -45,6 +59,47 @@ describe('parseOptions', () => {
       );
     },
   );
+});
+
+describe('eraseRun', () => {
+  it('completes what is missing, and calls what was given as it was given', async () => {
+    const whole = eraseRun('cache', 'erase');
+    const { signal, checkpoint } = whole;
+    expect([signal.aborted, await checkpoint.load(), await checkpoint.save('x')]).toEqual([
+      false,
+      undefined,
+      undefined,
+    ]);
+    expect(() => whole.progress({ kind: 'keys', done: 1 })).not.toThrow();
+    const given = {
+      signal: AbortSignal.abort(),
+      checkpoint,
+      done: 0,
+      progress({ done }: { done: number }) {
+        this.done = done;
+      },
+    };
+    const run = eraseRun('cache', 'erase', given);
+    run.progress({ kind: 'keys', done: 7 });
+    expect([run.signal, run.checkpoint, given.done]).toEqual([given.signal, checkpoint, 7]);
+  });
+
+  it.each([
+    [{ signal: 'now' }, 'signal must be an AbortSignal'],
+    [{ checkpoint: { load: () => undefined } }, 'checkpoint must be'],
+    [{ checkpoint: null }, 'checkpoint must be'],
+    [{ progress: true }, 'progress must be a function'],
+    ['now', 'the run is no object'],
+    [null, 'the run is no object'],
+  ])('refuses %j', (given, problem) => {
+    expect(() => eraseRun('cache', 'cacheEraser.erase', given as never)).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        operation: 'cacheEraser.erase',
+        message: expect.stringContaining(problem),
+      }),
+    );
+  });
 });
 
 describe('subjectPattern', () => {

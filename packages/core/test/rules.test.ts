@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { custom, defineRules, pass, refusal, refuse, rewrite, ruleFor, type Rules } from '../src/index.ts';
+import {
+  acrossTenants,
+  custom,
+  defineRules,
+  pass,
+  refusal,
+  refuse,
+  rewrite,
+  ruleFor,
+  withTenant,
+  type Rules,
+} from '../src/index.ts';
 
 interface RawClient {
   get(key: string): string;
@@ -63,9 +74,18 @@ describe('rules', () => {
       code: 'OPERATION_REFUSED',
       operation: 'flushall',
       hint: 'Delete your own keys.',
-      message:
-        'cache.flushall is refused inside a tenant: it removes the keys of every tenant. Delete your own keys.',
+      message: 'cache.flushall is refused: it removes the keys of every tenant. Delete your own keys.',
     });
+  });
+
+  it('a refusal says where it was called', () => {
+    const bypass = { reason: 'a test', actor: 'tests' };
+    const refused = () => refusal('cache', 'select', refuse('it is', 'Do not.')).message;
+    expect(withTenant('acme', refused)).toBe('cache.select is refused inside a tenant: it is. Do not.');
+    expect(acrossTenants(bypass, refused)).toBe(
+      'cache.select is refused inside acrossTenants: it is. Do not.',
+    );
+    expect(refused()).toBe('cache.select is refused: it is. Do not.');
   });
 
   it('an operation without a row is refused as unknown', () => {

@@ -1,6 +1,7 @@
 import {
   DecryptionError,
   controlTenant,
+  eraseRun,
   refusal,
   refuse,
   runInScope,
@@ -91,7 +92,8 @@ export function keyringEraser(keyring: Keyring, options: KeyringEraserOptions = 
       const item = await secrets(wholeTenant('plan', scope));
       return { store, items: [item], kept: backups(item.count) };
     },
-    async erase(scope, run): Promise<Outcome> {
+    async erase(scope, given): Promise<Outcome> {
+      const run = eraseRun('crypto', 'keyringEraser.erase', given);
       const tenant = wholeTenant('erase', scope);
       run.signal.throwIfAborted();
       const { count } = await resumed(run.checkpoint, () => secrets(tenant));

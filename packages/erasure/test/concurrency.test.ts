@@ -1,3 +1,4 @@
+import { eraseRun } from '@tenantkit/core';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -158,8 +159,9 @@ describe('two runs at once', () => {
           erase(scope, run) {
             if (!stuck) return files.erase(scope, run);
             reached.open();
+            const { signal } = eraseRun('testing', 'erase', run);
             return new Promise((_, reject) => {
-              run.signal.addEventListener('abort', () => reject(run.signal.reason as Error));
+              signal.addEventListener('abort', () => reject(signal.reason as Error));
             });
           },
         },

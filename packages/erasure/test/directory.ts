@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { controlTenant, type EraseRun, type Eraser, type ErasureScope } from '@tenantkit/core';
+import { controlTenant, eraseRun, type EraseRun, type Eraser, type ErasureScope } from '@tenantkit/core';
 import { z } from 'zod';
 
 /** Options of {@link directoryEraser}. */
@@ -42,7 +42,8 @@ export function directoryEraser({
     subjects,
     plan: async (scope) => ({ store, items: await count(scope), kept: [] }),
 
-    async erase(scope, run) {
+    async erase(scope, given) {
+      const run = eraseRun('testing', 'erase', given);
       const saved = await run.checkpoint.load();
       let { gone, batch: files } =
         saved === undefined ? { gone: 0, batch: [] as string[] } : checkpointSchema.parse(JSON.parse(saved));

@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Queue as RawQueue } from 'bullmq';
 import {
   controlTenant,
+  eraseRun,
   parseOptions,
   refusal,
   refuse,
@@ -80,7 +81,8 @@ export function queueEraser(source: Redis | RawQueue, options: QueueEraserOption
     store: places.store,
     subjects: { unsupported: NO_SUBJECTS },
     plan: async (scope) => plan(start(places, scope, 'plan')),
-    erase: async (scope, run) => erase(start(places, scope, 'erase'), run, activeTimeout),
+    erase: async (scope, run) =>
+      erase(start(places, scope, 'erase'), eraseRun('queue', 'queueEraser.erase', run), activeTimeout),
     verify: async (scope) => verify(start(places, scope, 'verify')),
   };
 }

@@ -1,6 +1,7 @@
 import {
   ConfigError,
   assertId,
+  eraseRun,
   parseOptions,
   publish,
   type Checkpoint,
@@ -81,7 +82,8 @@ export function searchEraser(client: Client, options: SearchEraserOptions = {}):
       const opened = await open('plan', scope);
       return { store, items: [await countAll(opened, scope)], kept: await keptOf(opened) };
     },
-    async erase(scope, run) {
+    async erase(scope, given) {
+      const run = eraseRun('search', 'searchEraser.erase', given);
       run.signal.throwIfAborted();
       const opened = await open('erase', scope);
       const count = await eraseAll(opened, scope, run);

@@ -3,8 +3,8 @@ import {
   OperationRefusedError,
   acrossTenants,
   controlTenant,
+  eraseRun,
   publish,
-  type EraseRun,
   type Eraser,
   type ErasureScope,
   type InventoryItem,
@@ -89,7 +89,8 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       );
       return { store, items, kept };
     },
-    async erase(scope, run) {
+    async erase(scope, given) {
+      const run = eraseRun('storage', 'storageEraser.erase', given);
       const prefix = prefixOf(scope, 'erase');
       const tally = await across('erase', (remote) => purge(remote, prefix, run), run.signal);
       const [erased, kept] = [tally.items(), tally.kept()];
@@ -146,7 +147,7 @@ async function plantAndFind(remote: Remote, prefix: string, traits: BucketTraits
     const { items } = await count(remote, prefix, traits);
     return { planted, found: items.reduce((sum, item) => sum + item.count, 0), method: METHODS[planted] };
   } finally {
-    await purge(remote, prefix, QUIET);
+    await purge(remote, prefix, eraseRun('storage', 'storageEraser.verify'));
   }
 }
 
@@ -154,9 +155,3 @@ const METHODS = {
   1: 'an unfinished upload of a throw-away tenant, listed like the erased one and aborted; the bucket would have retained an object',
   2: 'an object and an unfinished upload of a throw-away tenant, listed like the erased one and removed',
 } as const;
-
-const QUIET: EraseRun = {
-  signal: new AbortController().signal,
-  checkpoint: { load: () => Promise.resolve(undefined), save: () => Promise.resolve() },
-  progress: () => undefined,
-};

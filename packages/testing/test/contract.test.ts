@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import {
   controlTenant,
+  eraseRun,
   nameTemplate,
   OperationRefusedError,
   requireTenant,
@@ -205,7 +206,8 @@ class Small implements AsyncDisposable {
         if (planErases === true && found.length > 0) await this.raw.del(...found);
         return { store: 'small', items: [{ kind: 'keys', count: found.length }], kept: [] };
       },
-      erase: async (scope, run) => {
+      erase: async (scope, given) => {
+        const run = eraseRun('testing', 'erase', given);
         wholeTenant(scope);
         if (keepsGoing !== true) run.signal.throwIfAborted();
         const found = await count(scope.tenant);
