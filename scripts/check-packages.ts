@@ -65,7 +65,13 @@ async function lint({ name, tarball }: Packed): Promise<string[]> {
   const { messages, pkg } = await publint({ pack: { tarball: bytes }, strict: true });
   const published = createPackageFromTarballData(new Uint8Array(data));
   const types = await checkPackage(published);
-  const leaked = published.listFiles().filter((file) => /\/(?:src|test)\/|tsbuildinfo/.test(file));
+  const files = new Set(published.listFiles());
+  const leaked = [...files].filter((file) => /\/test\/|tsbuildinfo/.test(file));
+  // Stack traces and editors open what a map names.
+  const missing = [...files]
+    .filter((file) => file.endsWith('.map'))
+    .flatMap((file) => sourcesOf(published.readFile(file)).map((source) => join(dirname(file), source)))
+    .filter((source) => !files.has(source));
   return [
     ...messages.map((message) => `${name}: publint: ${formatMessage(message, pkg) ?? message.code}`),
     ...(types.types === false ? [`${name}: attw: no types`] : types.problems)
@@ -78,7 +84,12 @@ async function lint({ name, tarball }: Packed): Promise<string[]> {
         typeof problem === 'string' ? problem : `${name}: attw: ${JSON.stringify(problem)}`,
       ),
     ...leaked.map((file) => `${name}: the tarball holds ${file}`),
+    ...missing.map((file) => `${name}: a source map names ${file}, which the tarball does not hold`),
   ];
+}
+
+function sourcesOf(map: string): readonly string[] {
+  return (JSON.parse(map) as { readonly sources: readonly string[] }).sources;
 }
 
 async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
