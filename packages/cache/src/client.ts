@@ -31,6 +31,7 @@ import { ClusterLines } from './cluster-lines.ts';
 import { ServerLines } from './lines.ts';
 import { bindListeners } from './listeners.ts';
 import { rules } from './rules.ts';
+import { ownMethods } from './methods.ts';
 import { LinePool } from './pool.ts';
 import { ask } from './tenant-keys.ts';
 import { topologyOf } from './topology.ts';
@@ -80,6 +81,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
+    ownMethods(this.prototype);
     // That of ioredis is what every client of the process begins with.
     Object.defineProperty(this, 'defaultOptions', {
       value: Object.freeze({ ...(Reflect.get(RawRedis, 'defaultOptions') as object) }),
@@ -332,6 +334,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
+    ownMethods(this.prototype);
   }
 
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {

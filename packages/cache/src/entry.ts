@@ -48,6 +48,7 @@ export function ownEntry(
       reject(error);
       heard.error(error);
     },
+    isMade: false,
   };
   return Sent.note(new Sent(names, ROWS[name], name, args, caller), []);
 }

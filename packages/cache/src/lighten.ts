@@ -1,3 +1,5 @@
+import { pipelinePrototype } from './methods.ts';
+
 const LENGTH: PropertyDescriptor & ThisType<{ readonly _queue: readonly unknown[] }> = {
   get() {
     return this._queue.length;
@@ -13,7 +15,7 @@ const LENGTH: PropertyDescriptor & ThisType<{ readonly _queue: readonly unknown[
  * @param made - as the constructor of ioredis has left it; nothing else may hold it, and it is empty afterwards
  */
 export function lighten<P extends object>(made: P): P {
-  const light = Object.assign(Object.create(Object.getPrototypeOf(made) as object) as P, made);
+  const light = Object.assign(Object.create(pipelinePrototype) as P, made);
   Object.defineProperty(light, 'length', LENGTH);
   for (const name of Object.keys(made)) Reflect.set(made, name, undefined);
   return light;

@@ -4,6 +4,7 @@ import { asCommand, ownCommand, placeholder } from './command.ts';
 import { BRACKET, Sent } from './sent.ts';
 import { explain } from './explain.ts';
 import type { Guard, Place } from './guard.ts';
+import { ownSend } from './methods.ts';
 import { answer, isPlumbing } from './plumbing.ts';
 import { ruleOf } from './rules.ts';
 
@@ -96,7 +97,7 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     return ownCommand(opens ? 'multi' : 'exec', command, BRACKET);
   };
 
-  define(raw, 'sendCommand', (command) => {
+  const send = (command: Command): unknown => {
     const elsewhere = guard.elsewhere(owner, 'pipeline');
     if (elsewhere !== undefined) throw elsewhere;
     const earlier = Sent.of(command);
@@ -115,7 +116,9 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     if (!again && typeof command?.reject === 'function') command.promise.catch(ignore);
     Sent.join(filler, raw);
     return sendCommand(asCommand(filler));
-  });
+  };
+  define(raw, 'sendCommand', send);
+  ownSend(raw, send);
 
   define(raw, 'exec', (callback) => {
     const sends = closesItself || raw._transactions === 0;

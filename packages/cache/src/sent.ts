@@ -4,6 +4,7 @@ import { explain } from './explain.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import type { Entry } from './entry.ts';
 import { entranceOf } from './entrance.ts';
+import { isMade, isTransformed } from './methods.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
 
@@ -25,6 +26,8 @@ export interface Caller {
   readonly promise: Promise<unknown>;
   readonly resolve: (reply: unknown) => unknown;
   readonly reject: (error: Error) => unknown;
+  /** Whether nothing of the caller is on it; see {@link isMade}. */
+  readonly isMade: boolean;
 }
 
 const translated = new WeakSet<Error>();
@@ -87,6 +90,7 @@ export class Sent extends Base {
   // What is written, in physical names: copies that nobody else holds.
   readonly #args: readonly Argument[];
   readonly #command: Partial<Command>;
+  readonly #isMade: boolean;
   #resolve: Caller['resolve'];
   #reject: Caller['reject'];
   #pipeline: object | undefined = undefined;
@@ -100,6 +104,7 @@ export class Sent extends Base {
     this.#name = name;
     this.#args = args;
     this.#command = caller.command;
+    this.#isMade = caller.isMade;
     this.#resolve = caller.resolve;
     this.#reject = caller.reject;
   }
@@ -269,7 +274,8 @@ export class Sent extends Base {
 
   /** The physical keys, for the slot. */
   getKeys(): Argument[] {
-    const { rule } = this.#row;
+    const { rule, first } = this.#row;
+    if (first && this.#mark instanceof TenantNames) return this.#args.slice(0, 1);
     // The rows know commands that ioredis does not, such as those of modules.
     if (this.#mark instanceof TenantNames && rule.kind === 'rewrite')
       return (keyPlaces(rule.rewrite, this.#args) ?? []).map((place) => this.#args[place] as Argument);
@@ -313,7 +319,9 @@ export class Sent extends Base {
   resolve(reply: unknown): Promise<unknown> {
     internals._clearTimers.call(this);
     try {
-      this.#inCaller(resolved, this.#command, this.#read(reply), this, this.#resolve);
+      // Else none of the caller's functions runs, and nothing of ours is worth entering their tenant for.
+      if (this.#isMade && !isTransformed(this.#name)) this.#resolve.call(this.#command, this.#read(reply));
+      else this.#inCaller(resolved, this.#command, this.#read(reply), this, this.#resolve);
       this.isSettled = true;
       this.#settle();
     } catch (error) {
@@ -409,6 +417,7 @@ function tell(command: Partial<Command>, { protocol, replyMapping }: ReplyContex
 
 /** Reads what settles a command, each once. */
 export function callerOf(command: Partial<Command>): Caller {
+  const own = isMade(command);
   const { promise, resolve, reject } = command as Command;
-  return { command, promise, resolve, reject };
+  return { command, promise, resolve, reject, isMade: own };
 }

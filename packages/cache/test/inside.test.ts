@@ -91,6 +91,58 @@ describe('functions of a caller’s own Command', () => {
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
   });
 
+  it.each(['on a pipeline', 'on the client'])(
+    'run there also when they were put on a Command that a method has made: %s',
+    async (where) => {
+      const seen: unknown[] = [];
+      const client = opened.guarded();
+      // What waits for the connection would come by once more.
+      await acme(() => client.get('key'));
+      const pipeline = acme(() => client.pipeline());
+      const isPiped = where === 'on a pipeline';
+      const host = (isPiped ? pipeline : client) as { sendCommand(command: Command): unknown };
+      const send = host.sendCommand.bind(host);
+      const look = (): void => void seen.push(currentScope()?.tenant?.tenant);
+      host.sendCommand = (command) => {
+        const { resolve } = command;
+        command.resolve = (reply) => {
+          look();
+          return resolve.call(command, reply);
+        };
+        command.transformReply = (reply) => {
+          look();
+          return `${String(reply)}, seen`;
+        };
+        return send(command);
+      };
+      const reply = await acme<Promise<unknown>>(() =>
+        isPiped ? pipeline.get('key').exec() : client.get('key'),
+      );
+      expect(reply).toEqual(isPiped ? [[null, 'of acme, seen']] : 'of acme, seen');
+      expect(seen).toEqual(['acme', 'acme']);
+    },
+  );
+
+  it('run there also when a transformer was set for all replies of a command', async () => {
+    const seen: unknown[] = [];
+    Command.setReplyTransformer('get', (reply) => {
+      seen.push(currentScope()?.tenant?.tenant);
+      return reply as string;
+    });
+    try {
+      expect(await acme(() => redis.get('key'))).toBe('of acme');
+      expect(await acme(() => redis.pipeline().get('key').exec())).toEqual([[null, 'of acme']]);
+      expect(await acme(() => redis.multi().get('key').exec())).toEqual([[null, 'of acme']]);
+    } finally {
+      Reflect.deleteProperty(
+        (Command as unknown as { _transformer: { reply: object } })._transformer.reply,
+        'get',
+      );
+    }
+    // In a transaction QUEUED is a reply, too.
+    expect(seen).toEqual(['acme', 'acme', 'acme', 'acme']);
+  });
+
   it('reject, too, when the connection is lost', async () => {
     const client = opened.guarded({ maxRetriesPerRequest: 0, retryStrategy: () => 1 });
     await acme(() => client.get('key'));
