@@ -89,6 +89,15 @@ describe('the eraser', () => {
     expect(await raw.keys('tk!keys:*')).toEqual(['tk!keys:x1y:acme:']);
   });
 
+  it('leaves the registries of another template, whose names end alike', async () => {
+    const redis = await client({ index: true, names: '{tenant}:' });
+    await acme(() => redis.set('x', '1'));
+    await raw.zadd(ACME, 1, 'kx');
+    await raw.zadd(OF_P1, 1, 'kx');
+    await cacheEraser(redis).erase(SCOPE, run());
+    expect((await raw.keys('*')).sort()).toEqual([ACME, OF_P1]);
+  });
+
   it('of a client without a registry goes by nobody else’s', async () => {
     const redis = await client({ fence });
     await acme(() => redis.set('x', '1'));
