@@ -15,7 +15,7 @@ const entrances = new WeakMap<TenantNames, Entrance>();
 export function entranceOf(names: TenantNames): Entrance {
   let entrance = entrances.get(names);
   if (entrance === undefined) {
-    const scope = { tenant: Object.freeze({ tenant: names.tenant }), bypass: undefined };
+    const scope = Object.freeze({ tenant: Object.freeze({ tenant: names.tenant }), bypass: undefined });
     // In a scope of its own first: a snapshot keeps all that is around it.
     entrance = runInScope<Entrance>(undefined, () => inScope(scope, () => AsyncLocalStorage.snapshot()));
     entrances.set(names, entrance);

@@ -45,8 +45,7 @@ export class SubjectStore implements Erasable {
   async erase({ signal }: EraseRun, progress: Progress): Promise<void> {
     const indexed = isIndexed(this.#raw);
     let waited = !indexed || isStopped(this.#raw, this.#names.tenant);
-    // What a set has named that is of another type now nobody knows: it stays, and the recount tells of it.
-    const broken = indexed && (await this.#registry.isBroken(this.#subject));
+    // What stands in the place of the set and is none stays: nobody knows what the set has named, as the recount tells.
     const removed = new Map<string, Buffer>();
     for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
       let found = 0;
@@ -55,7 +54,7 @@ export class SubjectStore implements Erasable {
         for (const key of keys) removed.set(key.toString('latin1'), key);
         await progress.add(await this.#remove(keys));
       }
-      if (indexed && !broken) await this.#registry.forgetSubject(this.#subject);
+      if (indexed) await this.#registry.forgetSubject(this.#subject);
       if (found > 0) continue;
       if (waited) break;
       // Whoever took an entry for written may have written one of these keys again without a new one.

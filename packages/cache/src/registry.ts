@@ -234,7 +234,8 @@ function createdBy(command: Sent): readonly Argument[] {
   const { rule, scripting } = command.row;
   // A script may write to each of its keys.
   if (rule.kind !== 'rewrite' || scripting) return command.getKeys();
-  return createdPlaces(rule.rewrite, command.physical).map((place) => command.physical[place] as Argument);
+  const args = Sent.physicalOf(command);
+  return createdPlaces(rule.rewrite, args).map((place) => args[place] as Argument);
 }
 
 // With a NUL in between, which no id holds.

@@ -131,12 +131,13 @@ export class Sent extends Base {
   /** The arguments as the caller knows them: ioredis puts them into errors and into its tracing. */
   get args(): Argument[] {
     const args = this.#args;
-    const logical = [...(this.#rare?.given ?? args)];
+    // Copies: what is behind these Buffers is what is written.
+    const logical = (this.#rare?.given ?? args).map(copied);
     const mark = this.#mark;
     const { rule, where } = this.#row;
     if (!(mark instanceof TenantNames) || rule.kind !== 'rewrite') return logical;
     for (const place of (keyPlaces(rule.rewrite, args) ?? []).concat(patternPlaces(rule.rewrite, args)))
-      logical[place] = mark.decode(args[place] as Argument, where.operation);
+      logical[place] = copied(mark.decode(args[place] as Argument, where.operation));
     return logical;
   }
 
@@ -267,9 +268,9 @@ export class Sent extends Base {
     return this.#row.blocks(this.#args);
   }
 
-  /** What is written, in physical names. */
-  get physical(): readonly Argument[] {
-    return this.#args;
+  /** What is written, in physical names. No member: with these arrays callers would have the keys of anybody. */
+  static physicalOf(sent: Sent): readonly Argument[] {
+    return sent.#args;
   }
 
   /** The physical keys, for the slot. */
@@ -408,6 +409,11 @@ function rejected(command: Partial<Command>, error: Error, reject: Caller['rejec
 function begun(command: Partial<Command>): Caller {
   (command as { initPromise?: () => void }).initPromise?.();
   return callerOf(command);
+}
+
+// Not out of node's pool, which other Buffers share.
+function copied(argument: Argument): Argument {
+  return typeof argument === 'string' ? argument : Buffer.from(new Uint8Array(argument).buffer);
 }
 
 // The form of replies on the connection, and nothing else of what was sent: it is not the caller's.

@@ -126,18 +126,9 @@ export class StoredRegistry {
 
   /** Removes what stands in the place of the registry and is none. @returns whether there was something */
   async dropBroken(): Promise<boolean> {
-    const broken = await this.#broken(undefined);
+    const broken = await this.#typed(undefined, (type) => type !== 'zset' && type !== 'none');
     await this.drop(broken.map((tag) => this.#name(undefined, tag)));
     return broken.length > 0;
-  }
-
-  /** Whether something else stands in the place of a person's set. */
-  async isBroken(subject: string): Promise<boolean> {
-    return (await this.#broken(subject)).length > 0;
-  }
-
-  #broken(subject: string | undefined): Promise<readonly (string | undefined)[]> {
-    return this.#typed(subject, (type) => type !== 'zset' && type !== 'none');
   }
 
   #used(subject: string | undefined): Promise<readonly (string | undefined)[]> {

@@ -1,5 +1,6 @@
 import { currentScope } from '@tenantkit/core';
 import { Redis } from '@tenantkit/cache';
+import { Command } from 'ioredis';
 import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acme, acme2, failure, openCache, type Opened } from './support.ts';
@@ -40,9 +41,20 @@ function declaring(client: Redis): { readonly run: () => string; readonly errors
 const refused = expect.objectContaining({ code: 'OPERATION_REFUSED' }) as unknown;
 
 describe('a function that ioredis calls in the midst of its work', () => {
-  it('declares no script: toString of an event', () => {
+  it('declares no script and ends nothing: toString of an event', () => {
     const { run, errors } = declaring(redis);
-    acme(() => redis.silentEmit({ toString: run } as unknown as string));
+    const ended: unknown[] = [];
+    const end = (): string => {
+      try {
+        redis.disconnect();
+      } catch (error) {
+        ended.push(error);
+      }
+      return run();
+    };
+    acme(() => redis.silentEmit({ toString: end } as unknown as string));
+    expect(ended).toEqual(ended.map(() => refused));
+    expect(redis.status).toBe('ready');
     expect(errors.every((error) => (error as { code?: unknown }).code === 'OPERATION_REFUSED')).toBe(true);
     expect('steal' in redis).toBe(false);
   });
@@ -81,6 +93,68 @@ describe('a function that ioredis calls in the midst of its work', () => {
   });
 });
 
+describe('what a pipeline shows of its commands', () => {
+  it('are copies of the keys, which change nothing that is written', async () => {
+    await acme(() => redis.set('long enough', 'there'));
+    const results = await acme(() => {
+      const pipeline = redis.pipeline().set('mine', '1').get(Buffer.from('long enough')).get('mine');
+      const { _queue } = pipeline as unknown as {
+        _queue: { args: (string | Buffer)[]; physical?: unknown }[];
+      };
+      for (const sent of _queue) {
+        expect(sent.physical).toBeUndefined();
+        const [key] = sent.args;
+        sent.args[0] = 'tk:acme2:key';
+        if (Buffer.isBuffer(key)) new Uint8Array(key.buffer).fill(120);
+      }
+      return pipeline.exec();
+    });
+    expect(results).toEqual([
+      [null, 'OK'],
+      [null, 'there'],
+      [null, '1'],
+    ]);
+  });
+
+  it.each(['resolve', 'reject', 'transformReply', 'setReplyContext'])(
+    'runs %s of a caller’s own MULTI in the tenant',
+    async (member) => {
+      const seen: unknown[] = [];
+      const { run, errors } = declaring(redis);
+      const command = new Command('multi', [], { replyEncoding: 'utf8' });
+      const given = Reflect.get(command, member) as (...args: unknown[]) => unknown;
+      Reflect.set(command, member, (...args: unknown[]) => {
+        seen.push(currentScope()?.tenant?.tenant);
+        run();
+        return given.apply(command, args);
+      });
+      if (member === 'reject') command.promise.catch(() => undefined);
+      await acme(async () => {
+        const pipeline = redis.pipeline() as unknown as { _transactions: number } & ReturnType<
+          Redis['pipeline']
+        >;
+        pipeline._transactions = 1;
+        Reflect.get(pipeline, 'sendCommand').call(pipeline, command);
+        if (member === 'reject') {
+          // Without its EXEC nothing of it is sent.
+          pipeline._transactions = 0;
+          return pipeline
+            .get('key')
+            .exec()
+            .catch(() => undefined);
+        }
+        pipeline.get('key');
+        pipeline.exec();
+        return pipeline.exec();
+      });
+      expect(seen.length).toBeGreaterThan(0);
+      expect(new Set(seen)).toEqual(new Set(['acme']));
+      expect(errors.length).toBe(seen.length);
+      expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+    },
+  );
+});
+
 describe('what ioredis keeps on the client', () => {
   it('says the same about scripts, whatever a tenant writes there', async () => {
     const client = opened.guarded();
@@ -90,6 +164,8 @@ describe('what ioredis keeps on the client', () => {
     const { first, second } = sets.scriptsSet;
     expect(() => Object.assign(first as object, { sha: second?.sha })).toThrow(TypeError);
     Object.assign(sets.scriptsSet, { first: second });
+    delete sets.scriptsSet['second'];
+    expect('second' in acme2(() => client.pipeline())).toBe(true);
     expect(() => Object.assign(sets, { scriptsSet: {} })).toThrow(TypeError);
     const call = Reflect.get(client, 'first') as () => Promise<unknown>;
     expect(await acme2(() => call.call(client))).toBe(1);
@@ -154,6 +230,8 @@ describe('listeners', () => {
     acme2(() => redis.on('app', mine));
     acme(() => redis.on('app', listener));
     acme2(() => redis.off('app', mine));
+    expect(redis.listeners('app')).toEqual([listener]);
+    redis.off('app', mine);
     expect(read).toEqual([]);
     acme(() => redis.off('app', listener));
     expect(redis.listenerCount('app')).toBe(0);
