@@ -6,7 +6,11 @@ import { STREAMS } from '../src/rules/streams.ts';
 import { HASHES, SETS, STRINGS } from '../src/rules/values.ts';
 import { rules, type CacheRule } from '../src/rules.ts';
 
-const README = new URL('../README.md', import.meta.url);
+/** The pages that hold a table of commands, and which. */
+export const PAGES = {
+  refused: new URL('../README.md', import.meta.url),
+  scoped: new URL('../../../docs/cache/commands.md', import.meta.url),
+} as const;
 
 /** One command, or one subcommand, and what is decided about it. */
 type Entry = readonly [name: string, rule: CacheRule];
@@ -24,21 +28,19 @@ const FAMILIES: Readonly<Record<string, object>> = {
 
 const TABLES = { scoped, refused } as const;
 
-/** The README with its tables of commands as they follow from the rules. */
-export function withTables(readme: string): string {
-  return Object.entries(TABLES).reduce((text, [name, table]) => {
-    const [begin, end] = [`<!-- ${name}: test/readme-commands.ts -->`, `<!-- /${name} -->`];
-    const [head, rest, ...more] = text.split(begin);
-    const tail = rest?.split(end)[1];
-    if (head === undefined || tail === undefined || more.length > 0)
-      throw new Error(`The README has no place for the table ${name}.`);
-    return `${head}${begin}\n\n${table()}\n\n${end}${tail}`;
-  }, readme);
+/** A page with its table of commands as it follows from the rules. */
+export function withTable(text: string, name: keyof typeof PAGES): string {
+  const [begin, end] = [`<!-- ${name}: test/readme-commands.ts -->`, `<!-- /${name} -->`];
+  const [head, rest, ...more] = text.split(begin);
+  const tail = rest?.split(end)[1];
+  if (head === undefined || tail === undefined || more.length > 0)
+    throw new Error(`The page has no place for the table ${name}.`);
+  return `${head}${begin}\n\n${TABLES[name]()}\n\n${end}${tail}`;
 }
 
-/** The README as it is. */
-export function readReadme(): string {
-  return readFileSync(README, 'utf8');
+/** A page as it is. */
+export function readPage(name: keyof typeof PAGES): string {
+  return readFileSync(PAGES[name], 'utf8');
 }
 
 function refused(): string {
@@ -100,4 +102,7 @@ function cell(text: string): string {
   return text.replaceAll('|', String.raw`\|`);
 }
 
-if (import.meta.main) writeFileSync(README, withTables(readReadme()));
+if (import.meta.main) {
+  for (const name of ['refused', 'scoped'] as const)
+    writeFileSync(PAGES[name], withTable(readPage(name), name));
+}

@@ -1,19 +1,24 @@
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ruleOf } from '../src/rules.ts';
 import { NEWER } from '../src/rules/newer.ts';
-import { readReadme, withTables } from './readme-commands.ts';
+import { PAGES, readPage, withTable } from './readme-commands.ts';
 
-describe('the tables of commands in the README', () => {
-  it('are those of the rules; node --conditions=@tenantkit/source packages/cache/test/readme-commands.ts writes them', () => {
-    expect(readReadme()).toBe(withTables(readReadme()));
-  });
+describe('the tables of commands', () => {
+  it.each(['refused', 'scoped'] as const)(
+    '%s is that of the rules; node --conditions=@tenantkit/source packages/cache/test/readme-commands.ts writes it',
+    (name) => {
+      expect(readPage(name)).toBe(withTable(readPage(name), name));
+    },
+  );
 
   it('are written anew whatever stood there before', () => {
-    const readme = readReadme();
+    const readme = readPage('refused');
     const emptied = readme.replace(/(<!-- refused: [^>]*-->)[^]*(<!-- \/refused -->)/, '$1 old $2');
     expect(emptied.length).toBeLessThan(readme.length);
-    expect(withTables(emptied)).toBe(readme);
-    expect(() => withTables(readme.replace('<!-- /scoped -->', ''))).toThrow(/no place/);
+    expect(withTable(emptied, 'refused')).toBe(readme);
+    expect(() => withTable(readme.replace('<!-- /refused -->', ''), 'refused')).toThrow(/no place/);
   });
 
   it('say the release of allowed commands only', () => {
@@ -22,3 +27,42 @@ describe('the tables of commands in the README', () => {
     );
   });
 });
+
+describe('the README and its pages', () => {
+  const folder = new URL('../../../docs/cache/', import.meta.url);
+  const pages = [PAGES.refused, ...readdirSync(folder).map((file) => new URL(file, folder))];
+
+  it('is short enough to be read', () => {
+    expect(readPage('refused').length).toBeLessThan(30_000);
+  });
+
+  it.each(pages.map((page) => [page.pathname.replace(/.*\/(?=\w+\/)/, ''), page] as const))(
+    'has links that lead somewhere: %s',
+    (_, page) => {
+      const links = [...textOf(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)];
+      const broken = links.filter(([, path = '', anchor]) => {
+        const target = path === '' ? page : new URL(path, page);
+        if (!existsSync(fileURLToPath(target))) return true;
+        return anchor !== undefined && !anchorsOf(textOf(target)).has(anchor);
+      });
+      expect(broken.map(([link]) => link)).toEqual([]);
+    },
+  );
+});
+
+function textOf(page: URL): string {
+  return readFileSync(page, 'utf8').replaceAll('\r', '');
+}
+
+/** The anchors that GitHub and npm make of headings. */
+function anchorsOf(text: string): ReadonlySet<string> {
+  const titles = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title);
+  return new Set(
+    titles.map((title) =>
+      title
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
