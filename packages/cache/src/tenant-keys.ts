@@ -145,7 +145,13 @@ async function scan(node: Node, cursor: Argument, pattern: Argument): Promise<[B
 }
 
 async function unlink(node: Node, keys: readonly Buffer[]): Promise<number> {
-  return Number(await ask(node, 'unlink', [...keys]));
+  try {
+    return Number(await ask(node, 'unlink', [...keys]));
+  } catch (error) {
+    // A node that `cluster.nodes()` gives is a client of one server, and knows of no cluster.
+    if (!(error instanceof Error && error.message.startsWith('CROSSSLOT '))) throw error;
+    return unlinkEach(node, keys);
+  }
 }
 
 // The keys of one node are not in one slot.

@@ -57,6 +57,8 @@ const FORMS: Readonly<Record<string, Form>> = {
     }),
 };
 
+const NODE_KEYS = Array.from({ length: 40 }, (_, place) => `node:${place}`);
+
 describe('in every form', () => {
   it.each(Object.entries(FORMS))('%s', async (_, form) => {
     expect(await acme(() => form(redis, 'dbsize', []))).toBe(KEYS.length);
@@ -319,6 +321,17 @@ describe('in a Cluster', () => {
     expect(await acme(() => cluster.flushall())).toBe('OK');
     expect(await acme(() => cluster.dbsize())).toBe(0);
     expect(await acme2(() => cluster.dbsize())).toBe(300);
+  });
+
+  it('on the nodes of a cluster remove keys of all their slots', async () => {
+    for (const as of [acme, acme2]) for (const key of NODE_KEYS) await as(() => cluster.set(key, 'x'));
+    await acme(() => Promise.all(cluster.nodes('master').map((node) => node.flushdb())));
+    expect(await acme(() => Promise.all(NODE_KEYS.map((key) => cluster.exists(key))))).toEqual(
+      NODE_KEYS.map(() => 0),
+    );
+    expect(await acme2(() => Promise.all(NODE_KEYS.map((key) => cluster.exists(key))))).toEqual(
+      NODE_KEYS.map(() => 1),
+    );
   });
 
   it('finds all of the tenant’s keys while slots move', async () => {
