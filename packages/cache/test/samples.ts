@@ -496,7 +496,10 @@ export const moduleSamples: Readonly<Record<string, readonly Sample[]>> = {
   ...each('json', 'arrappend arrindex merge numincrby nummultby numpowby set strappend', [...DOCUMENT, '1']),
   ...each('json', 'arrinsert', [...DOCUMENT, 0, '1']),
   ...each('json', 'arrtrim', [...DOCUMENT, 0, 1]),
-  ...each('json', 'mget', ['doc', 'doc2', 'target', '$']),
+  'json.mget': [
+    ['doc', '$'],
+    ['doc', 'doc2', 'target', '$'],
+  ],
   ...each('json', 'mset', ['doc', '$', '1', 'doc2', '$', '2']),
   ...each('bf', 'add card exists info insert madd mexists reserve scandump', ONE),
   ...each('cf', 'add addnx compact count del exists info insert insertnx mexists reserve scandump', ONE),

@@ -151,6 +151,14 @@ describe('the table', () => {
     }
   });
 
+  it('knows what SORT stores, which key specs leave open', () => {
+    const { rule } = rowOf('sort', []);
+    const created = (call: string): unknown =>
+      rule.kind === 'rewrite' && createdPlaces(rule.rewrite, call.split(' '));
+    expect(created('ids BY w_* STORE target')).toEqual([4]);
+    expect(created('ids BY STORE GET STORE')).toEqual([]);
+  });
+
   it('calls newer what Redis 7.0 does not have, and by the release that has it', () => {
     const newer = [...recorded].filter(
       ([name, records]) =>
