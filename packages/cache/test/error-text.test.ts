@@ -24,6 +24,7 @@ describe('the text of an error', () => {
     ['ERR tk:acme2:a', [], 'ERR tk:acme2:a'],
     ['tk:acme:tk:acme:a', ['tk:acme:tk:acme:a'], 'tk:acme:a'],
     ['xtk:acme:a tk:acme:b', [], 'xtk:acme:a b'],
+    ["'tk:acme:a' tk:acme:b", [], "'a' b"],
     ['ERR tk:acme:x tk:acme:y tk:acme:x', ['tk:acme:x', 'tk:acme:y'], 'ERR x y x'],
     ['ERR tk:acme:y tk:acme:x tk:acme:cut tk:acme:y', ['tk:acme:x', 'tk:acme:y'], 'ERR y x cut y'],
     ['ERR tk:acme:tk:acme:a tk:acme:tk:acme:a', ['tk:acme:tk:acme:a'], 'ERR tk:acme:a tk:acme:a'],
