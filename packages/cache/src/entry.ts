@@ -12,9 +12,34 @@ export class Entry {
   /** When it was sent, by the monotonic clock in milliseconds; nothing is known of one that failed. */
   at: number;
   error: Error | undefined = undefined;
+  #due = 0;
+  #waiting: (() => void)[] = [];
 
   constructor(at: number) {
     this.at = at;
+  }
+
+  /**
+   * Whether the server has not answered yet. It answers before the command, unless that goes another way: while a slot
+   * of a Cluster moves, what is new there is redirected, and what is not stays.
+   */
+  get isDue(): boolean {
+    return this.#due > 0;
+  }
+
+  /** Calls `answered` as soon as it is not due any more. */
+  wait(answered: () => void): void {
+    this.#waiting.push(answered);
+  }
+
+  sent(): void {
+    this.#due += 1;
+  }
+
+  answered(): void {
+    this.#due -= 1;
+    if (this.#due > 0) return;
+    for (const answered of this.#waiting.splice(0)) answered();
   }
 
   fail(error: Error): void {

@@ -1,7 +1,8 @@
 import { ConfigError } from '@tenantkit/core';
 import { BELIEF, Beliefs } from './beliefs.ts';
 import { Entry, ownEntry } from './entry.ts';
-import { canCreate, createdPlaces, type Argument } from './keyspec.ts';
+import { createdBy, mayCreate } from './created.ts';
+import type { Argument } from './keyspec.ts';
 import { TenantNames, type CacheNames } from './names.ts';
 import { asPlumbing } from './plumbing.ts';
 import {
@@ -14,7 +15,6 @@ import {
   subjectEntry,
   subjectName,
 } from './registry-names.ts';
-import type { Row } from './rows.ts';
 import { RAW, Sent } from './sent.ts';
 import { Trimmer } from './trim.ts';
 
@@ -145,6 +145,7 @@ export class Registry {
   }
 
   #writeOne(name: string, { names, tag, members, beliefs, entries }: Wanted): void {
+    const answered = (): void => entries.forEach((entry) => entry.answered());
     for (let from = 0; from < members.length; from += 2 * CHUNK) {
       const some = members.slice(from, from + 2 * CHUNK);
       const isLast = from + some.length === members.length;
@@ -152,9 +153,14 @@ export class Registry {
         reply: () => {
           if (isLast) for (const [belief, { at }] of beliefs) this.#beliefs.add(belief, at);
           this.#trimmer.wrote(this.#send, names, name, tag, some.length / 2);
+          answered();
         },
-        error: (cause) => this.#failed(names, entries, cause),
+        error: (cause) => {
+          this.#failed(names, entries, cause);
+          answered();
+        },
       });
+      for (const entry of entries) entry.sent();
       this.#send(command);
     }
   }
@@ -215,27 +221,6 @@ interface Turn {
 
 function openTurn(): Turn {
   return { now: performance.now(), wanted: new Map(), waiting: [] };
-}
-
-const CREATES = new WeakMap<Row, boolean>();
-
-function mayCreate(row: Row): boolean {
-  let creates = CREATES.get(row);
-  if (creates === undefined) {
-    const { rule } = row;
-    // What the table does not describe may be sent inside acrossTenants.
-    creates = rule.kind === 'rewrite' ? row.scripting || canCreate(rule.rewrite) : rule.kind === 'refuse';
-    CREATES.set(row, creates);
-  }
-  return creates;
-}
-
-function createdBy(command: Sent): readonly Argument[] {
-  const { rule, scripting } = command.row;
-  // A script may write to each of its keys.
-  if (rule.kind !== 'rewrite' || scripting) return command.getKeys();
-  const args = Sent.physicalOf(command);
-  return createdPlaces(rule.rewrite, args).map((place) => args[place] as Argument);
 }
 
 // With a NUL in between, which no id holds.

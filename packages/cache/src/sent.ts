@@ -319,6 +319,12 @@ export class Sent extends Base {
 
   resolve(reply: unknown): Promise<unknown> {
     internals._clearTimers.call(this);
+    const entry = this.#rare?.entry;
+    if (entry?.isDue === true) {
+      // Whether it may pass for done is not known yet.
+      entry.wait(() => this.resolve(reply));
+      return this.promise;
+    }
     try {
       // Else none of the caller's functions runs, and nothing of ours is worth entering their tenant for.
       if (this.#isMade && !isTransformed(this.#name)) this.#resolve.call(this.#command, this.#read(reply));
