@@ -2,9 +2,10 @@ import { StoreUnreachableError } from '@tenantkit/core';
 import type { RedisOptions } from 'ioredis';
 import type { Kind } from './channels.ts';
 import { Joins } from './joins.ts';
-import { Line, chunks, lineOptions, type Heard, type Lines } from './lines.ts';
+import { Line, lineOptions, type Heard, type Lines } from './lines.ts';
 import { asPlumbing } from './plumbing.ts';
 import { slotOf } from './registry-names.ts';
+import { bySlot, groupBy } from './groups.ts';
 
 /** What a cluster has for {@link ClusterLines}. */
 interface Cluster {
@@ -226,17 +227,6 @@ function nodeOptions(node: { readonly options: RedisOptions } | undefined): Redi
 
 function sample<T>(items: readonly T[]): T | undefined {
   return items[Math.floor(Math.random() * items.length)];
-}
-
-// The server takes the sharded channels of one command from one slot.
-function bySlot(names: readonly Buffer[]): Buffer[][] {
-  return [...groupBy(names, slotOf).values()].flatMap(chunks);
-}
-
-function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>();
-  for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
-  return groups;
 }
 
 function keyFor(name: Buffer): string {
