@@ -3,6 +3,8 @@ import { createTenantRegistry, memoryTenantStore, withTenant, type EraseRun } fr
 import { freshRedis } from '@tenantkit/testing';
 import { startServers } from '@tenantkit/testing/servers';
 import { Redis as Raw } from 'ioredis';
+import { markdown, setting as settingOf } from './cache/report.ts';
+import { isWritten, writeFigures } from './page.ts';
 
 // One tenant among many: how long its erasure takes, and for how long one command of it holds the server up.
 const KEYS = 1_000_000;
@@ -63,13 +65,19 @@ try {
       erase: name,
       'median ms': median(times).toFixed(1),
       'longest ms': Math.max(...times).toFixed(1),
-      [`commands over ${SLOW / 1_000} ms`]: ours.length,
+      [`commands over ${SLOW / 1_000} ms`]: `${ours.length}`,
       'longest command ms': (Math.max(0, ...ours.map(([, , micros]) => micros)) / 1_000).toFixed(1),
     });
   }
-  console.log(`${OWN} keys of one tenant among ${keys}; ${ROUNDS} times.`);
+  const rates = await writing();
+  const intro = `${OWN} keys of one tenant among ${keys}; ${ROUNDS} times.`;
+  console.log(`${await setting()}. ${intro}`);
   console.table(table);
-  console.table(await writing());
+  console.table(rates);
+  if (isWritten) {
+    const figures = [`${await setting()}. ${intro}`, markdown(table), markdown(rates)];
+    await writeFigures('cache-erase', figures.join('\n\n'));
+  }
 } finally {
   await raw.config('SET', 'slowlog-log-slower-than', threshold[1] ?? '10000');
   for (const client of [raw, ...Object.values(clients)]) client.disconnect();
@@ -77,8 +85,12 @@ try {
   await own.cleanup();
 }
 
+async function setting(): Promise<string> {
+  return settingOf(/redis_version:(\S+)/.exec(await raw.info('server'))?.[1] ?? 'of unknown version');
+}
+
 /** What a registry costs those who write: 100 in flight, each key once, or the same hundred keys all the time. */
-async function writing(): Promise<object[]> {
+async function writing(): Promise<Record<string, string>[]> {
   const rows = [];
   for (const [name, key] of [
     ['SET of a new key', (n: number) => `new:${n}`],
@@ -100,8 +112,8 @@ async function writing(): Promise<object[]> {
     const [withOne = 0, without = 0] = Object.values(rates).map(median);
     rows.push({
       call: `${name}, 100 in flight`,
-      'with, calls/s': Math.round(withOne),
-      'without, calls/s': Math.round(without),
+      'with, calls/s': Math.round(withOne).toLocaleString('en'),
+      'without, calls/s': Math.round(without).toLocaleString('en'),
       'with / without': (withOne / without).toFixed(2),
     });
   }

@@ -49,7 +49,7 @@ export function ownMethods(prototype: object): void {
 
 /** Makes `send` what a pipeline sends with, as long as nobody puts another in its place. */
 export function ownSend(pipeline: object, send: Send): void {
-  new Own(pipeline, send);
+  Own.keep(pipeline, send);
 }
 
 /** What pipelines of ours inherit: the same methods, as far as pipelines of ioredis have no other. */
@@ -78,9 +78,10 @@ function methodOf(name: string, encoding: BufferEncoding | null): Method {
     const options = { errorStack, replyEncoding: encoding };
     const command = new Command(name, args as string[], options as object, callback);
     // Read once. Any other function could keep the Command, and change it later.
-    const { sendCommand } = this;
-    made = sends.has(sendCommand) || Own.isOf(this, sendCommand) ? command : undefined;
-    return sendCommand.call(this, command);
+    // oxlint-disable-next-line typescript/unbound-method -- called on this below
+    const send = this.sendCommand;
+    made = sends.has(send) || Own.isOf(this, send) ? command : undefined;
+    return send.call(this, command);
   };
 }
 
@@ -95,6 +96,10 @@ class Own extends Given {
   constructor(pipeline: object, send: Send) {
     super(pipeline);
     this.#send = send;
+  }
+
+  static keep(pipeline: object, send: Send): object {
+    return new Own(pipeline, send);
   }
 
   static isOf(pipeline: object, send: Send): boolean {
