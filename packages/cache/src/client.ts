@@ -26,7 +26,7 @@ import { Line } from './line.ts';
 import { lentOnly, showLine } from './lent.ts';
 import { confineOptions } from './options.ts';
 import { ownOverride } from './override.ts';
-import { answer, asPlumbing, bound, isPlumbing } from './plumbing.ts';
+import { answer, asPlumbing, bound } from './plumbing.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { ServerLines } from './lines.ts';
 import { bindListeners } from './listeners.ts';
@@ -396,9 +396,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   // Retries start timers here, in the context of whichever reply has failed.
   override handleError(...args: Parameters<RawCluster['handleError']>): void {
-    // Inside a tenant they stay in it, and so does whatever handler a caller may have given.
-    if (currentScope()?.tenant !== undefined && !isPlumbing()) super.handleError(...args);
-    else asPlumbing(() => super.handleError(...args));
+    asPlumbing(() => super.handleError(...args));
   }
 
   // Runs the callback in the context that has opened the connection, which is another tenant's or none.

@@ -46,7 +46,7 @@ function within(scope: Scope | undefined, { command, promise, resolve, reject }:
       } = within(scope, callerOf(command)));
     },
   };
-  return callerOf(settling as unknown as Partial<Command>);
+  return callerOf(settling);
 }
 
 /** Sends a command, and rejects it when ioredis throws while it writes it. */

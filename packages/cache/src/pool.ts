@@ -196,11 +196,11 @@ interface OwnSignal {
 function ownSignal(given: AbortSignal | undefined): OwnSignal {
   if (given === undefined) return { signal: undefined, release: () => undefined };
   const own = new AbortController();
-  const { addEventListener, removeEventListener } = EventTarget.prototype;
+  const target = EventTarget.prototype;
   const told = (): void => own.abort(reasonOf(given));
   try {
     if (isAborted(given)) told();
-    else addEventListener.call(given, 'abort', told, { once: true });
+    else target.addEventListener.call(given, 'abort', told, { once: true });
   } catch (cause) {
     throw new ConfigError({
       surface: 'cache',
@@ -210,7 +210,7 @@ function ownSignal(given: AbortSignal | undefined): OwnSignal {
       cause,
     });
   }
-  return { signal: own.signal, release: () => removeEventListener.call(given, 'abort', told) };
+  return { signal: own.signal, release: () => target.removeEventListener.call(given, 'abort', told) };
 }
 
 // By the getters of the class: they throw for anything else than a signal, and a caller's own would run here.

@@ -4,14 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CacheNames, escapeGlob, RESERVED } from '../src/names.ts';
 
-const TEMPLATES = [
-  'tk:{tenant}:',
-  '{tenant}:',
-  'a*b[c]?d\\:{tenant}/',
-  'tk:{{tenant}}:',
-  '{tenant}.x-',
-  'é{tenant}:',
-];
+const TEMPLATES = ['tk:{tenant}:', '{tenant}:', 'a*b[c]?d\\:{tenant}/', 'tk:{{tenant}}:', '{tenant}.x-'];
 
 const tenant = fc.oneof(fc.constantFrom(...HOSTILE_TENANTS), fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/));
 // Names out of the same letters as the prefixes, so that they look like physical ones.

@@ -144,7 +144,7 @@ describe('what a pipeline shows of its commands', () => {
             .catch(() => undefined);
         }
         pipeline.get('key');
-        pipeline.exec();
+        void pipeline.exec();
         return pipeline.exec();
       });
       expect(seen.length).toBeGreaterThan(0);
