@@ -26,6 +26,7 @@ import { Line } from './line.ts';
 import { lentOnly, showLine } from './lent.ts';
 import { confineOptions } from './options.ts';
 import { ownOverride } from './override.ts';
+import { optionsIn, type OwnPlacement } from './place.ts';
 import { answer, asPlumbing, bound } from './plumbing.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { ServerLines } from './lines.ts';
@@ -77,6 +78,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   #line: Line | undefined;
   #lender: Redis<ReplyMapping> | undefined;
   #lines: LinePool | undefined;
+  readonly #added = new Set<string>();
 
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
@@ -112,9 +114,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
         destination: () => undefined,
         readiness: () => undefined,
       },
-      async () => ({ masters: [this], lines: '', settled: '' }),
+      async () => ({ masters: [this.#wiring.here(this)], lines: '', settled: '' }),
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ServerLines(this, heard),
+      (placement) => this.#in(placement),
     );
     if (this.options.autoResendUnfulfilledCommands === false)
       this.#wiring.onStatus((status) => {
@@ -184,6 +187,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     fn: (connection: Redis<ReplyMapping>) => T | Promise<T>,
     { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
+    const there = this.#wiring.there('dedicated') as this | undefined;
+    if (there !== undefined) return there.dedicated(fn, { signal });
     const scope = this.#wiring.enter('dedicated');
     if (this.status === 'end') throw new Error('Connection is closed.');
     return this.#poolOfLines().lend(scope.tenant?.tenant ?? '', signal, async (line) => {
@@ -207,11 +212,15 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
+    const there = this.#wiring.there('duplicate') as this | undefined;
+    if (there !== undefined) return there.duplicate(override);
     const own = ownOverride(override);
     // What is lent is never connected itself.
     const { lazyConnect } = (this.#lender ?? this).options;
-    const options: RedisOptions = { ...this.options, lazyConnect, tenant: this.#wiring.tenant, ...own };
+    const tenant = this.#wiring.tenantFor(currentScope());
+    const options: RedisOptions = { ...this.options, lazyConnect, tenant, ...own };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
+    copy.#wiring.stays(this.#wiring);
     // That of a node of a cluster.
     if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
     const scope = currentScope();
@@ -231,6 +240,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
+    const there = this.#wiring.there('pipeline') as this | undefined;
+    if (there !== undefined) return there.pipeline(commands);
     return this.#wiring.pipeline('pipeline', () => lighten(super.pipeline()), commands);
   }
 
@@ -240,6 +251,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   override multi(commands?: unknown[][]): Chain<ReplyMapping>;
   override multi(commands?: unknown, options: unknown = commands): Chain<ReplyMapping> | Promise<'OK'> {
     if (isUnpiped(options)) return super.multi({ pipeline: false });
+    const there = this.#wiring.there('multi') as this | undefined;
+    if (there !== undefined) return there.multi(commands as unknown[][]);
     return this.#wiring.pipeline('multi', () => super.multi(), commands);
   }
 
@@ -263,7 +276,38 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
-    this.#wiring.addBuiltin(name, (lower) => super.addBuiltinCommand(lower));
+    this.#wiring.addBuiltin(name, (lower) => {
+      super.addBuiltinCommand(lower);
+      this.#added.add(lower);
+      for (const { client } of this.#wiring.silos?.open ?? []) client.addBuiltinCommand(lower);
+    });
+  }
+
+  /**
+   * The client of a tenant's own place, with the option `place`: the client itself for the pool. It is for the service,
+   * such as for raw names inside `acrossTenants`, and answers no other tenant.
+   *
+   * @throws {@link OperationRefusedError} inside a tenant, and when `place` fails
+   * @throws InvalidTenantError for a malformed id
+   *
+   * @example
+   * ```ts
+   * import { acrossTenants } from '@tenantkit/core';
+   * const own = redis.clientOf('big');
+   * await acrossTenants({ reason: 'capacity report', actor: 'ops@example.com' }, () => own.dbsize());
+   * ```
+   */
+  clientOf(tenant: string): Redis<ReplyMapping> {
+    return (this.#wiring.silos?.clientOf(tenant) as this | undefined) ?? this;
+  }
+
+  #in(placement: OwnPlacement): Redis {
+    const options: RedisOptions = { ...optionsIn(this.options, placement), tenant: this.#wiring.tenant };
+    const own = options as MappedRedisOptions<'legacy'>;
+    const client =
+      'url' in placement && placement.url !== undefined ? new Redis(placement.url, own) : new Redis(own);
+    for (const name of this.#added) client.addBuiltinCommand(name);
+    return client;
   }
 
   // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.
@@ -304,6 +348,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     lent.#lines = this.#poolOfLines();
     lent.#lender = this;
     this.#wiring.noteOn(lent.#wiring);
+    lent.#wiring.stays(this.#wiring);
     this.#wiring.defineOn(lent.#wiring);
     const session = lent.#wiring.own(scope, () => line.status);
     const hide = showLine(lent, line, () => session.isOver);
@@ -330,6 +375,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends RawCluster<ReplyMapping> {
   declare options: ClusterOptions;
   readonly #wiring: Wiring;
+  readonly #added = new Set<string>();
 
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
@@ -357,6 +403,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       },
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ClusterLines(this, heard),
+      (placement) => this.#in(placement),
     );
     guardNodes(this, (node) => {
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
@@ -405,6 +452,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   override nodes(role?: NodeRole): Redis[] {
+    const there = wiringOf(this)?.there('nodes') as this | undefined;
+    if (there !== undefined) return there.nodes(role);
     const nodes = super.nodes(role);
     for (const node of nodes) assertNode(node);
     return nodes as Redis[];
@@ -415,16 +464,20 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     overrideStartupNodes: ClusterNode[] = [],
     override?: Override,
   ): Cluster<ReplyMappingFromClusterOptions<ReplyMapping, Override>> {
+    const there = this.#wiring.there('duplicate') as this | undefined;
+    if (there !== undefined) return there.duplicate(overrideStartupNodes, override);
     const given = [...overrideStartupNodes];
     const own: ClusterOptions = ownOverride(override, given);
     const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
     const nodes = given.length > 0 ? given : [...startupNodes];
     const redisOptions = { ...this.options.redisOptions, ...ownOverride(own.redisOptions) };
-    const options: ClusterOptions = { ...this.options, tenant: this.#wiring.tenant, ...own, redisOptions };
+    const tenant = this.#wiring.tenantFor(currentScope());
+    const options: ClusterOptions = { ...this.options, tenant, ...own, redisOptions };
     const copy = new Cluster(
       nodes,
       options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,
     );
+    copy.#wiring.stays(this.#wiring);
     copy.#wiring.ownCluster(currentScope());
     return copy;
   }
@@ -438,11 +491,27 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     fn: (connection: Redis<ReplyMapping>) => T | Promise<T>,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<T> {
+    const there = this.#wiring.there('dedicated') as this | undefined;
+    if (there !== undefined) return there.dedicated(fn, options);
     this.#wiring.enter('dedicated');
     const key = this.#wiring.home('dedicated');
     await ask(this, 'ping', []);
     const node = masterOf(this, key) as Redis<ReplyMapping>;
     return node.dedicated(fn, options);
+  }
+
+  /** As {@link Redis.clientOf}. */
+  clientOf(tenant: string): Cluster<ReplyMapping> {
+    return (this.#wiring.silos?.clientOf(tenant) as this | undefined) ?? this;
+  }
+
+  #in(placement: OwnPlacement): Cluster {
+    const nodes = 'nodes' in placement ? [...(placement.nodes ?? [])] : [];
+    const redisOptions = optionsIn(this.options.redisOptions ?? {}, placement);
+    const own: ClusterOptions = { ...this.options, tenant: this.#wiring.tenant, redisOptions };
+    const client = new Cluster(nodes, own as MappedClusterOptions<'legacy'>);
+    for (const name of this.#added) client.addBuiltinCommand(name);
+    return client;
   }
 
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Cluster.duplicate} made it there */
@@ -453,12 +522,17 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   override quit(callback?: Callback<'OK'>): Promise<'OK'> {
     const ended = new Promise<'OK'>((resolve, reject) => {
-      this.#wiring.end('quit', () => void super.quit().then(resolve, reject));
+      this.#wiring.end('quit', () => {
+        const others = this.#wiring.silos?.quit();
+        void Promise.all([super.quit(), others]).then(() => resolve('OK'), reject);
+      });
     });
     return answer(ended, callback);
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
+    const there = this.#wiring.there('pipeline') as this | undefined;
+    if (there !== undefined) return there.pipeline(commands);
     return this.#wiring.pipeline('pipeline', () => lighten(super.pipeline()), commands);
   }
 
@@ -468,6 +542,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   override multi(commands?: unknown[][]): Chain<ReplyMapping>;
   override multi(commands?: unknown, options: unknown = commands): Chain<ReplyMapping> | Promise<'OK'> {
     if (isUnpiped(options)) return super.multi({ pipeline: false });
+    const there = this.#wiring.there('multi') as this | undefined;
+    if (there !== undefined) return there.multi(commands as unknown[][]);
     return this.#wiring.pipeline('multi', () => super.multi(), commands);
   }
 
@@ -478,6 +554,10 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
-    this.#wiring.addBuiltin(name, (lower) => super.addBuiltinCommand(lower));
+    this.#wiring.addBuiltin(name, (lower) => {
+      super.addBuiltinCommand(lower);
+      this.#added.add(lower);
+      for (const { client } of this.#wiring.silos?.open ?? []) client.addBuiltinCommand(lower);
+    });
   }
 }

@@ -78,6 +78,11 @@ export function ownEntry(
   return Sent.note(new Sent(names, ROWS[name], name, args, caller), []);
 }
 
+/** Whether a row is that of entries, which go where the command goes that they are for. */
+export function isEntry({ where }: Row): boolean {
+  return where === WHERE;
+}
+
 const WHERE: Where = Object.freeze({ surface: 'cache', operation: 'index' });
 
 const ROWS = { zadd: ownRow('zadd'), eval: ownRow('eval'), evalsha: ownRow('evalsha'), del: ownRow('del') };

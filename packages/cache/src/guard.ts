@@ -13,6 +13,7 @@ import { constants } from 'node:buffer';
 import { types } from 'node:util';
 import type { Command } from 'ioredis';
 import { placeholder } from './command.ts';
+import { isEntry } from './entry.ts';
 import { OWN, RAW, Sent, callerOf, type Caller, type Mark } from './sent.ts';
 import { word, type Argument } from './keyspec.ts';
 import { CacheNames, TenantNames } from './names.ts';
@@ -23,6 +24,7 @@ import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, SHARED_CONNECTION } from './rules.ts';
 import { Scripts } from './scripts.ts';
+import type { Placing } from './silos.ts';
 
 /** Whether a command is one that ioredis sends for itself on this connection. */
 export type IsOwn = (name: string, args: readonly Argument[]) => boolean;
@@ -91,6 +93,8 @@ export class Guard {
   readonly scripts: Scripts;
   /** Where keys are noted before they come into being; `undefined` without the option `index`. */
   registry: Registry | undefined = undefined;
+  /** Whether a tenant's data is where this client is; `undefined` where all tenants are there. */
+  placing: Placing | undefined = undefined;
   readonly #isOwn: IsOwn;
 
   constructor(options: CacheOptions, isOwn: IsOwn = () => false) {
@@ -137,7 +141,7 @@ export class Guard {
       return mark instanceof Error ? mark : this.#sent(mark, row, name, args, caller);
     }
     const names = this.names.of(scope.tenant.tenant);
-    const error = this.#fenced(names, row) ?? misplaced(row, args, place) ?? this.#undeclared(row, args);
+    const error = this.#refused(names, row) ?? misplaced(row, args, place) ?? this.#undeclared(row, args);
     if (error !== undefined) return error;
     const physical = rewriteArguments(args, row, names);
     if (!Array.isArray(physical)) return physical;
@@ -178,9 +182,14 @@ export class Guard {
     return this.stillAllowed(command);
   }
 
-  /** What has waited in a pipeline or for a connection may be older than a freeze. */
-  stillAllowed({ mark, row }: Sent): Error | undefined {
-    return this.fence !== undefined && mark instanceof TenantNames ? this.#fenced(mark, row) : undefined;
+  /**
+   * What has waited in a pipeline or for a connection may be older than a freeze, or than a move.
+   *
+   * @param mayAsk - whether code of the service may run now: in the midst of a pipeline it must not, since what it
+   * sends would be written before the commands that it comes after
+   */
+  stillAllowed({ mark, row }: Sent, mayAsk = true): Error | undefined {
+    return mark instanceof TenantNames ? this.#refused(mark, row, mayAsk) : undefined;
   }
 
   /** What fills the place of a command that nobody has admitted, in a pipeline whose queue was changed. */
@@ -242,6 +251,14 @@ export class Guard {
     return row.scripting
       ? this.scripts.sent(mark, row, name, args, caller)
       : new Sent(mark, row, name, args, caller);
+  }
+
+  #refused(names: TenantNames, row: Row, mayAsk = true): Error | undefined {
+    const { placing } = this;
+    const fenced = this.#fenced(names, row);
+    // An operator's command may be about any tenant, and so is its entry.
+    if (fenced !== undefined || placing === undefined || isEntry(row)) return fenced;
+    return placing.refuse(names.tenant, row.where.operation, mayAsk);
   }
 
   #fenced({ tenant }: TenantNames, { where }: Row): Error | undefined {

@@ -8,6 +8,7 @@ export type { ScriptDefinition } from './define.ts';
 export { indexCache, type IndexCacheOptions, type Indexed } from './reindex.ts';
 export type { NamesOptions } from './names.ts';
 export type { CacheOptions, DedicatedOptions } from './options.ts';
+export type { CachePlacement, SiloOptions, SiloPlacement } from './place.ts';
 export type { RawStoreOptions } from './raw-store.ts';
 export type { AllowedScript } from './scripts.ts';
 export type { ClusterOptions, RedisOptions } from './wiring.ts';

@@ -7,6 +7,7 @@ import {
 } from '@tenantkit/core';
 import { z } from 'zod';
 import type { NamesOptions } from './names.ts';
+import type { CachePlacement } from './place.ts';
 import { isPlumbing, outside } from './plumbing.ts';
 import { allowedScripts, type AllowedScript } from './scripts.ts';
 
@@ -40,6 +41,27 @@ export interface CacheOptions extends NamesOptions {
   readonly subjects?: readonly string[] | undefined;
   /** Limits of `dedicated()`. */
   readonly dedicated?: DedicatedOptions | undefined;
+  /**
+   * Where the data of a tenant is, by default in the server of the client. It is called outside of any tenant, at most
+   * once a second for each tenant that works, and has to answer at once. What it throws, and an answer that is no
+   * placement, refuses the tenant's calls. A tenant is moved while the `fence` has it frozen; without a fence another
+   * answer than before is refused.
+   *
+   * @example
+   * ```ts
+   * import { Redis } from '@tenantkit/cache';
+   * const silos = new Map([['big', 'redis://big.internal:6379']]);
+   * new Redis({
+   *   tenant: {
+   *     place: (tenant) => {
+   *       const url = silos.get(tenant);
+   *       return url === undefined ? { level: 'pool' } : { level: 'silo', url };
+   *     },
+   *   },
+   * });
+   * ```
+   */
+  readonly place?: ((tenant: string) => CachePlacement) | undefined;
 }
 
 const ONCE = 'must hold {subject} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?';
@@ -64,6 +86,12 @@ const schema: z.ZodType<CacheOptions> = z.strictObject({
       wait: milliseconds,
       idle: milliseconds,
     })
+    .optional(),
+  place: z
+    .custom<(tenant: string) => CachePlacement>(
+      (value) => typeof value === 'function',
+      'must be a function that tells where a tenant is',
+    )
     .optional(),
 });
 
@@ -111,9 +139,13 @@ export function readOptions(merged: object, nested: object = {}): CacheOptions {
     });
   }
   const given = 'tenant' in merged ? merged.tenant : undefined;
-  const { fence, ...data } = parseOptions('cache', schema, given ?? {});
+  const { fence, place, ...data } = parseOptions('cache', schema, given ?? {});
   // All clients of a tenant are made with this object: whoever changes it changes it for all tenants.
-  return Object.freeze({ ...frozen(structuredClone(data)), ...(fence === undefined ? {} : { fence }) });
+  return Object.freeze({
+    ...frozen(structuredClone(data)),
+    ...(fence === undefined ? {} : { fence }),
+    ...(place === undefined ? {} : { place }),
+  });
 }
 
 function frozen<T>(value: T): T {

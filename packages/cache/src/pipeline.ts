@@ -3,6 +3,7 @@ import type { Callback, Command } from 'ioredis';
 import { asCommand, ownCommand, placeholder } from './command.ts';
 import { BRACKET, Sent } from './sent.ts';
 import { explain } from './explain.ts';
+import { TenantNames } from './names.ts';
 import type { Guard, Place } from './guard.ts';
 import { ownSend } from './methods.ts';
 import { answer, isPlumbing } from './plumbing.ts';
@@ -225,8 +226,8 @@ export function onStream(command: unknown, stream: object, guard: Guard): Sent |
     return filler;
   }
   // Before anything of the pipeline is written, which ioredis does as a whole.
-  if (run.pipeline._queue[0] === command) guard.registry?.enter(entered(run.pipeline));
-  const error = guard.stillAllowed(sent);
+  if (run.pipeline._queue[0] === command) prepare(run.pipeline, guard);
+  const error = guard.stillAllowed(sent, false);
   return error === undefined ? sent : Sent.deny(sent, error);
 }
 
@@ -261,6 +262,16 @@ class Stream extends Given {
   static runOf(stream: object): Run | undefined {
     return #run in stream ? stream.#run : undefined;
   }
+}
+
+function prepare(pipeline: RawPipeline, guard: Guard): void {
+  if (guard.registry === undefined && guard.placing === undefined) return;
+  const all = entered(pipeline);
+  // What is found for one of them holds for all, which are of one tenant.
+  const own = all.find(({ mark }) => mark instanceof TenantNames);
+  const isElsewhere =
+    own !== undefined && guard.placing !== undefined && guard.stillAllowed(own) !== undefined;
+  if (!isElsewhere) guard.registry?.enter(all);
 }
 
 function entered({ _queue }: RawPipeline): Sent[] {

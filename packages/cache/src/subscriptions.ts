@@ -81,6 +81,8 @@ export class Subscriptions implements Heard {
   readonly #isText: boolean;
   #isClosed = false;
   readonly #holders = new Map<HolderKey, Holder>();
+  /** Whose listeners hear what tenants have subscribed to here: those of the client that they know. */
+  listening: Subscriptions = this;
   // By the physical name, as text of one character per byte.
   readonly #physical: Readonly<Record<Kind, Map<string, Map<Holding, Form>>>> = {
     subscribe: new Map(),
@@ -124,6 +126,28 @@ export class Subscriptions implements Heard {
   /** Those of every scope: outside of any, where the service itself cleans up. */
   all(): readonly EventEmitter[] {
     return [...this.#holders.values()].map(({ emitter }) => emitter);
+  }
+
+  /** The tenants that have subscribed to something. */
+  get subscribers(): string[] {
+    return [...this.#holders.values()].flatMap(({ key, held }) =>
+      key === RAW || Object.values(held).every(({ size }) => size === 0) ? [] : [key],
+    );
+  }
+
+  /** Ends what a tenant has subscribed to, since it is in another place now. @returns what that was */
+  evict(tenant: string): [Kind, Buffer[]][] {
+    const holder = this.#holders.get(tenant);
+    if (holder === undefined) return [];
+    const kinds = Object.keys(LEAVING) as Kind[];
+    const evicted = kinds.map((kind): [Kind, Buffer[]] => {
+      const holdings = [...holder.held[kind].values()];
+      for (const holding of holdings) this.#drop(kind, holding);
+      this.#lines.leave(kind, this.#unwanted(kind, holdings)).catch(ignore);
+      return [kind, holdings.map(({ logical }) => logical)];
+    });
+    this.#prune(holder);
+    return evicted;
   }
 
   /** Forgets scopes that neither listen nor subscribe any more. */
@@ -267,13 +291,19 @@ export class Subscriptions implements Heard {
     const own = messageFor(form, channel, message, holder.names);
     if (own === undefined || targets.length === 0) return;
     const event = EVENTS[kind];
-    const { emitter } = holder;
+    const emitter = this.#emitterOf(holder);
+    if (emitter === undefined) return;
     const pattern = kind === 'psubscribe' ? [logical.toString()] : [];
     if (emitter.listenerCount(event) > 0)
       emitter.emit(event, ...pattern, own.channel.toString(), own.message.toString());
     // A copy for each tenant: what one writes into it, another must not read.
     if (emitter.listenerCount(`${event}Buffer`) > 0)
       emitter.emit(`${event}Buffer`, ...pattern, Buffer.from(own.channel), Buffer.from(own.message));
+  }
+
+  // Whoever works across tenants has asked this client for it, and listens here.
+  #emitterOf({ key, emitter }: Holder): EventEmitter | undefined {
+    return key === RAW || this.listening === this ? emitter : this.listening.#holders.get(key)?.emitter;
   }
 
   #isActive({ key }: Holder): boolean {

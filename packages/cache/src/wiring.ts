@@ -14,6 +14,7 @@ import { OWN, RAW, Sent, callerOf } from './sent.ts';
 import { assertClient, brokenCoupling, withoutAutoPipelines } from './couplings.ts';
 import { Definitions, type MakeCommand, type ScriptDefinition } from './define.ts';
 import { Guard, SHARED, type Place } from './guard.ts';
+import type { OwnPlacement } from './place.ts';
 import { isHandshake } from './handshake.ts';
 import { lockOptions, readOptions, type CacheOptions } from './options.ts';
 import { addCommands, guardPipeline, onStream } from './pipeline.ts';
@@ -22,8 +23,9 @@ import { rowOf } from './rows.ts';
 import { Registry } from './registry.ts';
 import { ruleOf } from './rules.ts';
 import { Session } from './session.ts';
+import { Silos, type Placed, type Placing } from './silos.ts';
 import { guardScanStreams } from './streams.ts';
-import { WalkedKeys, commandOf, type Places, type TenantKeys } from './tenant-keys.ts';
+import { WalkedKeys, commandOf, type Node, type Places, type TenantKeys } from './tenant-keys.ts';
 import type { Walk } from './walks.ts';
 import { followStatus } from './status.ts';
 import { Subscriptions, type LinesOf, type SubscribingClient } from './subscriptions.ts';
@@ -58,7 +60,7 @@ export type MappedClusterOptions<M extends ReplyMappingMode> = ClusterOptions & 
 /** The pipeline of a client with this form of replies. */
 export type Chain<M extends ReplyMappingMode> = ChainableCommander<M extends 'resp3' ? 'resp3' : 'resp2'>;
 
-interface Client extends SubscribingClient {
+interface Client extends SubscribingClient, EventEmitter {
   readonly options: RedisOptions | ClusterOptions;
   readonly isCluster: boolean;
   disconnect(): void;
@@ -82,8 +84,10 @@ const wirings = new WeakMap<object, Wiring>();
 
 /** What a guarded `Redis` and a guarded `Cluster` have in common. */
 export class Wiring {
-  /** Our options, as they were when the client was made. */
+  /** Our options, as they were when the client was made, but `place`: all that is made of them stays in one place. */
   readonly tenant: CacheOptions;
+  /** The other places of tenants; `undefined` where there are none. */
+  readonly silos: Silos | undefined;
   readonly guard: Guard;
   /** The keys of the tenant that asks. */
   readonly keys: TenantKeys;
@@ -93,15 +97,29 @@ export class Wiring {
   #raw: BatchClient;
   #batch: Batch;
   readonly #sendNow = (command: Sent): unknown => sendOrReject(command, this.#raw.send);
-  readonly #enter = (commands: readonly Sent[]): void => this.guard.registry?.enter(commands);
+  readonly #enter = (commands: readonly Sent[]): void => {
+    const { registry, placing } = this.guard;
+    // What is not sent, since its tenant has moved, must not leave the names of its keys behind.
+    const sent = (command: Sent): boolean => this.guard.stillAllowed(command) === undefined;
+    if (registry !== undefined) registry.enter(placing === undefined ? commands : commands.filter(sent));
+  };
   #owner: Scope | undefined;
   #session: Session | undefined;
   readonly #told = new Set<(status: string) => void>();
+  readonly #placeOf: CacheOptions['place'];
+  #here: Node | undefined;
+  // What a batch sends has waited for the one before it.
+  readonly #sendLate = (command: Command): unknown => {
+    const sent = Sent.of(command);
+    const error = sent === undefined ? undefined : this.guard.stillAllowed(sent);
+    return error === undefined ? this.#raw.send(command) : rejectCommand(command, error);
+  };
 
   /**
    * @param topology - the servers that hold keys, once that is known
    * @param make - defines a command with ioredis
    * @param lines - the connections that hear messages
+   * @param open - makes a client of the same kind in another place
    * @throws {@link ConfigError}
    */
   constructor(
@@ -110,13 +128,19 @@ export class Wiring {
     topology: () => Promise<Places>,
     make: MakeCommand,
     lines: LinesOf,
+    open: (placement: OwnPlacement) => Placed,
   ) {
     this.#raw = raw;
     this.#options = client.options;
     try {
       assertClient(client);
       const { options } = client;
-      this.tenant = readOptions(options, 'redisOptions' in options ? options.redisOptions : undefined);
+      const { place, ...tenant } = readOptions(
+        options,
+        'redisOptions' in options ? options.redisOptions : undefined,
+      );
+      this.tenant = Object.freeze(tenant);
+      this.#placeOf = place;
       this.guard = new Guard(this.tenant, (name, args) => isHandshake(client, name, args));
       this.#definitions = new Definitions(client, this.guard.scripts, make);
       this.#definitions.defineAll(client.options.scripts);
@@ -125,26 +149,41 @@ export class Wiring {
       asPlumbing(() => client.disconnect());
       throw error;
     }
-    this.#batch = new Batch(raw, this.#enter);
+    this.#batch = new Batch({ ...raw, send: this.#sendLate }, this.#enter);
     const { isCluster } = client;
-    this.keys = new WalkedKeys({ topology, isCluster, pick: async (node) => wiringOf(node)?.pick() });
+    this.keys = new WalkedKeys({
+      topology,
+      isCluster,
+      pick: async (node) => wiringOf(node)?.pick(),
+    });
     if (this.tenant.index === true) this.noteKeys(isCluster);
     wirings.set(client, this);
     withoutAutoPipelines(client);
     lockOptions(client.options, this.tenant);
     Object.defineProperty(client, 'options', { writable: false });
-    guardScanStreams(client, this.guard);
+    guardScanStreams(client, this.guard, (command) => this.there(command));
     this.subscriptions = new Subscriptions(client, this.guard, lines);
     followStatus(client, (status) => {
       if (status === 'end') this.subscriptions.close();
-      if (status === 'ready') this.subscriptions.open();
+      if (status === 'ready') {
+        this.subscriptions.open();
+        this.silos?.reopen();
+      }
       for (const tell of this.#told) tell(status);
     });
+    this.silos = this.#silosOf(client, open);
   }
 
   /** Sends a command for the caller's tenant, or rejects it. Never throws. */
   send(command: Command): unknown {
     const earlier = Sent.of(command);
+    const there = this.silos?.route('sendCommand');
+    if (there instanceof Error)
+      return earlier === undefined ? rejectCommand(command, there) : Promise.reject(there);
+    return there === undefined ? this.#sendHere(command, earlier) : there.sendCommand(command);
+  }
+
+  #sendHere(command: Command, earlier = Sent.of(command)): unknown {
     if (earlier !== undefined) {
       const foreign = this.guard.foreign(earlier);
       // It is not theirs to settle either.
@@ -165,6 +204,7 @@ export class Wiring {
     if (mayWait && this.#batch.takes(sent, autoPipeliningIgnoredCommands)) {
       return this.#batch.add(sent);
     }
+    if (sent.row.ends && this.silos !== undefined) return this.#quit(sent, this.silos);
     const { registry } = this.guard;
     if (registry === undefined || sent.mark === OWN) {
       // QUIT would overtake what waits for the end of the turn.
@@ -229,11 +269,48 @@ export class Wiring {
   joins(cluster: Wiring): void {
     this.guard.registry = cluster.guard.registry;
     this.guard.home = cluster.guard.home;
+    this.stays(cluster);
+  }
+
+  /** The client of the tenant's own place; `undefined` where it is this one. @throws {@link OperationRefusedError} */
+  there(operation: string): Placed | undefined {
+    const there = this.silos?.route(operation);
+    if (there instanceof Error) throw there;
+    return there;
+  }
+
+  /** What sends to this client and no other, for a walk: in another place its cursor would mean something else. */
+  here(client: Node): Node {
+    if (this.silos === undefined) return client;
+    if (this.#here === undefined) {
+      this.#here = { sendCommand: (command) => this.#sendHere(command), pipeline: () => client.pipeline() };
+      wirings.set(this.#here, this);
+    }
+    return this.#here;
+  }
+
+  /** Makes it the client of one place. @param listening - whose listeners hear what tenants subscribe to here */
+  isPlaced(placing: Placing, listening: Subscriptions): void {
+    this.guard.placing = placing;
+    this.subscriptions.listening = listening;
+  }
+
+  /** Makes it a further connection to where another client is: a tenant that moves does not take it along. */
+  stays(with_: Wiring): void {
+    if (this.silos === undefined) this.guard.placing = with_.guard.placing;
+  }
+
+  /** Our options for a duplicate. Only the service's own finds the places of tenants anew. */
+  tenantFor(owner: Scope | undefined): CacheOptions {
+    return owner === undefined && this.#placeOf !== undefined
+      ? { ...this.tenant, place: this.#placeOf }
+      : this.tenant;
   }
 
   /** How many commands wait for the next write. */
   get waiting(): number {
-    return this.#batch.size;
+    const others = this.silos?.open ?? [];
+    return others.reduce((sum, { wiring }) => sum + wiring.waiting, this.#batch.size);
   }
 
   /** Makes the client one of the scope it is made in: nobody else shares its connection. */
@@ -248,7 +325,7 @@ export class Wiring {
         return error === undefined ? send(command) : rejectCommand(command, error);
       },
     };
-    this.#batch = new Batch(this.#raw, this.#enter);
+    this.#batch = new Batch({ ...this.#raw, send: this.#sendLate }, this.#enter);
     return session;
   }
 
@@ -345,6 +422,7 @@ export class Wiring {
     const isService = currentScope()?.tenant === undefined && !isPlumbing();
     const isOwn = this.#owner !== undefined;
     this.#definitions.define(name, definition, { mayChange: isOwn || isService, mayDeclare: isService });
+    for (const { wiring } of this.silos?.open ?? []) this.defineOn(wiring);
   }
 
   /** Makes a command a method of the client. @throws {@link OperationRefusedError} for one without a row */
@@ -357,6 +435,37 @@ export class Wiring {
   /** Lends the commands that are defined here to a connection that is lent. */
   defineOn(lent: Wiring): void {
     this.#definitions.copyTo(lent.#definitions);
+  }
+
+  #silosOf(client: Client, open: (placement: OwnPlacement) => Placed): Silos | undefined {
+    if (this.#placeOf === undefined) return undefined;
+    const silos = new Silos(
+      {
+        client,
+        isCluster: client.isCluster,
+        db: 'db' in client.options ? client.options.db : undefined,
+        fence: this.guard.fence,
+        subscriptions: () => this.subscriptions,
+        open: (placement) => {
+          const made = open(placement);
+          const wiring = wirings.get(made) as Wiring;
+          this.defineOn(wiring);
+          return { client: made, wiring };
+        },
+      },
+      this.#placeOf,
+    );
+    this.guard.placing = silos;
+    this.onStatus((status) => {
+      if (status === 'end') silos.close();
+    });
+    return silos;
+  }
+
+  // Answered when all have ended, so that a service which stops then cuts nobody off.
+  async #quit(sent: Sent, silos: Silos): Promise<unknown> {
+    const [reply] = await Promise.all([sendOrReject(sent, this.#raw.send), silos.quit()]);
+    return reply;
   }
 
   // Our own question to the server about all tenants, which says nothing to the caller as it is.
@@ -383,7 +492,8 @@ export class Wiring {
 
 /** The subscriptions of a client; `undefined` while it is being made. */
 export function subscriptionsOf(client: object): Subscriptions | undefined {
-  return wirings.get(client)?.subscriptions;
+  const subscriptions = wirings.get(client)?.subscriptions;
+  return currentScope()?.tenant === undefined ? subscriptions : subscriptions?.listening;
 }
 
 /** Whether a client is that of one tenant alone. */
@@ -403,7 +513,9 @@ export function endWith(client: object, end: () => void, reconnect: boolean | un
   if (wiring === undefined) end();
   else wiring.end('disconnect', end);
   // A client that waits to connect again says nothing when it is ended.
-  if (reconnect !== true) wiring?.subscriptions.close();
+  if (reconnect === true) return;
+  wiring?.subscriptions.close();
+  wiring?.silos?.cut();
 }
 
 /**

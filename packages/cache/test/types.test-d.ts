@@ -60,8 +60,16 @@ export function made<M extends ReplyMappingMode>(options: { replyMapping: M }): 
 // Options of ours are few, and no others exist.
 ({ port: 6379, tenant: { names: 'app:{tenant}:', hashTag: true } }) satisfies RedisOptions;
 ({ tenant: { names: 'app:{tenant}:' }, redisOptions: { password: 'x' } }) satisfies ClusterOptions;
-// @ts-expect-error -- not implemented yet, so it does not exist
+({ tenant: { place: () => ({ level: 'pool' }) } }) satisfies RedisOptions;
+({ tenant: { place: () => ({ level: 'bridge', db: 3 }) } }) satisfies RedisOptions;
+({ tenant: { place: () => ({ level: 'silo', url: '', options: { tls: {} } }) } }) satisfies RedisOptions;
+({ tenant: { place: () => ({ level: 'silo', nodes: [7000] }) } }) satisfies ClusterOptions;
+redis.clientOf('acme') satisfies Redis;
+cluster.clientOf('acme') satisfies Cluster;
+// @ts-expect-error -- it has to answer, and at once
 ({ tenant: { place: () => undefined } }) satisfies RedisOptions;
+// @ts-expect-error -- how the connection behaves is said in the options of the client
+({ tenant: { place: () => ({ level: 'silo', options: { lazyConnect: true } }) } }) satisfies RedisOptions;
 
 // A script is declared to touch nothing but its keys, and there is no other declaration.
 const declared = { lua: 'return 1', numberOfKeys: 0, readOnly: true, tenant: 'keys-only' } as const;
