@@ -18,7 +18,8 @@ export interface CacheAuditorOptions extends RawStoreOptions {
   readonly known?: readonly string[] | undefined;
   /**
    * Which tenants there are: a list, or what tells whether there is one. Without it every well-formed id passes,
-   * since a fence knows only of those that are frozen or erased.
+   * since a fence knows only of those that are frozen or erased. With the option `place` of the client, a list also
+   * says whose places are looked at.
    */
   readonly tenants?: readonly string[] | ((tenant: string) => boolean | Promise<boolean>) | undefined;
   /**
@@ -72,6 +73,11 @@ const FINDINGS = {
     message: 'A registry holds entries that this package has not written. No eraser goes by them.',
     hint: 'Find out who writes to names that begin with tk!, then remove the registry and run indexCache.',
   },
+  misplaced: {
+    severity: 'high',
+    message: 'Keys of a tenant are not in the place where tenant.place says that the tenant is.',
+    hint: 'Left behind by a move, or written past @tenantkit/cache. Compare them with what is in the right place, then remove them: the tenant does not read them.',
+  },
   not_in_registry: {
     severity: 'high',
     message:
@@ -94,6 +100,10 @@ const FINDINGS = {
  * The auditor of one Redis or Cluster: walks every key of the database that the client uses, and reports those
  * that no tenant owns. It reads names only, and changes nothing.
  *
+ * With the option `place` of the client it looks at the pool, at the places that tenants were in since the client was
+ * made, and at those of the tenants in the list `tenants`. Others it cannot know: a silo that nobody is in any more is
+ * audited with a client of its own.
+ *
  * @param client - a client of this package; with a `fence` in its options, keys of erased tenants are found too
  * @throws {@link ConfigError} for another client, or unknown options
  *
@@ -113,15 +123,24 @@ export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptio
   return {
     store,
     async *audit(signal) {
-      const raw = new RawStore(client, 'cacheAuditor.audit', 'audit of all keys', { timeout });
-      const audit = new Audit(raw, prefixes, isTenant, details, signal);
-      for await (const { node, keys } of raw.pages({ signal })) {
-        for (const { code, name } of await audit.page(node, keys))
-          yield { store, code, name: printable(name), ...FINDINGS[code] };
-      }
-      for (const { code, name, count } of audit.counts()) {
-        const { message, ...finding } = FINDINGS[code];
-        yield { store, code, name: printable(name), ...finding, message: `${message} There are ${count}.` };
+      const listed = Array.isArray(tenants) ? tenants : [];
+      const places = assertGuarded(client).silos?.everywhere(listed) ?? [];
+      for (const one of [client, ...places]) {
+        const raw = new RawStore(one, 'cacheAuditor.audit', 'audit of all keys', { timeout });
+        const isHere = (tenant: string): boolean => assertGuarded(client).silos?.isAt(tenant, one) ?? true;
+        const where = one === client ? '' : ` It is in ${raw.target}.`;
+        const audit = new Audit(raw, prefixes, isTenant, isHere, details, signal);
+        for await (const { node, keys } of raw.pages({ signal })) {
+          for (const { code, name } of await audit.page(node, keys)) {
+            const { message, ...finding } = FINDINGS[code];
+            yield { store, code, name: printable(name), ...finding, message: message + where };
+          }
+        }
+        for (const { code, name, count } of audit.counts()) {
+          const { message, ...finding } = FINDINGS[code];
+          const full = `${message} There are ${count}.${where}`;
+          yield { store, code, name: printable(name), ...finding, message: full };
+        }
       }
     },
   };
@@ -140,6 +159,7 @@ class Audit {
   readonly #guard: Guard;
   readonly #known: readonly string[];
   readonly #isTenant: ((tenant: string) => boolean | Promise<boolean>) | undefined;
+  readonly #isHere: (tenant: string) => boolean;
   readonly #details: boolean;
   readonly #signal: AbortSignal;
   readonly #asked = new Map<string, boolean>();
@@ -150,6 +170,7 @@ class Audit {
     raw: RawStore,
     known: readonly string[],
     isTenant: ((tenant: string) => boolean | Promise<boolean>) | undefined,
+    isHere: (tenant: string) => boolean,
     details: boolean,
     signal: AbortSignal,
   ) {
@@ -157,6 +178,7 @@ class Audit {
     this.#guard = raw.wiring.guard;
     this.#known = known;
     this.#isTenant = isTenant;
+    this.#isHere = isHere;
     this.#details = details;
     this.#signal = signal;
   }
@@ -211,6 +233,7 @@ class Audit {
     const names = this.#guard.names.of(tenant);
     const prefix = Buffer.from(names.prefix);
     if (!(await this.#exists(tenant))) this.#count('unknown_tenant', prefix, keys.length);
+    if (!this.#isHere(tenant)) this.#count('misplaced', prefix, keys.length);
     if (this.#details) {
       const ttls = await this.#raw.run(() => Promise.all(keys.map((key) => node.pttl(key))));
       this.#count('without_expiry', prefix, ttls.filter((ttl) => ttl === -1).length);

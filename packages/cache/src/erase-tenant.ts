@@ -15,6 +15,37 @@ export interface Erasable {
   control(): Promise<{ readonly planted: number; readonly found: number; readonly method: string }>;
 }
 
+/** The same in several places, one after the other: what is left in one of them is left. */
+export class Everywhere implements Erasable {
+  readonly #places: readonly Erasable[];
+
+  constructor(places: readonly Erasable[]) {
+    this.#places = places;
+  }
+
+  async count(): Promise<InventoryItem[]> {
+    const counts = new Map<string, number>();
+    for (const place of this.#places)
+      for (const { kind, count } of await place.count()) counts.set(kind, (counts.get(kind) ?? 0) + count);
+    return [...counts].map(([kind, count]) => ({ kind, count }));
+  }
+
+  async erase(run: EraseRun, progress: Progress): Promise<void> {
+    for (const place of this.#places) await place.erase(run, progress);
+  }
+
+  async control(): ReturnType<Erasable['control']> {
+    const controls = [];
+    for (const place of this.#places) controls.push(await place.control());
+    const method = controls[0]?.method ?? '';
+    return {
+      planted: controls.reduce((sum, { planted }) => sum + planted, 0),
+      found: controls.reduce((sum, { found }) => sum + found, 0),
+      method: controls.length === 1 ? method : `in each of ${controls.length} places: ${method}`,
+    };
+  }
+}
+
 /** How far an erasure is, over all of its runs. */
 export interface Progress {
   /** Whether an earlier run came to its end: it is run again because the recount has found something. */

@@ -11,7 +11,7 @@ import {
 import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
 import { SubjectStore } from './erase-subject.ts';
-import { TenantStore, type Erasable } from './erase-tenant.ts';
+import { Everywhere, TenantStore, type Erasable } from './erase-tenant.ts';
 import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
 
 /** Options of {@link cacheEraser}. */
@@ -36,6 +36,9 @@ const UNSUPPORTED =
  * is left out where the registry is known to be complete: with `index` in the options of the client, after
  * {@link indexCache}, on servers that do not evict registries, and behind a fence that keeps everybody from writing.
  *
+ * With the option `place` it erases where the tenant is, where it was when it was frozen, and in the pool, where a move
+ * may have left something behind. A former silo is erased with an eraser of its own, for a client that is made for it.
+ *
  * @param client - a client of this package; its `tenant` options say how keys are named
  * @throws {@link ConfigError} for another client, or unknown options
  *
@@ -48,7 +51,8 @@ const UNSUPPORTED =
  */
 export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions = {}): Eraser {
   const { store = 'cache', timeout } = parse(options);
-  const { index, subjects } = assertGuarded(client).tenant;
+  const { tenant: own, silos } = assertGuarded(client);
+  const { index, subjects } = own;
   const knowsSubjects = index === true || (subjects !== undefined && subjects.length > 0);
   const open = (operation: string, { tenant, subject }: ErasureScope): Erasable => {
     assertId(tenant, 'tenant');
@@ -56,10 +60,13 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
     // Taken for the tenant's, a person's erasure would remove everybody.
     if (subject !== undefined && !knowsSubjects) throw refuseSubject(operation);
     const whose = subject === undefined ? 'a tenant' : 'a person';
-    const raw = new RawStore(client, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout });
-    return subject === undefined
-      ? new TenantStore(raw, tenant)
-      : new SubjectStore(raw, raw.wiring.guard.names.of(tenant), subject);
+    const stores = [client, ...(silos?.everywhereOf(tenant) ?? [])].map((one): Erasable => {
+      const raw = new RawStore(one, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout });
+      return subject === undefined
+        ? new TenantStore(raw, tenant)
+        : new SubjectStore(raw, raw.wiring.guard.names.of(tenant), subject);
+    });
+    return new Everywhere(stores);
   };
 
   return {

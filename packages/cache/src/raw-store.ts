@@ -87,7 +87,7 @@ export class RawStore {
       throw new StoreUnreachableError({
         surface: 'cache',
         operation: this.#operation,
-        target: targetOf(this.client instanceof Cluster ? startOf(this.client) : this.client.options),
+        target: this.target,
         cause,
       });
     } finally {
@@ -137,6 +137,11 @@ export class RawStore {
       removed += Number(count ?? 0);
     }
     return removed;
+  }
+
+  /** The address, without user and password. */
+  get target(): string {
+    return targetOf(this.client instanceof Cluster ? startOf(this.client) : this.client.options);
   }
 
   get isCluster(): boolean {

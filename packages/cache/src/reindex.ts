@@ -1,4 +1,4 @@
-import { ConfigError } from '@tenantkit/core';
+import { ConfigError, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
 import type { Argument } from './keyspec.ts';
@@ -10,6 +10,8 @@ import { BATCH } from './stored-registry.ts';
 export interface IndexCacheOptions extends RawStoreOptions {
   /** Aborted when it has to stop; it can be run again from the beginning. */
   readonly signal?: AbortSignal | undefined;
+  /** With the option `place` of the client: tenants whose places are looked at beside those that are known. */
+  readonly tenants?: readonly string[] | undefined;
 }
 
 /** What {@link indexCache} has found. */
@@ -22,12 +24,16 @@ export interface Indexed {
 const schema = z.strictObject({
   timeout: z.number().int().positive().optional(),
   signal: z.instanceof(AbortSignal).optional(),
+  tenants: z.array(tenantId).optional(),
 });
 
 /**
  * Completes the registries of all tenants with the keys that are stored already, and marks them as complete: from
  * then on the eraser need not walk the keyspace. Run it once, when every process that writes to this store has the
  * option `index`, and again after one has written without it. Persons are not found in this way.
+ *
+ * With the option `place` it does so in the pool, in the places that tenants were in since the client was made, and in
+ * those of `tenants`.
  *
  * It walks all keys with SCAN, and skips tenants that the fence knows as frozen or erased.
  *
@@ -43,12 +49,28 @@ const schema = z.strictObject({
  * ```
  */
 export async function indexCache(client: Redis | Cluster, options: IndexCacheOptions = {}): Promise<Indexed> {
-  const { timeout, signal } = parse(options);
-  const { guard, tenant } = assertGuarded(client);
+  const { timeout, signal, tenants: listed } = parse(options);
+  const { tenant, silos } = assertGuarded(client);
   if (tenant.index !== true) throw notIndexed();
-  const raw = new RawStore(client, 'indexCache', 'registry of all keys', { timeout });
-  const { codec } = guard.names;
   const tenants = new Set<string>();
+  let keys = 0;
+  for (const one of [client, ...(silos?.everywhere(listed) ?? [])])
+    keys += await indexPlace(
+      new RawStore(one, 'indexCache', 'registry of all keys', { timeout }),
+      tenants,
+      signal,
+    );
+  return { keys, tenants: tenants.size };
+}
+
+// The registry of a tenant is where its keys are, and each place is marked as complete for itself.
+async function indexPlace(
+  raw: RawStore,
+  tenants: Set<string>,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { guard } = raw.wiring;
+  const { codec } = guard.names;
   let keys = 0;
   for await (const page of raw.pages({ ...(signal && { signal }) })) {
     const entries = new Map<string, Argument[]>();
@@ -69,8 +91,8 @@ export async function indexCache(client: Redis | Cluster, options: IndexCacheOpt
     }
     await enter(raw, entries);
   }
-  await raw.run(() => client.set(indexedName(codec.template), new Date().toISOString()));
-  return { keys, tenants: tenants.size };
+  await raw.run((client) => client.set(indexedName(codec.template), new Date().toISOString()));
+  return keys;
 }
 
 // Commands of one page together: they may go to as many registries as there are keys.
@@ -99,6 +121,6 @@ function parse(options: IndexCacheOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'indexCache',
     problem: z.prettifyError(result.error),
-    hint: 'It takes timeout and signal.',
+    hint: 'It takes timeout and signal, and tenants where the client has places.',
   });
 }
