@@ -14,7 +14,8 @@ import {
   type Redis,
 } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { KEPT } from '../src/silos.ts';
 import { run } from './erase-run.ts';
 import { keysOf, openPlaces, type Places } from './place-support.ts';
 import { acme2, failure } from './support.ts';
@@ -87,6 +88,30 @@ describe.each([false, true])('the eraser of a client with places, with index: %s
     const verification = await eraser.verify(person('acme2'));
     expect(isVerified(verification)).toBe(true);
     expect(verification.control.planted).toBe(index ? 4 : 2);
+  });
+
+  it('erases where a tenant was when it was frozen, and where it is said to be now', async () => {
+    let moved = false;
+    const redis = places.open(
+      {},
+      { fence, index, place: (tenant) => places.place(moved && tenant === 'acme2' ? 'a' : tenant) },
+    );
+    await acme2(() => redis.set('key', 'of acme2'));
+    await places.raw.a.set('tk:acme2:copied', '1');
+    await fence.freeze('acme2');
+    moved = true;
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + KEPT);
+    await failure(() => acme2(() => redis.get('key')));
+    await cacheEraser(redis).erase({ tenant: 'acme2' }, run());
+    vi.restoreAllMocks();
+    const keys = await keysOf(places);
+    expect(
+      Object.values(keys)
+        .flat()
+        .filter((key) => key.includes(':acme2:')),
+    ).toEqual([]);
+    expect(keys.a).toEqual(['tk:a:key']);
   });
 
   it('does not pass for done when the silo is down, or nobody knows where it is', async () => {

@@ -211,6 +211,48 @@ describe('a move', () => {
     expect(await places.raw.a.get('tk:acme2:late')).toBe('2');
   });
 
+  it('is seen by a pipeline and a transaction that are the first to be sent after it', async () => {
+    for (const make of [
+      (redis: Redis) => redis.pipeline().set('late', '1'),
+      (redis: Redis) => redis.multi().set('late', '1'),
+    ]) {
+      at = 'pool';
+      const redis = open();
+      const waiting = acme2(() => make(redis));
+      await move('acme2');
+      expect(await acme2(() => waiting.exec())).toEqual([[ELSEWHERE]]);
+      expect(await places.raw.pool.keys('*late*')).toEqual([]);
+    }
+  });
+
+  it('is seen by a walk that has begun before', async () => {
+    at = 'pool';
+    const redis = open();
+    await acme2(() => redis.set('here', '1'));
+    const walk = acme2(() => failure(() => redis.keys('*')));
+    at = 'acme2';
+    later();
+    expect(await walk).toEqual(ELSEWHERE);
+  });
+
+  it('is seen by commands that wait behind others, with autopipelining', async () => {
+    const redis = open({ enableAutoPipelining: true });
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+    const own = redis.clientOf('acme2');
+    await places.raw.acme2.client('PAUSE', 10_000, 'ALL');
+    const first = acme2(() => redis.get('key'));
+    await until(() => own.autoPipelineQueueSize === 0);
+    const second = acme2(() => failure(() => redis.set('late', '1')));
+    expect(redis.autoPipelineQueueSize).toBe(1);
+    at = 'pool';
+    later();
+    // As from another connection: the one that has paused it is answered.
+    await places.raw.acme2.client('UNPAUSE');
+    expect(await first).toBe('of acme2');
+    expect(await second).toEqual(ELSEWHERE);
+    expect(await places.raw.acme2.keys('*late*')).toEqual([]);
+  });
+
   it('ends the client of a silo that nobody is in any more', async () => {
     const redis = open();
     await acme2(() => redis.get('key'));

@@ -367,6 +367,31 @@ describe('the end of a client with places', () => {
       expect(await here(() => redis.get('key'))).toBe(`of ${tenant}`);
   });
 
+  it('by quit waits for the replies of silos', async () => {
+    const redis = places.open();
+    await acme2(() => redis.get('key'));
+    await places.raw.acme2.client('PAUSE', 300, 'ALL');
+    const done: string[] = [];
+    const pending = acme2(() => redis.get('key')).then((value) => done.push(`${value}`));
+    await redis.quit();
+    done.push('quit');
+    await pending;
+    expect(done).toEqual(['of acme2', 'quit']);
+  });
+
+  it('ends the connections of silos also while the pool is waited for', async () => {
+    const redis = new Redis(1, '127.0.0.1', { retryStrategy: () => 60_000, tenant: { place: places.place } });
+    redis.on('error', () => undefined);
+    expect(await acme2(() => redis.get('key'))).toBe('of acme2');
+    const own = redis.clientOf('acme2');
+    await until(() => redis.status === 'reconnecting');
+    redis.disconnect();
+    await until(() => own.status === 'end');
+    expect(await failure(() => acme2(() => redis.get('key')))).toMatchObject({
+      message: 'Connection is closed.',
+    });
+  });
+
   it('is not for tenants to bring about, wherever they are', async () => {
     const redis = places.open();
     for (const here of [acme, acme2]) {
