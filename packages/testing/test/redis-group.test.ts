@@ -42,6 +42,41 @@ describe('a Redis Cluster', () => {
     }
   });
 
+  it('moves slots to and fro as fast as it can, and the masters agree after each', async () => {
+    await using servers = await startRedisCluster({ masters: 3, signal: AbortSignal.timeout(60_000) });
+    const masters = servers.masters.map(({ url }) => new Redis(url));
+    try {
+      for (let move = 0; move < 60; move += 1) {
+        const slot = move % 2;
+        const others = servers.masters.filter((node) => node !== servers.ownerOf(slot));
+        const to = others[move % 3 === 0 ? 0 : 1];
+        if (to === undefined) throw new TypeError('there are three');
+        await servers.move(slot, to);
+        const told = await Promise.all(masters.map((master) => master.cluster('NODES')));
+        for (const text of told as string[]) {
+          const [, , , , , , , , ...slots] =
+            text
+              .split('\n')
+              .find((line) => line.includes(`:${to.port}@`))
+              ?.split(' ') ?? [];
+          expect(slots.some((range) => range.split('-')[0] === `${slot}` || range === '0-1')).toBe(true);
+        }
+        // Two with one epoch settle between themselves later who has the slot.
+        const epochs = told.map((text) =>
+          (text as string)
+            .trim()
+            .split('\n')
+            .toSorted()
+            .map((line) => line.split(' ')[6]),
+        );
+        expect(new Set(epochs[0]).size).toBe(3);
+        expect(new Set(epochs.map((own) => own.join())).size).toBe(1);
+      }
+    } finally {
+      for (const master of masters) master.disconnect();
+    }
+  });
+
   it('has servers that can be halted, killed and started again', async () => {
     await using servers = await startRedisCluster({
       masters: 1,

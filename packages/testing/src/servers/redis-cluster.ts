@@ -79,7 +79,7 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
       Promise.all(Array.from({ length: replicas }, (_, n) => start(`replica-${n + 1}`))),
     ]);
     await join(group, own, copies);
-    return slotsOf(own, copies);
+    return slotsOf(group, own, copies);
   });
 }
 
@@ -158,7 +158,28 @@ function boundary(index: number, masters: readonly unknown[]): number {
   return Math.round((index * SLOTS) / masters.length);
 }
 
+/**
+ * Whether all masters have heard of every move. Each move gives the new owner the highest epoch that
+ * it has heard of, and one more. An owner that has not heard of the last move yet takes an epoch that is in use: then
+ * the masters settle between themselves who has it, and a slot may go back to where it came from.
+ */
+async function agreed(masters: readonly Member[]): Promise<boolean> {
+  const views = await Promise.all(masters.map(({ node }) => epochsSeenBy(node)));
+  const [first = []] = views;
+  return new Set(first).size === masters.length && new Set(views.map((view) => view.join())).size === 1;
+}
+
+async function epochsSeenBy(node: RedisNode): Promise<string[]> {
+  const lines = String(await callNode(node, 'CLUSTER', 'NODES'))
+    .trim()
+    .split('\n');
+  // A line begins with the id of a server, so that all views are in one order.
+  const fields = lines.toSorted().map((line) => line.split(' '));
+  return fields.filter(([, , flags]) => flags?.includes('master')).map(([, , , , , , epoch = '']) => epoch);
+}
+
 function slotsOf(
+  group: RedisGroup,
   masters: readonly Member[],
   replicas: readonly Member[],
 ): Omit<RedisCluster, keyof StartedGroup> {
@@ -208,6 +229,7 @@ function slotsOf(
       for (const { node } of new Set([target, from, ...masters]))
         await callNode(node, 'CLUSTER', 'SETSLOT', slot, 'NODE', target.id);
       moved.set(slot, target);
+      await group.until('that all masters agree on a moved slot', () => agreed(masters));
     },
   };
   return cluster;

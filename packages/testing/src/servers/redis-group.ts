@@ -68,7 +68,7 @@ export class RedisGroup {
   readonly #host: Host;
   readonly #supervisor: Supervisor;
   readonly #program: Program;
-  readonly #signal: AbortSignal;
+  #signal: AbortSignal;
 
   private constructor(host: Host, supervisor: Supervisor, program: Program, signal: AbortSignal) {
     this.#host = host;
@@ -97,8 +97,11 @@ export class RedisGroup {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       const program = await provideRedis(wanted, { host, supervisor, note: () => undefined });
-      const built = await build(new RedisGroup(host, supervisor, program, signal));
+      const group = new RedisGroup(host, supervisor, program, signal);
+      const built = await build(group);
       signal.throwIfAborted();
+      // It gives up the start alone: what waits later goes on, also when it was one of a time.
+      group.#signal = new AbortController().signal;
       signal.removeEventListener('abort', onAbort);
       supervisor.letGo();
       const stop = (): Promise<void> => supervisor.stop();
