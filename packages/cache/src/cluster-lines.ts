@@ -147,6 +147,8 @@ export class ClusterLines implements Lines {
     // Otherwise `open` does it, when the cluster is there again.
     if (this.#cluster.status !== 'ready') return;
     await this.#refresh();
+    // It may have ended or lost all of its nodes meanwhile: there is none to connect to.
+    if (this.#cluster.status !== 'ready') return;
     this.#plain.open();
     this.#settle();
   }

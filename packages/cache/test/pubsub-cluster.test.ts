@@ -4,7 +4,7 @@ import { TENANTS } from '@tenantkit/testing';
 import { startRedisCluster, type RedisCluster } from '@tenantkit/testing/servers';
 import { Redis as Raw } from 'ioredis';
 import { once } from 'node:events';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { listen, publishIn, sorted, type Ear } from './pubsub-support.ts';
 import { acme, acme2, failure, operator, until } from './support.ts';
 
@@ -132,6 +132,27 @@ describe('a connection that only hears channels', () => {
     expect(killed).toBe(1);
     for (let n = 0; ear.heard.length === 0; n += 1) await publishIn(other, 'acme', 'news', `news ${n}`);
     expect(ear.heard[0]?.slice(0, 3)).toEqual(['message', 'acme', 'news']);
+  });
+
+  it('is not made anew once the cluster has ended, in the midst of looking for a node too', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): unknown => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    onTestFinished(() => void process.off('unhandledRejection', note));
+    const cluster = open();
+    await acme(() => cluster.subscribe('news'));
+    const refresh = cluster.refreshSlotsCache.bind(cluster);
+    const ended = new Promise<unknown>((resolve) => {
+      cluster.refreshSlotsCache = (callback) => {
+        resolve(once(cluster, 'end'));
+        cluster.disconnect();
+        refresh(callback);
+      };
+    });
+    for (const admin of admins) for (const id of await idsOn(admin)) await admin.client('KILL', 'ID', id);
+    await ended;
+    for (const admin of admins) while ((await idsOn(admin)).length > 0);
+    expect(unhandled).toEqual([]);
   });
 });
 
