@@ -1,0 +1,82 @@
+import type { Scope } from '@tenantkit/core';
+import type { EventEmitter } from 'node:events';
+import { showLine } from './lent.ts';
+import { Line } from './line.ts';
+import { LinePool } from './pool.ts';
+import { targetOf } from './target.ts';
+import { wiringOf, type RedisOptions, type Wiring } from './wiring.ts';
+
+/** A client that lends connections, and one that is lent. */
+interface Lendable extends EventEmitter {
+  readonly status: string;
+  readonly options: RedisOptions;
+}
+
+/** The connections that one client lends. */
+export class Lending<Client extends Lendable> {
+  readonly #client: Client;
+  readonly #wiring: Wiring;
+  readonly #over: (line: Line) => Client;
+  #lines: LinePool | undefined;
+
+  /**
+   * @param wiring - that of the client
+   * @param over - makes a client that sends over a connection
+   */
+  constructor(client: Client, wiring: Wiring, over: (line: Line) => Client) {
+    this.#client = client;
+    this.#wiring = wiring;
+    this.#over = over;
+  }
+
+  /** Lends a connection for as long as `fn` takes; see `Redis.dedicated`. */
+  async lend<T>(fn: (connection: Client) => T | Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    const scope = this.#wiring.enter('dedicated');
+    if (this.#client.status === 'end') throw new Error('Connection is closed.');
+    return this.#poolOfLines().lend(scope.tenant?.tenant ?? '', signal, async (line) => {
+      const { lent, end } = this.#lend(line, scope);
+      try {
+        return await fn(lent);
+      } finally {
+        end();
+        // Nobody knows what an operator has done with it.
+        if (scope.tenant === undefined) line.disconnect();
+      }
+    });
+  }
+
+  /** Makes a client that is lent lend from the same pool. */
+  shareWith(lent: Lending<Client>): void {
+    lent.#lines = this.#poolOfLines();
+  }
+
+  #poolOfLines(): LinePool {
+    if (this.#lines !== undefined) return this.#lines;
+    const { tenant: _, ...options } = this.#client.options;
+    const pool = new LinePool(
+      () => new Line(options),
+      () => targetOf(this.#client.options),
+      this.#wiring.tenant.dedicated,
+    );
+    this.#wiring.onStatus((status) => {
+      if (status === 'end') pool.close();
+    });
+    return (this.#lines = pool);
+  }
+
+  #lend(line: Line, scope: Scope) {
+    const lent = this.#over(line);
+    const wiring = wiringOf(lent) as Wiring;
+    this.#wiring.noteOn(wiring);
+    wiring.stays(this.#wiring);
+    this.#wiring.defineOn(wiring);
+    const session = wiring.own(scope, () => line.status);
+    const hide = showLine(lent, line, () => session.isOver);
+    const end = (): void => {
+      session.end();
+      wiring.subscriptions.close();
+      hide();
+    };
+    return { lent, end };
+  }
+}
