@@ -5,6 +5,14 @@ import type {
   ReplyMappingMode,
   WriteableStream,
 } from 'ioredis/built/types.js';
+import { endWith, isUnpiped } from './client-calls.ts';
+import type {
+  Chain,
+  ClusterOptions,
+  MappedClusterOptions,
+  MappedRedisOptions,
+  RedisOptions,
+} from './client-options.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { asCommand, rejectCommand } from './command.ts';
 import { assertLibrary } from './couplings.ts';
@@ -13,28 +21,17 @@ import { destinationIn, masterOf, readinessOf } from './destination.ts';
 import { lighten } from './lighten.ts';
 import { bindListeners } from './listeners.ts';
 import { ownMethods } from './methods.ts';
+import { assertNode, guardNodes } from './nodes.ts';
 import { confineOptions } from './options.ts';
 import { ownOverride } from './override.ts';
 import { optionsIn, type OwnPlacement } from './place.ts';
 import { answer, asPlumbing, bound } from './plumbing.ts';
+import { home, nodesBy } from './questions.ts';
 import { Redis } from './redis.ts';
 import { ask } from './tenant-keys.ts';
 import { topologyOf } from './topology.ts';
-import {
-  Wiring,
-  assertNode,
-  endWith,
-  guardNodes,
-  isOwned,
-  isUnpiped,
-  subscriptionsOf,
-  wiringOf,
-  type Chain,
-  type ClusterOptions,
-  type MappedClusterOptions,
-  type MappedRedisOptions,
-  type RedisOptions,
-} from './wiring.ts';
+import { Wiring } from './wiring.ts';
+import { isOwned, subscriptionsOf, wiringOf } from './wirings.ts';
 
 /**
  * ioredis's `Cluster`, confined to the tenant of whoever calls it.
@@ -50,7 +47,6 @@ import {
 export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends RawCluster<ReplyMapping> {
   declare options: ClusterOptions;
   readonly #wiring: Wiring;
-  readonly #added = new Set<string>();
 
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
@@ -74,7 +70,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       async () => {
         // Until the first answer a cluster knows only the nodes it was started with.
         await ask(this, 'ping', []);
-        return topologyOf(this, asPlumbing, async (node) => wiringOf(node)?.nodes());
+        return topologyOf(this, asPlumbing, (node) => nodesBy(wiringOf(node)));
       },
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ClusterLines(this, heard),
@@ -127,7 +123,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   override nodes(role?: NodeRole): Redis[] {
-    const there = wiringOf(this)?.there('nodes') as this | undefined;
+    const there = wiringOf(this)?.housing.there('nodes') as this | undefined;
     if (there !== undefined) return there.nodes(role);
     const nodes = super.nodes(role);
     for (const node of nodes) assertNode(node);
@@ -139,21 +135,21 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     overrideStartupNodes: ClusterNode[] = [],
     override?: Override,
   ): Cluster<ReplyMappingFromClusterOptions<ReplyMapping, Override>> {
-    const there = this.#wiring.there('duplicate') as this | undefined;
+    const there = this.#wiring.housing.there('duplicate') as this | undefined;
     if (there !== undefined) return there.duplicate(overrideStartupNodes, override);
     const given = [...overrideStartupNodes];
     const own: ClusterOptions = ownOverride(override, given);
     const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
     const nodes = given.length > 0 ? given : [...startupNodes];
     const redisOptions = { ...this.options.redisOptions, ...ownOverride(own.redisOptions) };
-    const tenant = this.#wiring.tenantFor(currentScope());
+    const tenant = this.#wiring.housing.tenantFor(currentScope());
     const options: ClusterOptions = { ...this.options, tenant, ...own, redisOptions };
     const copy = new Cluster(
       nodes,
       options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,
     );
     copy.#wiring.stays(this.#wiring);
-    copy.#wiring.ownCluster(currentScope());
+    copy.#wiring.belonging.ownCluster(currentScope());
     return copy;
   }
 
@@ -166,10 +162,10 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     fn: (connection: Redis<ReplyMapping>) => T | Promise<T>,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<T> {
-    const there = this.#wiring.there('dedicated') as this | undefined;
+    const there = this.#wiring.housing.there('dedicated') as this | undefined;
     if (there !== undefined) return there.dedicated(fn, options);
-    this.#wiring.enter('dedicated');
-    const key = this.#wiring.home('dedicated');
+    this.#wiring.belonging.enter('dedicated');
+    const key = home(this.#wiring, 'dedicated');
     await ask(this, 'ping', []);
     const node = masterOf(this, key) as Redis<ReplyMapping>;
     return node.dedicated(fn, options);
@@ -184,9 +180,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     const nodes = 'nodes' in placement ? [...(placement.nodes ?? [])] : [];
     const redisOptions = optionsIn(this.options.redisOptions ?? {}, placement);
     const own: ClusterOptions = { ...this.options, tenant: this.#wiring.tenant, redisOptions };
-    const client = new Cluster(nodes, own as MappedClusterOptions<'legacy'>);
-    for (const name of this.#added) client.addBuiltinCommand(name);
-    return client;
+    return new Cluster(nodes, own as MappedClusterOptions<'legacy'>);
   }
 
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Cluster.duplicate} made it there */
@@ -206,7 +200,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
-    const there = this.#wiring.there('pipeline') as this | undefined;
+    const there = this.#wiring.housing.there('pipeline') as this | undefined;
     if (there !== undefined) return there.pipeline(commands);
     return this.#wiring.pipeline('pipeline', () => lighten(super.pipeline()), commands);
   }
@@ -217,7 +211,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   override multi(commands?: unknown[][]): Chain<ReplyMapping>;
   override multi(commands?: unknown, options: unknown = commands): Chain<ReplyMapping> | Promise<'OK'> {
     if (isUnpiped(options)) return super.multi({ pipeline: false });
-    const there = this.#wiring.there('multi') as this | undefined;
+    const there = this.#wiring.housing.there('multi') as this | undefined;
     if (there !== undefined) return there.multi(commands as unknown[][]);
     return this.#wiring.pipeline('multi', () => super.multi(), commands);
   }
@@ -229,10 +223,6 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
-    this.#wiring.addBuiltin(name, (lower) => {
-      super.addBuiltinCommand(lower);
-      this.#added.add(lower);
-      for (const { client } of this.#wiring.silos?.open ?? []) client.addBuiltinCommand(lower);
-    });
+    this.#wiring.addBuiltin(name, (lower) => super.addBuiltinCommand(lower));
   }
 }

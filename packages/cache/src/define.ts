@@ -29,7 +29,8 @@ export interface PlainDefinition {
 /** Defines a command with ioredis. */
 export type MakeCommand = (name: string, definition: PlainDefinition) => void;
 
-interface Definer {
+/** What whoever defines a command may do. */
+export interface Definer {
   /** Whether the client may get a further method: not inside one of several tenants. */
   readonly mayChange: boolean;
   /** Whether the declaration counts: a tenant cannot vouch for a script, only the service can. */
@@ -64,6 +65,10 @@ const TAKEN = refuse(
   'the name is that of a command or of another member of the client, which it would replace for every tenant',
   'Define it under a name that neither the client nor its pipelines have.',
 );
+const NEW_COMMAND = refuse(
+  'it is not in the rules table, so nobody has decided whether it stays inside a tenant',
+  'Update tenantkit; until then use acrossTenants({ reason, actor }, () => redis.call(…)).',
+);
 const INSIDE = refuse(
   'its name becomes a method of the client for every tenant',
   'Define it when the service starts, outside of any tenant, or in the option scripts of the client.',
@@ -92,8 +97,15 @@ export class Definitions {
     Object.defineProperty(client, 'addedBuiltinSet', { get: () => new Set(this.#builtins) });
   }
 
-  /** Makes a command of the table a method, also of the pipelines made afterwards. @param make - with ioredis */
+  /**
+   * Makes a command of the table a method, also of the pipelines made afterwards.
+   *
+   * @param make - with ioredis
+   * @throws {@link OperationRefusedError} for one without a row
+   */
   addBuiltin(name: string, make: (name: string) => void): void {
+    if (typeof name !== 'string' || ruleOf(name) === undefined)
+      throw refusal('cache', 'addBuiltinCommand', NEW_COMMAND);
     // In one letter case: in others the same command would be a further method each time.
     const lower = name.toLowerCase();
     // Of all tenants: `multi` or `exec` put anew would be a plain command, past the guard of transactions.

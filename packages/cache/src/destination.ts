@@ -1,6 +1,6 @@
 import type { Redis as RawRedis } from 'ioredis';
 import type { Sent } from './sent.ts';
-import { wiringOf } from './wiring.ts';
+import { wiringOf } from './wirings.ts';
 
 /** What ioredis keeps in a cluster about where commands go. */
 interface Cluster {

@@ -1,10 +1,12 @@
 import type { Scope } from '@tenantkit/core';
 import type { EventEmitter } from 'node:events';
+import type { RedisOptions } from './client-options.ts';
 import { showLine } from './lent.ts';
 import { Line } from './line.ts';
 import { LinePool } from './pool.ts';
 import { targetOf } from './target.ts';
-import { wiringOf, type RedisOptions, type Wiring } from './wiring.ts';
+import type { Wiring } from './wiring.ts';
+import { wiringOf } from './wirings.ts';
 
 /** A client that lends connections, and one that is lent. */
 interface Lendable extends EventEmitter {
@@ -31,7 +33,7 @@ export class Lending<Client extends Lendable> {
 
   /** Lends a connection for as long as `fn` takes; see `Redis.dedicated`. */
   async lend<T>(fn: (connection: Client) => T | Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    const scope = this.#wiring.enter('dedicated');
+    const scope = this.#wiring.belonging.enter('dedicated');
     if (this.#client.status === 'end') throw new Error('Connection is closed.');
     return this.#poolOfLines().lend(scope.tenant?.tenant ?? '', signal, async (line) => {
       const { lent, end } = this.#lend(line, scope);

@@ -12,7 +12,8 @@ import {
 import { Cluster, type Redis } from './client.ts';
 import { targetOf, type Endpoint } from './target.ts';
 import { topologyOf, type Topology } from './topology.ts';
-import { wiringOf, type Wiring } from './wiring.ts';
+import type { Wiring } from './wiring.ts';
+import { wiringOf } from './wirings.ts';
 
 /** How an eraser and an auditor reach the store. */
 export interface RawStoreOptions {

@@ -7,6 +7,8 @@ import type {
   ReplyMappingMode,
   WriteableStream,
 } from 'ioredis/built/types.js';
+import { endWith, hangExports, isUnpiped, takeBack } from './client-calls.ts';
+import type { Chain, MappedRedisOptions, RedisArguments, RedisOptions } from './client-options.ts';
 import { Cluster } from './cluster.ts';
 import { asCommand, rejectCommand } from './command.ts';
 import { assertLibrary } from './couplings.ts';
@@ -25,20 +27,8 @@ import { answer, asPlumbing } from './plumbing.ts';
 import { rules } from './rules.ts';
 import { Sent } from './sent.ts';
 import { rejectUnfulfilled } from './unfulfilled.ts';
-import {
-  Wiring,
-  endWith,
-  hangExports,
-  isOwned,
-  isUnpiped,
-  subscriptionsOf,
-  takeBack,
-  wiringOf,
-  type Chain,
-  type MappedRedisOptions,
-  type RedisArguments,
-  type RedisOptions,
-} from './wiring.ts';
+import { Wiring } from './wiring.ts';
+import { isOwned, subscriptionsOf, wiringOf } from './wirings.ts';
 
 /**
  * ioredis's `Redis`, confined to the tenant of whoever calls it. One client, with one connection, serves all
@@ -62,7 +52,6 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   #line: Line | undefined;
   #lender: Redis<ReplyMapping> | undefined;
   readonly #lending: Lending<Redis<ReplyMapping>>;
-  readonly #added = new Set<string>();
 
   static {
     bindListeners(this.prototype, subscriptionsOf, isOwned);
@@ -133,7 +122,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     // ioredis calls this before there is anything of ours.
     if (this.status !== 'wait') {
       if (this.#line !== undefined) return answer(Promise.reject(lentOnly('connect')), callback);
-      this.#wiring.reconnected();
+      this.#wiring.belonging.reconnected();
     }
     return answer(
       asPlumbing(() => super.connect()),
@@ -173,7 +162,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     fn: (connection: Redis<ReplyMapping>) => T | Promise<T>,
     { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
-    const there = this.#wiring.there('dedicated') as this | undefined;
+    const there = this.#wiring.housing.there('dedicated') as this | undefined;
     if (there !== undefined) return there.dedicated(fn, { signal });
     return this.#lending.lend(fn, signal);
   }
@@ -187,12 +176,12 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
-    const there = this.#wiring.there('duplicate') as this | undefined;
+    const there = this.#wiring.housing.there('duplicate') as this | undefined;
     if (there !== undefined) return there.duplicate(override);
     const own = ownOverride(override);
     // What is lent is never connected itself.
     const { lazyConnect } = (this.#lender ?? this).options;
-    const tenant = this.#wiring.tenantFor(currentScope());
+    const tenant = this.#wiring.housing.tenantFor(currentScope());
     const options: RedisOptions = { ...this.options, lazyConnect, tenant, ...own };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
     copy.#wiring.stays(this.#wiring);
@@ -215,7 +204,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   }
 
   override pipeline(commands?: unknown[][]): Chain<ReplyMapping> {
-    const there = this.#wiring.there('pipeline') as this | undefined;
+    const there = this.#wiring.housing.there('pipeline') as this | undefined;
     if (there !== undefined) return there.pipeline(commands);
     return this.#wiring.pipeline('pipeline', () => lighten(super.pipeline()), commands);
   }
@@ -226,7 +215,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   override multi(commands?: unknown[][]): Chain<ReplyMapping>;
   override multi(commands?: unknown, options: unknown = commands): Chain<ReplyMapping> | Promise<'OK'> {
     if (isUnpiped(options)) return super.multi({ pipeline: false });
-    const there = this.#wiring.there('multi') as this | undefined;
+    const there = this.#wiring.housing.there('multi') as this | undefined;
     if (there !== undefined) return there.multi(commands as unknown[][]);
     return this.#wiring.pipeline('multi', () => super.multi(), commands);
   }
@@ -251,11 +240,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   /** @throws {@link OperationRefusedError} for a command without a row */
   override addBuiltinCommand(name: string): void {
-    this.#wiring.addBuiltin(name, (lower) => {
-      super.addBuiltinCommand(lower);
-      this.#added.add(lower);
-      for (const { client } of this.#wiring.silos?.open ?? []) client.addBuiltinCommand(lower);
-    });
+    this.#wiring.addBuiltin(name, (lower) => super.addBuiltinCommand(lower));
   }
 
   /**
@@ -279,10 +264,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   #in(placement: OwnPlacement): Redis {
     const options: RedisOptions = { ...optionsIn(this.options, placement), tenant: this.#wiring.tenant };
     const own = options as MappedRedisOptions<'legacy'>;
-    const client =
-      'url' in placement && placement.url !== undefined ? new Redis(placement.url, own) : new Redis(own);
-    for (const name of this.#added) client.addBuiltinCommand(name);
-    return client;
+    const { url } = 'url' in placement ? placement : {};
+    return url === undefined ? new Redis(own) : new Redis(url, own);
   }
 
   // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { explain } from '../src/explain.ts';
 import type { Sent } from '../src/sent.ts';
-import { wiringOf } from '../src/wiring.ts';
+import { wiringOf } from '../src/wirings.ts';
 import { acme, acme2, failure, openCache, operator, ready, type Opened } from './support.ts';
 
 const refused = { code: 'OPERATION_REFUSED' };

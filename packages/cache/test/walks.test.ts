@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WALKS } from '../src/walks.ts';
-import { wiringOf } from '../src/wiring.ts';
+import { wiringOf } from '../src/wirings.ts';
 import { startClusterNodes, type ClusterNodes } from './cluster-nodes.ts';
 import {
   acme,
