@@ -112,11 +112,12 @@ describe('what is subscribed to', () => {
 
   it('is nothing for notifications in a cluster, and the channel otherwise', () => {
     for (const kind of ['subscribe', 'psubscribe'] as const) {
-      expect(targetsOf(kind, bytes('__keyspace@0__:k'), names, undefined)).toEqual({
-        kind: 'refuse',
-        why: expect.stringContaining('each node of a cluster notifies of its own keys only'),
-        instead: expect.stringContaining("cluster.nodes('master')"),
-      });
+      for (const name of ['__keyspace@0__:k', '__keyspace@*__:k', '__keyspace@'])
+        expect(targetsOf(kind, bytes(name), names, undefined)).toEqual({
+          kind: 'refuse',
+          why: expect.stringContaining('each node of a cluster notifies of its own keys only'),
+          instead: expect.stringContaining("cluster.nodes('master')"),
+        });
       expect(targetsOf(kind, bytes('news'), names, undefined)).toEqual([
         { form: 'channel', name: bytes('tk:acme:news') },
       ]);

@@ -147,6 +147,22 @@ describe('templates', () => {
       );
     },
   );
+
+  it.each(['é{tenant}:', 'tk:{tenant}:é', 'tk:{tenant}:\u007F', '\u001Ftk:{tenant}:'])(
+    'that hold something else than printable ASCII characters are refused: %j',
+    (names) => {
+      expect(() => new CacheNames({ names })).toThrow(
+        expect.objectContaining({
+          code: 'CONFIG_INVALID',
+          surface: 'cache',
+          operation: 'names',
+          message: expect.stringContaining('something else than printable ASCII characters'),
+          hint: 'Use one such as tk:{tenant}:.',
+        }),
+      );
+      expect(new CacheNames({ names: ' ~{tenant}~ ' }).of('acme').prefix).toBe(' ~acme~ ');
+    },
+  );
 });
 
 describe('the hash tag', () => {
