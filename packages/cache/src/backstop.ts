@@ -68,6 +68,9 @@ const TOPOLOGY = [
  * The rules of an ACL user that the server itself confines to one tenant: the commands that the table allows, on
  * the keys and channels of this tenant. They hold without this package, so also against a stolen password.
  *
+ * Call the user as you like, but not after the tenant alone: an id such as `default` is the name of somebody else.
+ * What {@link cacheEraser} knows the user by is a mark in the rules, a channel that nobody uses.
+ *
  * The rules set no password: add `>password` or `#sha256` yourself. They are for database 0, since a user who
  * may SELECT reaches all databases. Redis lets everybody RESET, which makes the connection one of the user
  * `default`: disable that user (`ACL SETUSER default off`), or these rules confine nobody who knows of it.
@@ -83,7 +86,7 @@ const TOPOLOGY = [
  * ```ts
  * import { cacheBackstop } from '@tenantkit/cache';
  * const commands = (await admin.command('LIST')) as string[];
- * await admin.acl('SETUSER', 'acme', ...cacheBackstop('acme', { commands }), `>${password}`);
+ * await admin.acl('SETUSER', 'tenant:acme', ...cacheBackstop('acme', { commands }), `>${password}`);
  * ```
  */
 export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
@@ -91,6 +94,7 @@ export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}
   const { prefix } = new CacheNames(names).of(tenant);
   const pattern = `${escapeGlob(prefix)}*`;
   const registries = index ? registriesOf(prefix).map((name) => `~${name}`) : [];
+  const channels = [`&${pattern}`, markOf(prefix)];
   const isKnown = known === undefined ? isOfDefault : isAmong(known);
   const commands = [...allowed(), ...CONNECTION, ...TOPOLOGY].filter(
     (command) =>
@@ -100,7 +104,18 @@ export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}
       !SHOWING.has(command),
   );
   const allows = commands.sort().map((name) => `+${name}`);
-  return ['reset', 'on', `~${pattern}`, ...registries, `&${pattern}`, '-@all', ...allows];
+  return ['reset', 'on', `~${pattern}`, ...registries, ...channels, '-@all', ...allows];
+}
+
+/** What the rules of every tenant's user hold. No rule that an operator writes begins like it. */
+export const MARK = `&${RESERVED}user:`;
+
+/**
+ * The rule by which the user of one tenant is known again, whatever its name: a channel that no tenant can name. Of
+ * the rules it is the one that gives nothing.
+ */
+export function markOf(prefix: string): string {
+  return MARK + escapeGlob(prefix);
 }
 
 // Neither an id nor the tag of a slot holds `:`, so that none of them matches the name of another tenant's.

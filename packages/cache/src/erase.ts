@@ -7,26 +7,45 @@ import {
   type Checkpoint,
   type Eraser,
   type ErasureScope,
+  type InventoryItem,
 } from '@tenantkit/core';
 import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
 import { SubjectStore } from './erase-subject.ts';
 import { Everywhere, TenantStore, type Erasable } from './erase-tenant.ts';
+import { TenantUsers } from './erase-users.ts';
 import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
 
 /** Options of {@link cacheEraser}. */
 export interface CacheEraserOptions extends RawStoreOptions {
   /** The name of this store in plans and certificates, by default `cache`. */
   readonly store?: string | undefined;
+  /**
+   * Whether the ACL users of a tenant, as {@link cacheBackstop} makes them, are counted and removed with it; by default
+   * `true`, for which the client needs the rights `+acl|list` and `+acl|deluser`. `false` is for where no tenant has a
+   * user, or where somebody else removes them: plans and certificates then say nothing about users.
+   */
+  readonly users?: boolean | undefined;
 }
 
 const schema = z.strictObject({
   store: z.string().min(1).optional(),
+  users: z.boolean().optional(),
   timeout: z.number().int().positive().optional(),
 });
 
 const UNSUPPORTED =
   'keys do not say which person they are about; set tenant.index or tenant.subjects, erase the tenant, or remove the person’s keys by name';
+
+const USERS = 'acl-user';
+
+/** All that is erased together. */
+interface Scoped {
+  readonly data: Erasable;
+  /** `undefined` for a person, who has none, and where they are left to somebody else. */
+  readonly users: TenantUsers | undefined;
+  readonly places: readonly RawStore[];
+}
 
 /**
  * The eraser of one Redis or Cluster: removes every key of a tenant from the database that the client uses.
@@ -35,6 +54,9 @@ const UNSUPPORTED =
  * finds, until there is nothing. The walk costs what the whole keyspace does, whatever the size of the tenant. It
  * is left out where the registry is known to be complete: with `index` in the options of the client, after
  * {@link indexCache}, on servers that do not evict registries, and behind a fence that keeps everybody from writing.
+ *
+ * Before the keys it removes the ACL users that {@link cacheBackstop} has made for the tenant, on every server, which
+ * ends their connections: no fence stops those. And it ends what the tenant has subscribed to on this client.
  *
  * With the option `place` it erases where the tenant is, where it was when it was frozen, and in the pool, where a move
  * may have left something behind. A former silo is erased with an eraser of its own, for a client that is made for it.
@@ -50,64 +72,113 @@ const UNSUPPORTED =
  * ```
  */
 export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions = {}): Eraser {
-  const { store = 'cache', timeout } = parse(options);
+  const { store = 'cache', timeout, users: takesUsers = true } = parse(options);
   const { tenant: own, silos } = assertGuarded(client);
   const { index, subjects } = own;
   const knowsSubjects = index === true || (subjects !== undefined && subjects.length > 0);
-  const open = (operation: string, { tenant, subject }: ErasureScope): Erasable => {
+  const open = (operation: string, { tenant, subject }: ErasureScope): Scoped => {
     assertId(tenant, 'tenant');
     if (subject !== undefined) assertId(subject, 'subject');
     // Taken for the tenant's, a person's erasure would remove everybody.
     if (subject !== undefined && !knowsSubjects) throw refuseSubject(operation);
     const whose = subject === undefined ? 'a tenant' : 'a person';
-    const stores = [client, ...(silos?.everywhereOf(tenant) ?? [])].map((one): Erasable => {
-      const raw = new RawStore(one, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout });
-      return subject === undefined
+    const places = [client, ...(silos?.everywhereOf(tenant) ?? [])].map(
+      (one) => new RawStore(one, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout }),
+    );
+    const stores = places.map((raw): Erasable =>
+      subject === undefined
         ? new TenantStore(raw, tenant)
-        : new SubjectStore(raw, raw.wiring.guard.names.of(tenant), subject);
-    });
-    return new Everywhere(stores);
+        : new SubjectStore(raw, raw.wiring.guard.names.of(tenant), subject),
+    );
+    const users = takesUsers && subject === undefined ? new TenantUsers(places, tenant) : undefined;
+    return { data: new Everywhere(stores), users, places };
   };
 
   return {
     store,
     subjects: knowsSubjects ? 'supported' : { unsupported: UNSUPPORTED },
     async plan(scope) {
-      return { store, items: await open('plan', scope).count(), kept: [] };
+      const { data, users } = open('plan', scope);
+      return { store, items: [...(await data.count()), ...some(await users?.count())], kept: [] };
     },
     async erase(scope, given) {
       const run = eraseRun('cache', 'cacheEraser.erase', given);
       run.signal.throwIfAborted();
-      const own = open('erase', scope);
-      let { erased: count, ended = false } = await load(run.checkpoint);
-      await own.erase(run, {
+      const { data, users, places } = open('erase', scope);
+      const { ended = false, ...reached } = await load(run.checkpoint);
+      let { erased: count, users: userCount = 0 } = reached;
+      const save = (isEnd?: true): Promise<void> =>
+        run.checkpoint.save(
+          JSON.stringify({
+            erased: count,
+            ...(userCount > 0 && { users: userCount }),
+            ...(isEnd && { ended: true }),
+          }),
+        );
+      if (scope.subject === undefined)
+        for (const { wiring } of places) wiring.subscriptions.forget(scope.tenant);
+      // First, since a user writes past every fence. What is wrong with users keeps no data from being erased.
+      const wrong = await attempt(run.signal, () =>
+        users?.erase(run.signal, async (removed) => {
+          userCount += removed;
+          await save();
+          run.progress({ kind: USERS, done: userCount });
+        }),
+      );
+      await data.erase(run, {
         again: ended,
         async add(removed) {
           count += removed;
-          await run.checkpoint.save(JSON.stringify({ erased: count }));
+          await save();
           run.progress({ kind: 'keys', done: count });
         },
       });
-      await run.checkpoint.save(JSON.stringify({ erased: count, ended: true }));
+      if (wrong !== undefined) throw wrong.error;
+      await save(true);
+      const also = userCount === 0 ? '' : ` and ${userCount} ACL users`;
       publish('erasure', {
         surface: 'cache',
         operation: 'erase',
-        message: `${count} keys removed from ${store}.`,
+        message: `${count} keys${also} removed from ${store}.`,
         tenant: scope.tenant,
         actor: 'tenantkit/cacheEraser',
-        extra: { store, count },
+        extra: { store, count, ...(userCount > 0 && { users: userCount }) },
       });
-      return { store, erased: [{ kind: 'keys', count }], kept: [] };
+      return { store, erased: [{ kind: 'keys', count }, ...some(userCount)], kept: [] };
     },
     async verify(scope) {
-      const own = open('verify', scope);
-      const control = await own.control();
-      return { store, remaining: await own.count(), kept: [], control };
+      const { data, users } = open('verify', scope);
+      const control = await data.control();
+      const left = users === undefined ? [] : [{ kind: USERS, count: await users.count() }];
+      return { store, remaining: [...(await data.count()), ...left], kept: [], control };
     },
   };
 }
 
-const state = z.strictObject({ erased: z.number().int().nonnegative(), ended: z.literal(true).optional() });
+/** Users are told of in plans and outcomes only where there are some: few tenants have one. */
+function some(count = 0): InventoryItem[] {
+  return count === 0 ? [] : [{ kind: USERS, count }];
+}
+
+/** @returns what has gone wrong, unless it was stopped */
+async function attempt(
+  signal: AbortSignal,
+  work: () => Promise<void> | undefined,
+): Promise<{ readonly error: unknown } | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    return { error };
+  }
+}
+
+const state = z.strictObject({
+  erased: z.number().int().nonnegative(),
+  users: z.number().int().positive().optional(),
+  ended: z.literal(true).optional(),
+});
 
 async function load(checkpoint: Checkpoint): Promise<z.infer<typeof state>> {
   const saved = await checkpoint.load();
@@ -141,7 +212,7 @@ function parse(options: CacheEraserOptions): z.infer<typeof schema> {
     surface: 'cache',
     operation: 'cacheEraser',
     problem: z.prettifyError(result.error),
-    hint: 'It takes store and timeout; how keys are named comes from the client.',
+    hint: 'It takes store, users and timeout; how keys are named comes from the client.',
   });
 }
 

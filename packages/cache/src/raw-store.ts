@@ -173,6 +173,14 @@ export class RawStore {
     return (await this.#topology()).masters;
   }
 
+  /** All servers, replicas of a cluster included. Those behind a master that the client reaches alone are unknown. */
+  async servers(): Promise<readonly Redis[]> {
+    const { client } = this;
+    if (!(client instanceof Cluster)) return [client];
+    await this.#topology();
+    return client.nodes('all');
+  }
+
   async #topology(): Promise<Topology> {
     const { client } = this;
     if (!(client instanceof Cluster)) return { masters: [client], lines: '', settled: '' };

@@ -64,6 +64,9 @@ const EVENTS = { subscribe: 'message', psubscribe: 'pmessage', ssubscribe: 'smes
 
 const NOTHING = refuse('it names no channel', 'Name at least one channel or pattern.');
 
+// How often erased tenants are looked for at most, in milliseconds.
+const SWEPT = 1000;
+
 // The text of ioredis, which callers may look for.
 const CLOSED = 'Connection is closed.';
 
@@ -80,6 +83,7 @@ export class Subscriptions implements Heard {
   // Whether the client wants numbers as texts.
   readonly #isText: boolean;
   #isClosed = false;
+  #sweptAt = -Infinity;
   readonly #holders = new Map<HolderKey, Holder>();
   /** Whose listeners hear what tenants have subscribed to here: those of the client that they know. */
   listening: Subscriptions = this;
@@ -150,6 +154,14 @@ export class Subscriptions implements Heard {
     return evicted;
   }
 
+  /** Ends what a tenant has subscribed to and listens to here, for good. */
+  forget(tenant: string): void {
+    for (const subscriptions of new Set([this, this.listening])) {
+      subscriptions.#holders.get(tenant)?.emitter.removeAllListeners();
+      subscriptions.evict(tenant);
+    }
+  }
+
   /** Forgets scopes that neither listen nor subscribe any more. */
   prune(): void {
     const scope = currentScope();
@@ -168,6 +180,7 @@ export class Subscriptions implements Heard {
   }
 
   message(kind: Kind, pattern: string | undefined, channel: Buffer, message: Buffer): void {
+    this.#sweep();
     const name = (pattern === undefined ? channel : Buffer.from(pattern)).toString('latin1');
     for (const [holding, form] of Array.from(this.#physical[kind].get(name) ?? [])) {
       try {
@@ -196,7 +209,10 @@ export class Subscriptions implements Heard {
   }
 
   wanted(kind: Kind): readonly Buffer[] {
-    return [...this.#physical[kind].keys()].map((name) => Buffer.from(name, 'latin1'));
+    // After a reconnect nothing of an erased tenant is subscribed to again.
+    return [...this.#physical[kind]].flatMap(([name, holdings]) =>
+      [...holdings.keys()].every(({ holder }) => this.#isErased(holder)) ? [] : Buffer.from(name, 'latin1'),
+    );
   }
 
   wants(kind: Kind, name: Buffer): boolean {
@@ -204,6 +220,7 @@ export class Subscriptions implements Heard {
   }
 
   #join(command: Sent, holder: Holder, kind: Kind): void {
+    this.#sweep();
     const names = command.args.map(bytes);
     if (names.length === 0) return command.reject(refusal('cache', command.row.where.operation, NOTHING));
     if (this.#isEnded) return command.reject(new Error(CLOSED));
@@ -304,6 +321,19 @@ export class Subscriptions implements Heard {
   // Whoever works across tenants has asked this client for it, and listens here.
   #emitterOf({ key, emitter }: Holder): EventEmitter | undefined {
     return key === RAW || this.listening === this ? emitter : this.listening.#holders.get(key)?.emitter;
+  }
+
+  // A tombstone is permanent, so that what an erased tenant has here would stay for ever.
+  #sweep(): void {
+    const now = performance.now();
+    if (this.#guard.fence === undefined || now - this.#sweptAt < SWEPT) return;
+    this.#sweptAt = now;
+    for (const holder of this.#holders.values())
+      if (holder.key !== RAW && this.#isErased(holder)) this.forget(holder.key);
+  }
+
+  #isErased({ key }: Holder): boolean {
+    return key !== RAW && this.#guard.fence?.state(key) === 'erased';
   }
 
   #isActive({ key }: Holder): boolean {

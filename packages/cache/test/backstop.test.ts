@@ -399,10 +399,10 @@ describe('the server alone', () => {
 
 describe('the rules', () => {
   it('confine to the names of the client, glob characters included', () => {
-    const of = (options: CacheBackstopOptions): string[] => cacheBackstop('acme', options).slice(0, 5);
-    expect(of({})).toEqual(['reset', 'on', '~tk:acme:*', '&tk:acme:*', '-@all']);
+    const of = (options: CacheBackstopOptions): string[] => cacheBackstop('acme', options).slice(0, 6);
+    expect(of({})).toEqual(['reset', 'on', '~tk:acme:*', '&tk:acme:*', '&tk!user:tk:acme:', '-@all']);
     expect(of({ names: 'a*[b]:{tenant}:', hashTag: true })[2]).toBe(String.raw`~a\*\[b\]:{acme}:*`);
-    expect(of({ index: true }).slice(2)).toEqual([
+    expect(of({ index: true }).slice(2, 5)).toEqual([
       '~tk:acme:*',
       '~tk!keys:tk:acme:',
       '~tk!subject:*:tk:acme:',

@@ -226,6 +226,7 @@ describe('with a registry, the eraser', () => {
     expect(remaining).toEqual([
       { kind: 'keys', count: 0 },
       { kind: 'entries', count: 2 },
+      { kind: 'acl-user', count: 0 },
     ]);
     expect(control.found).toBe(control.planted);
     await erase();

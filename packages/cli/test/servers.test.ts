@@ -86,7 +86,10 @@ describe('on a Redis that is there', () => {
             store: 'cache',
             before: [{ kind: 'keys', count: 50 }],
             erased: [{ kind: 'keys', count: 50 }],
-            remaining: [{ kind: 'keys', count: 0 }],
+            remaining: [
+              { kind: 'keys', count: 0 },
+              { kind: 'acl-user', count: 0 },
+            ],
             control: { planted: 1, found: 1 },
           },
         ],
