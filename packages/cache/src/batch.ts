@@ -122,18 +122,24 @@ export class Batch {
       if (lane.waiting.length > 0) this.#flush(destination, lane);
       else this.#lanes.delete(destination);
     };
-    asPlumbing(() => {
-      const sockets = this.#client.sockets();
-      for (const socket of sockets) socket?.cork();
-      try {
+    asPlumbing(() =>
+      corked(this.#client.sockets(), () => {
         this.#before(commands);
         for (const command of commands) {
           Sent.whenSettled(command, settled);
           sendOrReject(command, this.#client.send);
         }
-      } finally {
-        for (const socket of sockets) socket?.uncork();
-      }
-    });
+      }),
+    );
+  }
+}
+
+/** Runs `fn`, and has what it writes leave in one write: each write by itself is a call of the system. */
+export function corked(sockets: readonly (Socket | null | undefined)[], fn: () => void): void {
+  for (const socket of sockets) socket?.cork();
+  try {
+    fn();
+  } finally {
+    for (const socket of sockets) socket?.uncork();
   }
 }

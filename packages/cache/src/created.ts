@@ -22,5 +22,6 @@ export function createdBy(command: Sent): readonly Argument[] {
   // A script may write to each of its keys.
   if (rule.kind !== 'rewrite' || scripting) return command.getKeys();
   const args = Sent.physicalOf(command);
+  if (command.row.first) return args.slice(0, 1);
   return createdPlaces(rule.rewrite, args).map((place) => args[place] as Argument);
 }

@@ -6,14 +6,15 @@ import { Sent } from './sent.ts';
 
 /**
  * What has become of the entries that were written before a command: a command whose entry could not be written
- * must not pass for done, since an erasure would not find its key.
+ * must not pass for done, since an erasure would not find its key. Commands whose keys are entered by one command
+ * of ours have one of these in common.
  */
 export class Entry {
   /** When it was sent, by the monotonic clock in milliseconds; nothing is known of one that failed. */
   at: number;
   error: Error | undefined = undefined;
   #due = 0;
-  #waiting: (() => void)[] = [];
+  #waiting: (() => void)[] | undefined = undefined;
 
   constructor(at: number) {
     this.at = at;
@@ -29,7 +30,7 @@ export class Entry {
 
   /** Calls `answered` as soon as it is not due any more. */
   wait(answered: () => void): void {
-    this.#waiting.push(answered);
+    (this.#waiting ??= []).push(answered);
   }
 
   sent(): void {
@@ -38,7 +39,7 @@ export class Entry {
 
   answered(): void {
     this.#due -= 1;
-    if (this.#due > 0) return;
+    if (this.#due > 0 || this.#waiting === undefined) return;
     for (const answered of this.#waiting.splice(0)) answered();
   }
 

@@ -1,4 +1,5 @@
 import { ConfigError } from '@tenantkit/core';
+import { corked, type BatchClient } from './batch.ts';
 import { BELIEF, Beliefs } from './beliefs.ts';
 import { Entry, ownEntry } from './entry.ts';
 import { createdBy, mayCreate } from './created.ts';
@@ -35,6 +36,7 @@ const CHUNK = 1_000;
 export class Registry {
   readonly #names: CacheNames;
   readonly #send: SendEntry;
+  readonly #sockets: BatchClient['sockets'];
   /** Whether there are registries per slot. */
   readonly perSlot: boolean;
   readonly #trimmer: Trimmer;
@@ -45,26 +47,36 @@ export class Registry {
   /**
    * @param perSlot - whether the client is a Cluster, which has registries per slot
    * @param send - sends right away, with redirections followed, outside of any tenant; never throws
+   * @param sockets - those that commands may go to
    * @param lender - what is known of entries already, and how many there are to be looked at
    */
-  constructor(names: CacheNames, perSlot: boolean, send: SendEntry, lender?: Registry) {
+  constructor(
+    names: CacheNames,
+    perSlot: boolean,
+    send: SendEntry,
+    sockets: BatchClient['sockets'],
+    lender?: Registry,
+  ) {
     this.#names = names;
     this.perSlot = perSlot;
     this.#send = send;
+    this.#sockets = sockets;
     this.#trimmer = lender === undefined ? new Trimmer() : lender.#trimmer;
     this.#beliefs = lender === undefined ? new Beliefs() : lender.#beliefs;
   }
 
   /** The same registry, over a connection that is lent: each is used too shortly to know it by itself. */
   over(send: SendEntry): Registry {
-    return new Registry(this.#names, this.perSlot, send, this);
+    // Nothing of a connection that is lent waits for the end of a turn.
+    return new Registry(this.#names, this.perSlot, send, () => [], this);
   }
 
   /** Sends the entries of commands that are about to be sent, all at once. */
   enter(commands: Iterable<Sent>): void {
-    const turn = openTurn();
-    for (const command of commands) this.#collect(command, turn);
-    this.#write(turn);
+    const now = performance.now();
+    let turn: Turn | undefined;
+    for (const command of commands) turn = this.#collect(command, turn, now);
+    if (turn !== undefined) this.#write(turn);
   }
 
   /**
@@ -74,14 +86,14 @@ export class Registry {
    * @param send - sends the command itself; never throws
    */
   follow(command: Sent, send: (command: Sent) => unknown): unknown {
-    const turn = this.#turn ?? openTurn();
-    this.#collect(command, turn);
-    if (turn.wanted.size === 0) return send(command);
+    const turn = this.#collect(command, this.#turn, performance.now());
+    if (turn === undefined) return send(command);
     if (this.#turn === undefined) {
       this.#turn = turn;
       process.nextTick(this.#flush);
     }
-    turn.waiting.push([command, send]);
+    turn.commands.push(command);
+    turn.sends.push(send);
     return command.promise;
   }
 
@@ -93,65 +105,93 @@ export class Registry {
     const turn = this.#turn;
     if (turn === undefined) return;
     this.#turn = undefined;
-    asPlumbing(() => {
-      this.#write(turn);
-      for (const [command, send] of turn.waiting) send(command);
-    });
+    asPlumbing(() =>
+      corked(this.#sockets(), () => {
+        this.#write(turn);
+        for (const [place, command] of turn.commands.entries()) turn.sends[place]?.(command);
+      }),
+    );
   }
 
   // Commands that come by once more, out of a queue or after a reconnect, get new entries when theirs have become
-  // old or have failed.
-  #collect(command: Sent, { now, wanted }: Turn): void {
-    if (!mayCreate(command.row) || (command.entry !== undefined && now - command.entry.at < BELIEF)) return;
+  // old or have failed. Most have one key, which has been entered a moment ago or goes with the others of its turn.
+  #collect(command: Sent, turn: Turn | undefined, now: number): Turn | undefined {
+    if (!mayCreate(command.row)) return turn;
+    const earlier = Sent.entryOf(command);
+    if (earlier !== undefined && now - earlier.at < BELIEF) return turn;
     const keys = createdBy(command);
-    if (keys.length === 0) return;
-    // Its own: what cannot be entered for one tenant is no error of another's.
-    const entry = new Entry(now);
+    if (earlier !== undefined) Sent.enter(command, undefined);
+    const { subject, waits } = command;
+    // Of its own: what cannot be entered for one tenant is no error of another's.
+    let own = keys.length === 1 && subject === undefined ? undefined : new Entry(now);
+    let into = turn;
     for (const key of keys) {
-      const believed = command.waits ? undefined : this.#beliefs.at(beliefOf(key, command.subject), now);
-      if (believed === undefined) this.#want(wanted, command, key, entry);
-      else entry.at = Math.min(entry.at, believed);
+      const belief = beliefOf(key, subject);
+      const believed = waits ? undefined : this.#beliefs.at(belief, now);
+      if (believed !== undefined) {
+        if (own !== undefined) own.at = Math.min(own.at, believed);
+        continue;
+      }
+      const names = this.#tenantOf(command, key);
+      if (names === undefined) continue;
+      into ??= openTurn(now);
+      const one = this.#want(into, names, this.#tagOf(names, key, command), key, subject, waits, own);
+      own ??= one.entry;
+      if (!waits) {
+        one.beliefs.push(belief);
+        one.believed.push(own);
+      }
+      Sent.enter(command, own);
     }
-    Sent.enter(command, entry);
+    return into;
   }
 
   #write({ wanted }: Turn): void {
-    for (const [name, one] of wanted) this.#writeOne(name, one);
+    for (const one of wanted.values()) this.#writeOne(one);
   }
 
   // Whatever it was named by when it was called: inside acrossTenants a raw name may be any tenant's.
-  #want(wanted: Map<string, Wanted>, command: Sent, key: Argument, entry: Entry): void {
-    const names = this.#tenantOf(command, key);
-    if (names === undefined) return;
-    const { subject } = command;
-    const tag = this.#tag(names, key);
-    const score = Date.now() + (command.waits ? WAITING : 0);
-    const logical = names.decode(key, 'index');
-    const add = (name: string, member: Argument): Wanted => {
-      let one = wanted.get(name);
-      if (one === undefined)
-        wanted.set(name, (one = { names, tag, beliefs: [], entries: new Set(), members: [] }));
-      one.members.push(`${score}`, member);
-      one.entries.add(entry);
+  #want(
+    { wanted, at, time }: Turn,
+    names: TenantNames,
+    tag: string | undefined,
+    key: Argument,
+    subject: string | undefined,
+    waits: boolean,
+    own: Entry | undefined,
+  ): Wanted {
+    const score = waits ? `${time + WAITING}` : `${time}`;
+    const member = keyEntry(names.decode(key, 'index'));
+    const add = (to: string | undefined, what: Argument): Wanted => {
+      // Without a tag the names of the tenant stand for its registry: no name is put together for every key.
+      const by = to ?? (tag === undefined ? names : keysName(names.prefix, tag));
+      let one = wanted.get(by);
+      if (one === undefined) {
+        const name = typeof by === 'string' ? by : keysName(names.prefix, tag);
+        wanted.set(by, (one = openWanted(name, names, tag, at)));
+      }
+      one.members.push(score, what);
+      if (own !== undefined) one.others.add(own);
       return one;
     };
-    let last = add(keysName(names.prefix, tag), keyEntry(logical));
-    if (subject !== undefined) {
-      // The set of the person is named first, or nobody would find it.
-      add(keysName(names.prefix, tag), subjectEntry(subject));
-      last = add(subjectName(names.prefix, subject, tag), keyEntry(logical));
-    }
-    if (!command.waits) last.beliefs.push([beliefOf(key, subject), entry]);
+    const one = add(undefined, member);
+    if (subject === undefined) return one;
+    // The set of the person is named first, or nobody would find it.
+    add(undefined, subjectEntry(subject));
+    return add(subjectName(names.prefix, subject, tag), member);
   }
 
-  #writeOne(name: string, { names, tag, members, beliefs, entries }: Wanted): void {
+  #writeOne({ name, names, tag, members, beliefs, believed, entry, others }: Wanted): void {
+    const entries = [entry, ...others];
     const answered = (): void => entries.forEach((entry) => entry.answered());
     for (let from = 0; from < members.length; from += 2 * CHUNK) {
       const some = members.slice(from, from + 2 * CHUNK);
       const isLast = from + some.length === members.length;
       const command = ownEntry(names, 'zadd', [name, 'GT', ...some], {
         reply: () => {
-          if (isLast) for (const [belief, { at }] of beliefs) this.#beliefs.add(belief, at);
+          if (isLast)
+            for (const [place, belief] of beliefs.entries())
+              this.#beliefs.add(belief, believed[place]?.at ?? -Infinity);
           this.#trimmer.wrote(this.#send, names, name, tag, some.length / 2);
           answered();
         },
@@ -194,33 +234,60 @@ export class Registry {
     return tenant === undefined ? undefined : this.#names.of(tenant);
   }
 
-  #tag(names: TenantNames, key: Argument): string | undefined {
+  #tagOf(names: TenantNames, key: Argument, command: Sent): string | undefined {
     if (!this.perSlot) return undefined;
     let fixed = this.#fixed.get(names);
     if (fixed === undefined) this.#fixed.set(names, (fixed = hasFixedSlot(names.prefix)));
-    return fixed ? undefined : slotTag(slotOf(key));
+    if (fixed) return undefined;
+    // A command of one key has its slot worked out for the way it goes anyway.
+    return slotTag(command.row.first ? (command.getSlot() ?? slotOf(key)) : slotOf(key));
   }
 }
 
+/** What is entered into one registry. */
 interface Wanted {
+  readonly name: string;
   readonly names: TenantNames;
   readonly tag: string | undefined;
+  /** Each after its score. */
   readonly members: Argument[];
-  readonly beliefs: [belief: string, entry: Entry][];
-  /** What hears of an error. */
-  readonly entries: Set<Entry>;
+  /** What is known once it is written, and the entry that says whether it is. */
+  readonly beliefs: string[];
+  readonly believed: Entry[];
+  /** That of the commands which want nothing else. */
+  readonly entry: Entry;
+  /** Those of commands that want something in other registries as well. */
+  readonly others: Set<Entry>;
 }
 
 /** What leaves together. */
 interface Turn {
-  readonly now: number;
-  readonly wanted: Map<string, Wanted>;
+  /** When it began, by the monotonic clock in milliseconds. */
+  readonly at: number;
+  /** The same by the clock of the day. */
+  readonly time: number;
+  /** By the name of the registry, or by the names of the tenant. */
+  readonly wanted: Map<TenantNames | string, Wanted>;
   /** Commands, and what sends each. */
-  readonly waiting: [command: Sent, send: (command: Sent) => unknown][];
+  readonly commands: Sent[];
+  readonly sends: ((command: Sent) => unknown)[];
 }
 
-function openTurn(): Turn {
-  return { now: performance.now(), wanted: new Map(), waiting: [] };
+function openTurn(at: number): Turn {
+  return { at, time: Date.now(), wanted: new Map(), commands: [], sends: [] };
+}
+
+function openWanted(name: string, names: TenantNames, tag: string | undefined, at: number): Wanted {
+  return {
+    name,
+    names,
+    tag,
+    members: [],
+    beliefs: [],
+    believed: [],
+    entry: new Entry(at),
+    others: new Set(),
+  };
 }
 
 // With a NUL in between, which no id holds.

@@ -36,6 +36,9 @@ export class Sending {
   /** Sends what is admitted. */
   readonly now = (sent: Sent): unknown => sendOrReject(sent, this.#raw.send);
 
+  /** Those that commands may go to. */
+  readonly sockets: BatchClient['sockets'] = () => this.#raw.sockets();
+
   constructor(
     wiring: Wiring,
     belonging: Belonging,

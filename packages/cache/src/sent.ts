@@ -40,7 +40,6 @@ interface Rare {
   lastError?: Error;
   whenSettled?: () => void;
   subject?: string;
-  entry?: Entry;
   read?: Reader;
   isWritten?: boolean;
 }
@@ -95,6 +94,8 @@ export class Sent extends Base {
   #reject: Caller['reject'];
   #pipeline: object | undefined = undefined;
   #rare: Rare | undefined = undefined;
+  // What its keys are entered by, which with a registry most of those that write have for a moment.
+  #entry: Entry | undefined = undefined;
 
   constructor(mark: Mark, row: Row, name: string, args: readonly Argument[], caller: Caller) {
     super();
@@ -255,12 +256,12 @@ export class Sent extends Base {
   }
 
   /** What was entered for it into registries. */
-  get entry(): Entry | undefined {
-    return this.#rare?.entry;
+  static entryOf(sent: Sent): Entry | undefined {
+    return sent.#entry;
   }
 
-  static enter(sent: Sent, entry: Entry): void {
-    (sent.#rare ??= {}).entry = entry;
+  static enter(sent: Sent, entry: Entry | undefined): void {
+    sent.#entry = entry;
   }
 
   /** Whether the server may hold its reply back, and do its work then. */
@@ -319,7 +320,7 @@ export class Sent extends Base {
 
   resolve(reply: unknown): Promise<unknown> {
     internals._clearTimers.call(this);
-    const entry = this.#rare?.entry;
+    const entry = this.#entry;
     if (entry?.isDue === true) {
       // Whether it may pass for done is not known yet.
       entry.wait(() => this.resolve(reply));
@@ -370,10 +371,8 @@ export class Sent extends Base {
 
   #read(reply: unknown): unknown {
     const rare = this.#rare;
-    if (rare !== undefined) {
-      const error = rare.denied ?? rare.entry?.error;
-      if (error !== undefined) throw error;
-    }
+    const error = rare?.denied ?? this.#entry?.error;
+    if (error !== undefined) throw error;
     const mark = this.#mark;
     if (rare?.read !== undefined && mark instanceof TenantNames) return rare.read(reply, mark);
     return this.readReply(reply);

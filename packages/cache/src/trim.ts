@@ -4,10 +4,16 @@ import type { TenantNames } from './names.ts';
 import { subjectName, subjectStart } from './registry-names.ts';
 import type { SendEntry } from './registry.ts';
 
-// Looked at after so many new entries, and how many are looked at per new entry. With two, and random ones, the
-// entries without a key are at most as many as those with one, and what was written within DOOMED.
+// Looked at after so many new entries, and how many are looked at per new entry at most. With two, and random ones,
+// the entries without a key are at most as many as those with one, and what was written within DOOMED.
 const EVERY = 32;
 const PER_ENTRY = 2;
+
+// A look takes this many at a time, and goes on while at least so many of them were of use: most registries hold
+// nothing to remove, and two looks per entry would take the server longer than the writes themselves. Where half of
+// the entries have no key, all but one portion in four thousand goes on.
+const PORTION = 16;
+const ENOUGH = 2;
 
 // How long, in seconds, an entry has to be without its key before it goes. Longer than any client may take it for
 // written (BELIEF), and than a command may be on its way.
@@ -35,17 +41,26 @@ for _, entry in ipairs(old) do
   if there(entry) then redis.call('ZADD', KEYS[1], now, entry) else redis.call('ZREM', KEYS[1], entry) end
 end
 local subjects = {}
-local some = redis.call('ZRANDMEMBER', KEYS[1], -ARGV[3], 'WITHSCORES')
-for at = 1, #some, 2 do
-  local entry = some[at]
-  local score = tonumber(some[at + 1])
-  if there(entry) then
-    if score < 0 then redis.call('ZADD', KEYS[1], now, entry) end
-    if string.sub(entry, 1, 1) == 's' then subjects[#subjects + 1] = string.sub(entry, 2) end
-  elseif score >= 0 and score <= now then
-    redis.call('ZADD', KEYS[1], 'XX', now - base, entry)
+local looked = 0
+repeat
+  local some = redis.call('ZRANDMEMBER', KEYS[1], -${PORTION}, 'WITHSCORES')
+  local useful = 0
+  for at = 1, #some, 2 do
+    local entry = some[at]
+    local score = tonumber(some[at + 1])
+    if there(entry) then
+      if score < 0 then redis.call('ZADD', KEYS[1], now, entry) end
+      if string.sub(entry, 1, 1) == 's' then
+        subjects[#subjects + 1] = string.sub(entry, 2)
+        useful = useful + 1
+      end
+    elseif score >= 0 and score <= now then
+      redis.call('ZADD', KEYS[1], 'XX', now - base, entry)
+      useful = useful + 1
+    end
   end
-end
+  looked = looked + ${PORTION}
+until useful < ${ENOUGH} or looked >= tonumber(ARGV[3])
 return subjects
 `;
 const SHA = createHash('sha1').update(SCRIPT).digest('hex');

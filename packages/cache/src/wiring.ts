@@ -153,8 +153,11 @@ export class Wiring {
 
   /** Notes keys before they come into being. @param perSlot - whether in registries per slot */
   noteKeys(perSlot: boolean): void {
-    this.guard.registry = new Registry(this.guard.names, perSlot, (entry) =>
-      asPlumbing(() => this.#sending.now(entry)),
+    this.guard.registry = new Registry(
+      this.guard.names,
+      perSlot,
+      (entry) => asPlumbing(() => this.#sending.now(entry)),
+      this.#sending.sockets,
     );
   }
 

@@ -316,6 +316,25 @@ describe('a look at a registry', () => {
       expect(Number(await raw.zscore(ACME, entry))).toBe(seen);
   });
 
+  it('is short where nothing is to be removed, and long where much is', async () => {
+    await using node = await startRedisNode();
+    const admin = new RawRedis(node.port);
+    const redis = new Redis({ port: node.port, tenant: { index: true } });
+    const looks = async (): Promise<number> =>
+      Number(/cmdstat_exists:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0);
+    try {
+      await acme(() => redis.mset(some('there', 640)));
+      await expect.poll(looks).toBe(16);
+      await admin.zadd(ACME, ...Object.keys(some('kgone', 6_400)).flatMap((entry) => [1, entry]));
+      await acme(() => redis.mset(some('new')));
+      await expect.poll(looks).toBe(16 + 2 * 64);
+      expect(await admin.zcount(ACME, '-inf', '(0')).toBeGreaterThan(64);
+    } finally {
+      redis.disconnect();
+      admin.disconnect();
+    }
+  });
+
   it('is taken on a server that has never seen its script', async () => {
     const node = await startRedisNode();
     const admin = new RawRedis(node.port);
