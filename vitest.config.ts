@@ -14,7 +14,13 @@ export const source = {
   ssr: { resolve: conditions },
   environments: { __vitest__: { resolve: conditions } },
 };
-export const limits = { testTimeout: 60_000, hookTimeout: 120_000, teardownTimeout: 20_000 };
+// Nothing is shown by these: they end what hangs, also on a machine that has much else to do.
+export const limits = {
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  teardownTimeout: 20_000,
+  expect: { poll: { timeout: 30_000 } },
+};
 
 export default defineConfig({
   test: {
