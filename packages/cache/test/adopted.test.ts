@@ -76,7 +76,7 @@ describe('a data set that was there before', () => {
     const outcome = await eraser.erase(
       { tenant },
       {
-        signal: AbortSignal.timeout(10_000),
+        signal: new AbortController().signal,
         checkpoint: { load: async () => undefined, save: async () => undefined },
         progress: () => undefined,
       },
@@ -93,7 +93,7 @@ describe('a data set that was there before', () => {
 
   it('is audited: what has no tenant in its name is found', async () => {
     const names: string[] = [];
-    for await (const { code, name } of cacheAuditor(redis).audit(AbortSignal.timeout(10_000))) {
+    for await (const { code, name } of cacheAuditor(redis).audit(new AbortController().signal)) {
       expect(code).toBe('outside_every_tenant');
       names.push(name ?? '');
     }

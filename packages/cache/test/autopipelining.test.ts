@@ -163,7 +163,7 @@ describe('autopipelining', () => {
       port: proxy.port,
       db: Number(pathname.slice(1)),
       enableAutoPipelining: true,
-      commandTimeout: 20,
+      commandTimeout: 500,
     });
     await ready(own);
     proxy.hold();

@@ -584,10 +584,10 @@ describe('a connection that is lost', () => {
     const own = acme(() => quick.duplicate({ connectionName: 'open' }));
     await acme(() => own.multi({ pipeline: false }));
     await acme(() => own.set('key', 'x'));
-    const closed = once(own, 'close');
+    const meanwhile = new Promise<unknown>((resolve) => {
+      own.once('close', () => resolve(acme(() => failure(() => own.set('key', 'y')))));
+    });
     for (const id of await idOf('open')) await raw.client('KILL', 'ID', id);
-    await closed;
-    const meanwhile = acme(() => failure(() => own.set('key', 'y')));
     expect(await meanwhile).toMatchObject({ code: 'OPERATION_REFUSED' });
     expect(await failure(() => acme(() => own.set('key', 'z')))).toMatchObject({ code: 'OPERATION_REFUSED' });
     expect(await failure(() => acme(() => own.exec()))).toMatchObject({ code: 'OPERATION_REFUSED' });
@@ -599,13 +599,17 @@ describe('a connection that is lost', () => {
     const quick = opened.guarded({ retryStrategy: () => 1 });
     const own = acme(() => quick.duplicate({ connectionName: 'between' }));
     await acme(() => own.watch('key'));
-    const closed = once(own, 'close');
-    for (const id of await idOf('between')) await raw.client('KILL', 'ID', id);
-    await closed;
-    expect(own.status).toBe('reconnecting');
-    expect(await failure(() => acme(() => own.multi().set('key', 'x').exec()))).toMatchObject({
-      code: 'OPERATION_REFUSED',
+    // A moment later there is one again.
+    let status = '';
+    const between = new Promise<unknown>((resolve) => {
+      own.once('close', () => {
+        ({ status } = own);
+        resolve(acme(() => failure(() => own.multi().set('key', 'x').exec())));
+      });
     });
+    for (const id of await idOf('between')) await raw.client('KILL', 'ID', id);
+    expect(await between).toMatchObject({ code: 'OPERATION_REFUSED' });
+    expect(status).toBe('reconnecting');
     expect(await acme(() => own.multi().get('key').exec())).toEqual([[null, 'of acme']]);
     own.disconnect();
   });

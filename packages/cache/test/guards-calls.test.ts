@@ -1,11 +1,15 @@
 import { auditChannels, createTenantRegistry, memoryTenantStore } from '@tenantkit/core';
 import { Cluster, Command, type Redis } from '@tenantkit/cache';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { explain } from '../src/explain.ts';
 import type { Sent } from '../src/sent.ts';
 import { wiringOf } from '../src/wirings.ts';
 import { acme, acme2, failure, openCache, operator, ready, type Opened } from './support.ts';
+
+// Channels are of the whole server, which other tests use as well.
+const NEWS = `news-${randomUUID()}`;
 
 const refused = { code: 'OPERATION_REFUSED' };
 
@@ -30,12 +34,12 @@ describe('what is handed to a connection', () => {
     'is no admitted %s, whose channel would be another tenant’s',
     async (name) => {
       // Where callers cannot get hold of it.
-      const admitted = acme(() => wiringOf(redis)?.guard.admit(new Command(name, ['tk:acme2:news'])));
+      const admitted = acme(() => wiringOf(redis)?.guard.admit(new Command(name, [`tk:acme2:${NEWS}`])));
       expect(admitted).toMatchObject({ name });
       expect(
         await failure(() => acme(async () => redis.sendCommand(admitted as unknown as Command))),
       ).toMatchObject(refused);
-      expect(await opened.raw.pubsub('NUMSUB', 'tk:acme2:news')).toEqual(['tk:acme2:news', 0]);
+      expect(await opened.raw.pubsub('NUMSUB', `tk:acme2:${NEWS}`)).toEqual([`tk:acme2:${NEWS}`, 0]);
       expect(await acme2(() => redis.get('key'))).toBe('of acme2');
     },
   );
@@ -305,17 +309,17 @@ describe('of a connection that was lent', () => {
 
   it('no subscription stays', async () => {
     const { raw } = opened;
-    const count = async (): Promise<unknown> => (await raw.pubsub('NUMSUB', 'tk:acme:news'))[1];
+    const count = async (): Promise<unknown> => (await raw.pubsub('NUMSUB', `tk:acme:${NEWS}`))[1];
     await acme(() =>
       redis.dedicated(async (own) => {
-        await own.subscribe('news');
+        await own.subscribe(NEWS);
         expect(await count()).toBe(1);
       }),
     );
     await expect.poll(count).toBe(0);
-    await acme2(() => redis.subscribe('news'));
-    expect((await raw.pubsub('NUMSUB', 'tk:acme2:news'))[1]).toBe(1);
-    await acme2(() => redis.unsubscribe('news'));
+    await acme2(() => redis.subscribe(NEWS));
+    expect((await raw.pubsub('NUMSUB', `tk:acme2:${NEWS}`))[1]).toBe(1);
+    await acme2(() => redis.unsubscribe(NEWS));
   });
 
   it('all listeners are seen by whoever has one alone, and on a shared one only their own', () => {

@@ -5,13 +5,17 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acme, acme2, failure, openCache, type Opened } from './support.ts';
 
+// Channels are of the whole server, which other tests use as well.
+const NEWS = `news-${randomUUID()}`;
+const NAME = `inside-${randomUUID()}`;
+
 const LONG = 'x'.repeat(40_000);
 
 let opened: Opened;
 let redis: Redis;
 
 beforeAll(async () => {
-  opened = await openCache({ tenant: { dedicated: { max: 2, perTenant: 1 } } });
+  opened = await openCache({ connectionName: NAME, tenant: { dedicated: { max: 2, perTenant: 1 } } });
   redis = opened.redis;
 });
 afterAll(() => opened[Symbol.asyncDispose]());
@@ -40,7 +44,7 @@ describe('what was admitted on a connection of one’s own', () => {
     ['blpop', ['nothing', '0']],
     ['watch', ['key']],
     ['quit', []],
-    ['subscribe', ['tk:acme2:news']],
+    ['subscribe', [`tk:acme2:${NEWS}`]],
     ['psubscribe', ['*']],
   ])('is not sent on the one that all share: %s', async (name, args) => {
     const client = acme(() => redis.duplicate());
@@ -49,8 +53,11 @@ describe('what was admitted on a connection of one’s own', () => {
     await acme(async () => redis.sendCommand(found)).catch(() => undefined);
     expect(redis.status).toBe('ready');
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
-    expect(await opened.raw.pubsub('NUMSUB', 'tk:acme2:news')).toEqual(['tk:acme2:news', 0]);
-    expect(await opened.raw.pubsub('NUMPAT')).toBe(0);
+    expect(await opened.raw.pubsub('NUMSUB', `tk:acme2:${NEWS}`)).toEqual([`tk:acme2:${NEWS}`, 0]);
+    const lines = String(await opened.raw.client('LIST')).split('\n');
+    const connections = lines.filter((line) => line.includes(` name=${NAME}`));
+    expect(connections.length).toBeGreaterThan(0);
+    for (const connection of connections) expect(connection).toContain(' sub=0 psub=0 ');
     acme(() => client.disconnect());
   });
 

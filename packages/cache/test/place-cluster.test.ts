@@ -154,7 +154,7 @@ describe.each(OPTIONS)('%s with places', (_, options, tenant) => {
     await acme2(() => other.set('left', '1'));
     isMoved = false;
     const found = [];
-    for await (const { code } of cacheAuditor(cluster).audit(AbortSignal.timeout(20_000))) found.push(code);
+    for await (const { code } of cacheAuditor(cluster).audit(new AbortController().signal)) found.push(code);
     expect(found).toEqual(['misplaced']);
     await fence.freeze('acme2');
     const eraser = cacheEraser(cluster);

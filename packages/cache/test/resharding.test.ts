@@ -26,6 +26,8 @@ beforeEach(async () => {
     slot = await nodes.first.raw.cluster('KEYSLOT', tag);
   } while (slot >= 8192);
   for (const tenant of TENANTS) await nodes.first.raw.set(`${tenant}.${tag}key`, `of ${tenant}`);
+  // Some read it there.
+  expect(await nodes.first.raw.wait(1, 30_000)).toBe(1);
 });
 afterEach(() => {
   for (const client of clients) client.disconnect();
