@@ -292,7 +292,7 @@ describe('a store that fails', () => {
           erase: (scope, run) => (silent ? new Promise(() => undefined) : files.erase(scope, run)),
         },
       ],
-      { storeTimeout: 60 },
+      { storeTimeout: 1_000 },
     );
     const id = await approved(erasure, 'acme');
     const error = await rejection(erasure.run(id));
@@ -314,10 +314,10 @@ describe('a store that fails', () => {
           setTimeout(() => {
             run.progress({ kind: 'files', done: 0 });
             resolve();
-          }, 40);
+          }, 150);
         }),
     });
-    const erasure = erasureOf([slow], { storeTimeout: 300 });
+    const erasure = erasureOf([slow], { storeTimeout: 1_000 });
     expect((await erasure.run(await approved(erasure, 'acme'))).state).toBe('completed');
   });
 

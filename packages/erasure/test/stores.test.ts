@@ -52,7 +52,7 @@ beforeAll(async () => {
   const fence = await createTenantRegistry({
     store: memoryTenantStore(),
     refreshEvery: 10,
-    maxStaleness: 100,
+    maxStaleness: 1_000,
   });
   const redis = new Redis(cacheServer.url, { tenant: { fence } });
   const s3 = new S3Client({ ...bucket.client, tenant: { buckets: [bucket.bucket], fence } });
@@ -185,7 +185,7 @@ it('one tenant is erased from Redis, S3, BullMQ, OpenSearch and the keyring, and
   const { certificate } = await verifyCertificate(await erasure.certificate(id), {
     keys: [signer.publicKey],
   });
-  expect(certificate.fence).toMatchObject({ mode: 'tenant', maxStaleness: 100 });
+  expect(certificate.fence).toMatchObject({ mode: 'tenant', maxStaleness: 1_000 });
   const summary = certificate.stores.map(({ store, stage, before: counted, erased, remaining }) => ({
     store: store.replace(bucket, '').replace(index, ''),
     stage,

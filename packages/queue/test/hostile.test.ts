@@ -532,7 +532,7 @@ describe('an erasure that has ended', () => {
     const fence = await createTenantRegistry({
       store: memoryTenantStore(),
       refreshEvery: 10,
-      maxStaleness: 20,
+      maxStaleness: 500,
     });
     await using fenced = await bench(fence);
     await using proxy = await proxyTo(Number(new URL(fenced.url).port));

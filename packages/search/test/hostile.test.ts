@@ -259,7 +259,7 @@ describe('an index that is not there', () => {
     const node = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const client = on.guarded({ node });
     const headers = { authorization: 'Bearer ada' };
-    const options = { headers, requestTimeout: 50, maxRetries: 0 };
+    const options = { headers, requestTimeout: 500, maxRetries: 0 };
     await expect(withTenant('acme', () => client.count({ index: on.index }, options))).rejects.toMatchObject({
       name: 'TimeoutError',
     });
