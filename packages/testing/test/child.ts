@@ -18,7 +18,7 @@ export interface Child extends Disposable {
   complaints(): string;
 }
 
-const SPEAKS_WITHIN_MS = 25_000;
+const SPEAKS_WITHIN_MS = 90_000;
 
 /** Starts a program of children/. */
 export function startChild(name: string, args: readonly string[], env: Record<string, string> = {}): Child {

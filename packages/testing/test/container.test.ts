@@ -25,11 +25,11 @@ it(
     redis.disconnect();
     expect(await containers()).toHaveLength(before.length + 1);
     child.process.kill('SIGKILL');
-    await vi.waitUntil(async () => (await containers()).length === before.length, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await containers()).length === before.length, { timeout: 60_000 });
 
     using dying = startChild('up', ['redis', 'die-at', 'starting '], env);
     expect((await dying.ended).signal).toBe('SIGKILL');
-    await vi.waitUntil(async () => (await containers()).length === before.length, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await containers()).length === before.length, { timeout: 60_000 });
 
     using stopped = startChild('stop', ['redis'], env);
     expect(await stopped.says).toMatchObject({ provider: 'testcontainers' });

@@ -57,7 +57,10 @@ it('a repository that takes the connection and never answers is given up, and Ma
     await expect(download).rejects.toThrow(
       /3\.8\.0 could not be downloaded; is Maven Central.*reachable\? Maven got no answer for 1 s:\nDownloading/,
     );
-    await vi.waitFor(() => expect(() => process.kill(Number(readFileSync(pid, 'utf8')), 0)).toThrow('ESRCH'));
+    await vi.waitFor(
+      () => expect(() => process.kill(Number(readFileSync(pid, 'utf8')), 0)).toThrow('ESRCH'),
+      30_000,
+    );
   } finally {
     await supervisor.stop();
   }

@@ -16,7 +16,7 @@ it('pnpm servers prints and writes the exports, stays up, and stops on Ctrl-C', 
   chmodSync(temp, 0o711);
   const file = join(temp, 'servers.env');
   const main = run(['--only', 'redis,postgres', '--write-env', file], { TMPDIR: temp });
-  await vi.waitUntil(() => main.errors().includes('Up until Ctrl-C'), { timeout: 55_000 });
+  await vi.waitUntil(() => main.errors().includes('Up until Ctrl-C'), { timeout: 120_000 });
   const lines = /^export REDIS_URL='(\S+)'\nexport DATABASE_URL='\S+'\n$/.exec(readFileSync(file, 'utf8'));
   expect(main.output()).toContain(lines?.[0] ?? 'the exports');
   // It holds a password.
@@ -27,7 +27,7 @@ it('pnpm servers prints and writes the exports, stays up, and stops on Ctrl-C', 
   redis.on('error', () => undefined);
   main.kill('SIGINT');
   expect(await main.ended).toBe(0);
-  await vi.waitUntil(() => redis.status === 'end');
+  await vi.waitUntil(() => redis.status === 'end', { timeout: 30_000 });
 });
 
 it.each([

@@ -91,12 +91,12 @@ describe('a Redis Cluster', () => {
       await node.pause();
       await expect(raw.get('key')).rejects.toThrow('Command timed out');
       await node.resume();
-      expect(await vi.waitFor(() => raw.get('key'))).toBe('x');
+      expect(await vi.waitFor(() => raw.get('key'), 30_000)).toBe('x');
       const id = await raw.cluster('MYID');
       await node.kill();
       await node.restart();
       // The same one, with its slots and without what was not kept.
-      expect(await vi.waitFor(() => raw.cluster('MYID'), 5_000)).toBe(id);
+      expect(await vi.waitFor(() => raw.cluster('MYID'), 30_000)).toBe(id);
     } finally {
       raw.disconnect();
     }
@@ -112,7 +112,7 @@ it('sentinels find the master, and another one after a failover', async () => {
     const before = await servers.master();
     const after = await servers.failOver();
     expect(after).not.toBe(before);
-    expect(await vi.waitFor(() => redis.get('key'), 10_000)).toBe('x');
+    expect(await vi.waitFor(() => redis.get('key'), 30_000)).toBe('x');
   } finally {
     redis.disconnect();
   }

@@ -39,6 +39,9 @@ const BUCKETS = page(
 // Several servers come up in one test, on whatever the machine has left.
 vi.setConfig({ testTimeout: 180_000 });
 
+// What is waited for comes in its own time.
+const PATIENT = { timeout: 30_000 };
+
 describe('servers of the environment', () => {
   it('are used as they are, and are left alone by stop()', async () => {
     const host = bareMachine({
@@ -358,7 +361,7 @@ describe('a wait for a process', () => {
 
   it('ends when its time is over, with what was written', async () => {
     await using own = await running('echo so far; exec sleep 600');
-    await vi.waitUntil(() => own.running.output() !== '');
+    await vi.waitUntil(() => own.running.output() !== '', PATIENT);
     const isUp = (): Promise<boolean> => NEVER;
     await expect(untilUp(own.running, { isUp, within: 100 })).rejects.toThrow(
       'it was not ready within 0.1 s:\nso far',
@@ -396,7 +399,7 @@ describe('a wait for a process', () => {
       [new Map([['daemon', daemon.running]]), 'daemon ended with code 3'],
     ] as const) {
       await using program = await running('echo so far; exec sleep 600');
-      await vi.waitUntil(() => program.running.output() !== '');
+      await vi.waitUntil(() => program.running.output() !== '', PATIENT);
       const within = daemons.size === 0 ? 100 : 60_000;
       await expect(untilDone(['program', program.running], { daemons, within })).rejects.toThrow(words);
       expect(await program.running.ended).toMatchObject({ signal: 'SIGKILL' });

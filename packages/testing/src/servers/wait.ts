@@ -8,7 +8,7 @@ const EVERY_MS = 40;
 const TAIL_LINES = 15;
 
 /** How long the news of a process's end may take to get here. */
-const LAST_WORDS_MS = 200;
+const LAST_WORDS_MS = 2_000;
 
 /** A port was free when it was picked and taken when the server wanted it. */
 export class PortTakenError extends Error {}
