@@ -1,4 +1,10 @@
-import { createTenantRegistry, isVerified, memoryTenantStore, withTenant } from '@tenantkit/core';
+import {
+  createTenantRegistry,
+  isVerified,
+  memoryTenantStore,
+  withTenant,
+  withoutSubject,
+} from '@tenantkit/core';
 import { Redis, cacheEraser, type CacheOptions } from '@tenantkit/cache';
 import type { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -51,6 +57,21 @@ describe('a person is erased', () => {
     expect(isVerified(verified)).toBe(true);
     expect(verified.control).toMatchObject({ planted: 1, found: 1 });
     expect(await everythingIn(raw)).toEqual(before);
+  });
+
+  it('and what was written in that person’s request without the person stays', async () => {
+    const redis = await client({ index: true });
+    await acme(() => redis.hset('stock', 'apple', 5));
+    const before = await everythingIn(raw);
+    await about('p1', async () => {
+      await redis.set('cart', 'apple');
+      await withoutSubject(() => redis.hset('stock', 'apple', 5));
+    });
+    await cacheEraser(redis).erase(SCOPE, run());
+    expect(await everythingIn(raw)).toEqual(before);
+    await about('p1', () => redis.hset('stock', 'apple', 5));
+    await cacheEraser(redis).erase(SCOPE, run());
+    expect(await acme(() => redis.exists('stock'))).toBe(0);
   });
 
   it('by patterns: names that hold the id, whoever has written them', async () => {

@@ -47,7 +47,8 @@ const storage: AsyncLocalStorage<Scope | undefined> = shared();
  * confined to that tenant; the outer context is back when `fn` returns, throws or settles.
  *
  * Entering the tenant one is already in is allowed; a subject or actor that is not given is kept, so that a
- * helper's inner `withTenant` cannot lose the tag by which a person's data is found again.
+ * helper's inner `withTenant` cannot lose the tag by which a person's data is found again. {@link withoutSubject}
+ * leaves the person.
  *
  * @param tenant - the id, or a {@link TenantContext} with subject and actor
  * @returns what `fn` returns
@@ -67,6 +68,29 @@ const storage: AsyncLocalStorage<Scope | undefined> = shared();
 export function withTenant<T>(tenant: string | TenantContext, fn: () => T): T {
   const outer = storage.getStore();
   const context = toContext(tenant, outer?.tenant);
+  return storage.run(Object.freeze({ tenant: context, bypass: undefined }), fn);
+}
+
+/**
+ * Runs `fn` in the same tenant, but about nobody. What a request of a person writes is tagged with that person and goes
+ * when the person is erased; what belongs to all of the tenant, such as a stock or a leaderboard, must not go along. The
+ * actor stays: who acts is another question than whom the data is about.
+ *
+ * @returns what `fn` returns
+ * @throws {@link MissingTenantError} outside of any tenant, also inside {@link acrossTenants}
+ *
+ * @example
+ * ```ts
+ * import { withTenant, withoutSubject } from '@tenantkit/core';
+ * await withTenant({ tenant: 'acme', subject: 'person-7' }, async () => {
+ *   await redis.hset('cart:person-7', 'apple', 2);                       // erased with person-7
+ *   await withoutSubject(() => redis.hincrby('stock', 'apple', -2));     // stays
+ * });
+ * ```
+ */
+export function withoutSubject<T>(fn: () => T): T {
+  const { tenant, actor } = requireTenant({ surface: 'core', operation: 'withoutSubject' });
+  const context = Object.freeze({ tenant, ...(actor === undefined ? {} : { actor }) });
   return storage.run(Object.freeze({ tenant: context, bypass: undefined }), fn);
 }
 

@@ -8,6 +8,7 @@ export {
   requireTenant,
   runInScope,
   withTenant,
+  withoutSubject,
   type Bypass,
   type Scope,
   type TenantContext,

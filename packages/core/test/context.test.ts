@@ -13,6 +13,7 @@ import {
   requireTenant,
   runInScope,
   withTenant,
+  withoutSubject,
   type TenantContext,
 } from '../src/index.ts';
 
@@ -155,6 +156,31 @@ describe('withTenant', () => {
     expect(() => withTenant(id as never, () => 'entered')).toThrow(
       expect.objectContaining({ code: 'TENANT_INVALID' }),
     );
+  });
+
+  it('leaves the person, and neither the tenant nor who acts', async () => {
+    await withTenant({ tenant: 'acme', subject: 'p1', actor: 'api' }, async () => {
+      const inside = withoutSubject(async () => {
+        await Promise.resolve();
+        return [requireTenant(), withTenant('acme', () => requireTenant())];
+      });
+      expect(requireTenant()).toEqual({ tenant: 'acme', subject: 'p1', actor: 'api' });
+      const left = { tenant: 'acme', actor: 'api' };
+      expect(await inside).toEqual([left, left]);
+      expect(withoutSubject(() => withTenant({ tenant: 'acme', subject: 'p2' }, requireTenant))).toEqual({
+        ...left,
+        subject: 'p2',
+      });
+      expect(() => withoutSubject(() => withTenant('acme2', () => 'entered'))).toThrow(
+        expect.objectContaining({ code: 'TENANT_SWITCH' }),
+      );
+    });
+    expect(withTenant('acme', () => withoutSubject(requireTenant))).toEqual({ tenant: 'acme' });
+    for (const outside of [
+      () => withoutSubject(() => 'entered'),
+      () => acrossTenants({ reason: 'r', actor: 'a' }, () => withoutSubject(() => 'entered')),
+    ])
+      expect(outside).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
   });
 
   it.each(['', 'a:b', 'x'.repeat(65)])('refuses the subject %j', (subject) => {
