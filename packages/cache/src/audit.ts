@@ -1,4 +1,4 @@
-import { ConfigError, tenantId, type Auditor, type Finding } from '@tenantkit/core';
+import { auditSignal, parseOptions, tenantId, type Auditor, type Finding } from '@tenantkit/core';
 import { z } from 'zod';
 import { inspectRegistry, notEntered, ownNameOf } from './audit-registry.ts';
 import type { Cluster, Redis } from './client.ts';
@@ -116,13 +116,20 @@ const FINDINGS = {
  * ```
  */
 export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptions = {}): Auditor {
-  const { store = 'cache', timeout, known = [], tenants, details = false } = parse(options);
+  const {
+    store = 'cache',
+    timeout,
+    known = [],
+    tenants,
+    details = false,
+  } = parseOptions('cache', schema, options, 'cacheAuditor');
   const prefixes = known.map((prefix) => Buffer.from(prefix).toString('latin1'));
   assertGuarded(client);
   const isTenant = Array.isArray(tenants) ? (tenant: string) => tenants.includes(tenant) : tenants;
   return {
     store,
-    async *audit(signal) {
+    async *audit(given) {
+      const signal = auditSignal('cache', 'cacheAuditor.audit', given);
       const listed = Array.isArray(tenants) ? tenants : [];
       const places = assertGuarded(client).silos?.everywhere(listed) ?? [];
       for (const one of [client, ...places]) {
@@ -266,15 +273,4 @@ function printable(key: Buffer): string {
   return key
     .toString('utf8')
     .replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
-}
-
-function parse(options: CacheAuditorOptions): z.infer<typeof schema> {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data;
-  throw new ConfigError({
-    surface: 'cache',
-    operation: 'cacheAuditor',
-    problem: z.prettifyError(result.error),
-    hint: 'It takes store, known, tenants, details and timeout; how keys are named comes from the client.',
-  });
 }

@@ -1,4 +1,4 @@
-import { ConfigError } from '@tenantkit/core';
+import { parseOptions } from '@tenantkit/core';
 import { z } from 'zod';
 import { CacheNames, RESERVED, escapeGlob, type NamesOptions } from './names.ts';
 import { hasFixedSlot } from './registry-names.ts';
@@ -90,7 +90,13 @@ const TOPOLOGY = [
  * ```
  */
 export function cacheBackstop(tenant: string, options: CacheBackstopOptions = {}): string[] {
-  const { scan = false, scripts = false, index = false, commands: known, ...names } = parse(options);
+  const {
+    scan = false,
+    scripts = false,
+    index = false,
+    commands: known,
+    ...names
+  } = parseOptions('cache', schema, options, 'cacheBackstop');
   const { prefix } = new CacheNames(names).of(tenant);
   const pattern = `${escapeGlob(prefix)}*`;
   const registries = index ? registriesOf(prefix).map((name) => `~${name}`) : [];
@@ -145,15 +151,4 @@ function isAmong(known: readonly string[]): (command: string) => boolean {
   // A server gives the commands of modules as their authors wrote them.
   const lower = new Set(known.map((name) => name.toLowerCase()));
   return (command) => lower.has(command);
-}
-
-function parse(options: CacheBackstopOptions): z.infer<typeof schema> {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data;
-  throw new ConfigError({
-    surface: 'cache',
-    operation: 'cacheBackstop',
-    problem: z.prettifyError(result.error),
-    hint: 'It takes names, hashTag, scan, scripts, index and commands.',
-  });
 }

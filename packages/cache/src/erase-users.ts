@@ -95,10 +95,7 @@ export class TenantUsers {
   async #servers(): Promise<Server[]> {
     const servers = new Map<string, Server>();
     for (const raw of this.#places)
-      for (const node of await raw.servers()) {
-        const address = addressOf(node);
-        if (!servers.has(address)) servers.set(address, { raw, node });
-      }
+      for (const node of await raw.servers()) servers.set(addressOf(node), { raw, node });
     return [...servers.values()];
   }
 

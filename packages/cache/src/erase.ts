@@ -3,6 +3,7 @@ import {
   OperationRefusedError,
   assertId,
   eraseRun,
+  parseOptions,
   publish,
   type Checkpoint,
   type Eraser,
@@ -72,7 +73,11 @@ interface Scoped {
  * ```
  */
 export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions = {}): Eraser {
-  const { store = 'cache', timeout, users: takesUsers = true } = parse(options);
+  const {
+    store = 'cache',
+    timeout,
+    users: takesUsers = true,
+  } = parseOptions('cache', schema, options, 'cacheEraser');
   const { tenant: own, silos } = assertGuarded(client);
   const { index, subjects } = own;
   const knowsSubjects = index === true || (subjects !== undefined && subjects.length > 0);
@@ -202,17 +207,6 @@ async function load(checkpoint: Checkpoint): Promise<z.infer<typeof state>> {
     problem: 'the checkpoint was not saved by this eraser',
     hint: 'Start the erasure of this store anew; what was removed is not counted again.',
     cause: result.error,
-  });
-}
-
-function parse(options: CacheEraserOptions): z.infer<typeof schema> {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data;
-  throw new ConfigError({
-    surface: 'cache',
-    operation: 'cacheEraser',
-    problem: z.prettifyError(result.error),
-    hint: 'It takes store, users and timeout; how keys are named comes from the client.',
   });
 }
 

@@ -1,4 +1,4 @@
-import { ConfigError, tenantId } from '@tenantkit/core';
+import { ConfigError, parseOptions, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
 import type { Argument } from './keyspec.ts';
@@ -49,7 +49,7 @@ const schema = z.strictObject({
  * ```
  */
 export async function indexCache(client: Redis | Cluster, options: IndexCacheOptions = {}): Promise<Indexed> {
-  const { timeout, signal, tenants: listed } = parse(options);
+  const { timeout, signal, tenants: listed } = parseOptions('cache', schema, options, 'indexCache');
   const { tenant, silos } = assertGuarded(client);
   if (tenant.index !== true) throw notIndexed();
   const tenants = new Set<string>();
@@ -111,16 +111,5 @@ function notIndexed(): ConfigError {
     operation: 'indexCache',
     problem: 'the client keeps no registry, so what it writes from now on would be missing',
     hint: 'Set tenant: { index: true } in the options of every client that writes to this store.',
-  });
-}
-
-function parse(options: IndexCacheOptions): z.infer<typeof schema> {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data;
-  throw new ConfigError({
-    surface: 'cache',
-    operation: 'indexCache',
-    problem: z.prettifyError(result.error),
-    hint: 'It takes timeout and signal, and tenants where the client has places.',
   });
 }

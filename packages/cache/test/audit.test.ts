@@ -201,9 +201,23 @@ describe('the auditor', () => {
     own.disconnect();
   });
 
+  it('needs no signal, and takes nothing else for one', async () => {
+    await opened.raw.set('nobody', '1');
+    const auditor = cacheAuditor(opened.redis);
+    const found: string[] = [];
+    for await (const { code } of auditor.audit()) found.push(code);
+    expect(found).toContain('outside_every_tenant');
+    for (const wrong of [60_000, null, { aborted: false }]) {
+      const findings = auditor.audit(wrong as unknown as AbortSignal)[Symbol.asyncIterator]();
+      expect(await failure(() => findings.next())).toMatchObject({ code: 'CONFIG_INVALID' });
+    }
+    const stopped = auditor.audit(AbortSignal.abort(new Error('stopped')))[Symbol.asyncIterator]();
+    expect((await failure(() => stopped.next())).message).toBe('stopped');
+  });
+
   it('takes no unknown option, and no other client', () => {
     expect(() => cacheAuditor(opened.redis, { deep: true } as object)).toThrow(
-      /store, known, tenants, details and timeout/,
+      'unknown option "deep"; there are store, known, tenants, details, timeout',
     );
     expect(() => cacheAuditor(opened.raw as unknown as Redis)).toThrow(/@tenantkit\/cache/);
   });

@@ -440,7 +440,7 @@ describe('the rules', () => {
     for (const invalid of INVALID_TENANTS)
       expect(() => cacheBackstop(invalid as string)).toThrow(/Invalid tenant id/);
     expect(() => cacheBackstop('acme', { password: 'x' } as object)).toThrow(
-      /names, hashTag, scan, scripts, index and commands/,
+      'unknown option "password"; there are names, hashTag, scan, scripts, index, commands',
     );
     expect(() => cacheBackstop('acme', { names: 'tk:{tenant}' })).toThrow(/name template/);
   });

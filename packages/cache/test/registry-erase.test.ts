@@ -246,7 +246,7 @@ describe('indexCache', () => {
     expect(await failure(() => indexCache(opened.redis))).toMatchObject({ code: 'CONFIG_INVALID' });
     expect(await raw.dbsize()).toBe(0);
     expect(await failure(() => indexCache(redis, { deep: true } as object))).toMatchObject({
-      message: expect.stringContaining('timeout and signal'),
+      message: expect.stringContaining('unknown option "deep"; there are timeout, signal, tenants'),
     });
   });
 

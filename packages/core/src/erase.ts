@@ -123,7 +123,11 @@ export interface Finding {
 /** Looks at a live store for what breaks isolation. Reads only. */
 export interface Auditor {
   readonly store: string;
-  audit(signal: AbortSignal): AsyncIterable<Finding>;
+  /**
+   * One finding after the other, while it looks.
+   * @param signal - ends it with the signal's reason; by default nothing does, but whoever stops to iterate
+   */
+  audit(signal?: AbortSignal): AsyncIterable<Finding>;
 }
 
 /**
@@ -148,6 +152,23 @@ export function eraseRun(surface: Surface, operation: string, given: EraseRunOpt
   }
   const { signal = new AbortController().signal, checkpoint = UNKEPT } = given;
   return { signal, checkpoint, progress: (progress) => given.progress?.(progress) };
+}
+
+/**
+ * Completes what an auditor was given: a signal that nobody aborts.
+ *
+ * @param operation - of the auditor, for the error: `cacheAuditor.audit`
+ * @throws {@link ConfigError} for something else, which would not end the audit
+ */
+export function auditSignal(surface: Surface, operation: string, given?: AbortSignal): AbortSignal {
+  if (given === undefined) return new AbortController().signal;
+  if (given instanceof AbortSignal) return given;
+  throw new ConfigError({
+    surface,
+    operation,
+    problem: 'the signal must be an AbortSignal',
+    hint: 'Give AbortSignal.timeout(60_000), the signal of an AbortController, or nothing.',
+  });
 }
 
 const UNKEPT: Checkpoint = {

@@ -69,34 +69,41 @@ export const optionSchemas: {
  * Checks an adapter's own options. An option that the adapter does not know is refused: one that was silently
  * dropped would leave a tenant without the protection that its operator asked for.
  *
+ * @param operation - the function whose own options they are, such as `cacheEraser`; by default they are those under
+ * the key `tenant` of the raw client's
  * @throws {@link ConfigError} that names the option's path, never its value
  */
-export function parseOptions<T>(surface: Surface, schema: z.ZodType<T>, value: unknown): T {
+export function parseOptions<T>(
+  surface: Surface,
+  schema: z.ZodType<T>,
+  value: unknown,
+  operation?: string,
+): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  const path = ['tenant', ...(issue?.path ?? [])].join('.');
+  const path = [...(operation === undefined ? ['tenant'] : []), ...(issue?.path ?? [])].join('.');
   const problem =
     issue?.code === 'unrecognized_keys'
       ? unknownOptions(issue.keys, namesAt(schema, issue.path))
       : (issue?.message ?? 'not accepted');
   throw new ConfigError({
     surface,
-    operation: 'options',
-    problem: `${path}: ${problem}`,
+    operation: operation ?? 'options',
+    problem: path === '' ? problem : `${path}: ${problem}`,
     hint: `See the options in the README of @tenantkit/${surface}.`,
   });
 }
 
-// No option is longer. What is may be a secret that was given in the place of one.
-const LONGEST_NAME = 32;
+// As options are. What is longer, or holds something else, may be a secret that was given in the place of one.
+const NAME = /^[A-Za-z_-]{1,32}$/;
 
 // A slip of the finger or two; with more than that one name is as near as any other.
 const NEAR = 2;
 
 function unknownOptions(unknown: readonly string[], known: readonly string[]): string {
   const named = unknown.map((name) => {
-    if (name.length > LONGEST_NAME) return 'a name that is not shown';
+    if (!NAME.test(name)) return 'a name that is not shown';
     const [near] = known
       .map((option) => ({ option, distance: distanceOf(name.toLowerCase(), option.toLowerCase()) }))
       .filter(({ option, distance }) => distance <= NEAR && distance < option.length)

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import {
   StoreUnreachableError,
   controlTenant,
+  auditSignal,
   eraseRun,
   isId,
   isVerified,
@@ -41,12 +42,31 @@ describe('parseOptions', () => {
     [{ NAMES: 'x' }, '"NAMES" (is "names" meant?)'],
     [{ place: 'x', fenec: 1 }, '"place", "fenec" (is "fence" meant?)'],
     [{ ['k'.repeat(40)]: 'x' }, 'unknown option a name that is not shown; there are'],
+    [{ hunter2: 'x' }, 'unknown option a name that is not shown; there are'],
     [{ inner: { seven: 7, ten: 1 } }, 'tenant.inner: unknown option "ten"; there are seven'],
   ])('says what is near an unknown option, in %j', (value, said) => {
     const inner = z.strictObject({ seven: z.number() }).optional();
     expect(() => parseOptions('cache', schema.extend({ inner }), value)).toThrow(
       expect.objectContaining({ message: expect.stringContaining(said) }),
     );
+  });
+
+  it('says of which function they are, where they are under no key', () => {
+    const parse = (value: unknown): unknown => parseOptions('cache', schema, value, 'cacheEraser');
+    expect(parse({ names: 'x:{tenant}:' })).toEqual({ names: 'x:{tenant}:' });
+    for (const [value, said] of [
+      [{ names: 7 }, 'names: '],
+      [{ name: 'x' }, 'unknown option "name" (is "names" meant?); there are names, fence, subjects'],
+      [7, 'Invalid input'],
+    ] as const) {
+      const error = expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        operation: 'cacheEraser',
+        message: expect.stringContaining(said),
+      });
+      expect(() => parse(value)).toThrow(error);
+      expect(() => parse(value)).not.toThrow(/tenant[.:]/);
+    }
   });
 
   it.each([{ fence: {} }, { fence: true }, { names: 7 }, { subjects: 'x' }])(
@@ -98,6 +118,20 @@ describe('eraseRun', () => {
         operation: 'cacheEraser.erase',
         message: expect.stringContaining(problem),
       }),
+    );
+  });
+});
+
+describe('auditSignal', () => {
+  it('is the one that was given, or one that nobody aborts', () => {
+    const { signal } = new AbortController();
+    expect(auditSignal('cache', 'cacheAuditor.audit', signal)).toBe(signal);
+    expect(auditSignal('cache', 'cacheAuditor.audit').aborted).toBe(false);
+  });
+
+  it.each([60_000, null, {}, 'now'])('refuses %j', (given) => {
+    expect(() => auditSignal('cache', 'cacheAuditor.audit', given as never)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', operation: 'cacheAuditor.audit' }),
     );
   });
 });

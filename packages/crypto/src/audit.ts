@@ -1,4 +1,4 @@
-import { refuse, type Auditor, type Finding } from '@tenantkit/core';
+import { auditSignal, refuse, type Auditor, type Finding } from '@tenantkit/core';
 import { z } from 'zod';
 import { isControl } from './control.ts';
 import { insideOf } from './inside.ts';
@@ -36,7 +36,8 @@ export function keyringAuditor(keyring: Keyring, options: KeyringAuditorOptions 
 
   return {
     store,
-    async *audit(signal): AsyncIterable<Finding> {
+    async *audit(given): AsyncIterable<Finding> {
+      const signal = auditSignal('crypto', 'keyringAuditor.audit', given);
       outsideOnly('keyringAuditor.audit', EVERYBODY);
       const unreadable = new Set<string>();
       for await (const finding of keys.audit(signal)) {

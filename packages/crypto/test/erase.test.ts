@@ -282,5 +282,8 @@ describe('the auditor', () => {
     const audit = keyringAuditor(keyring).audit(AbortSignal.abort(new Error('stopped')));
     await expect(collect(audit)).rejects.toThrow('stopped');
     expect(() => keyringAuditor(keyring, { deep: true } as never)).toThrow(ConfigError);
+    expect(() => keyringAuditor(keyring, { deep: true } as never)).toThrow(
+      'unknown option "deep"; there are store',
+    );
   });
 });

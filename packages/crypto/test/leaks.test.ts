@@ -103,7 +103,7 @@ describe('nothing secret is shown', () => {
       expect(isTenantkitError(error)).toBe(true);
       // The stack names files and functions; the row, the tenant and the value are in none of it.
       const text = shown(error);
-      const own = text.includes(`unknown option ${TENANT}`) ? [] : [TENANT];
+      const own = text.includes(`unknown option "${TENANT}"`) ? [] : [TENANT];
       for (const secret of [
         PLAINTEXT,
         sealed,

@@ -1,4 +1,4 @@
-import { ConfigError, type Eraser, type TenantRegistry } from '@tenantkit/core';
+import { ConfigError, parseOptions, type Eraser, type TenantRegistry } from '@tenantkit/core';
 import { z } from 'zod';
 import { line } from './events.ts';
 import type { Ledger } from './ledger.ts';
@@ -50,16 +50,7 @@ export function parseErasureOptions(options: ErasureOptions): z.infer<typeof opt
 
 /** Checks what a caller gave. @throws {@link ConfigError} that names the path, never the value */
 export function parse<T>(operation: string, schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const path = (issue?.path ?? []).join('.');
-  throw new ConfigError({
-    surface: 'erasure',
-    operation,
-    problem: `${path === '' ? '' : `${path}: `}${issue?.message ?? 'not accepted'}`,
-    hint: 'See the options in the README of @tenantkit/erasure.',
-  });
+  return parseOptions('erasure', schema, value, operation);
 }
 
 function assertUnique(stores: readonly Eraser[]): void {

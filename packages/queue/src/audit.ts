@@ -1,6 +1,7 @@
 import type { Queue as RawQueue } from 'bullmq';
 import {
   SignatureError,
+  auditSignal,
   optionSchemas,
   parseOptions,
   type Auditor,
@@ -61,7 +62,8 @@ export function queueAuditor(source: Redis | RawQueue, options: QueueAuditorOpti
   const places = checkPlaces(source, given as QueuePlaces);
   return {
     store: places.store,
-    async *audit(signal) {
+    async *audit(given) {
+      const signal = auditSignal('queue', 'queueAuditor.audit', given);
       const raw = new RawRedis(places.redis, 'queueAuditor.audit', places.timeout);
       for (const queue of places.queues) {
         const ring = queueKeyRing(signingKeys, queue.prefix, queue.queue);

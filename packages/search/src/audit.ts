@@ -1,4 +1,4 @@
-import { isId, parseOptions, type Auditor, type Finding } from '@tenantkit/core';
+import { auditSignal, isId, parseOptions, type Auditor, type Finding } from '@tenantkit/core';
 import { z } from 'zod';
 import { guardOf, type Client } from './client.ts';
 import { isObject } from './json.ts';
@@ -90,7 +90,8 @@ export function searchAuditor(client: Client, options: SearchAuditorOptions = {}
   const indices = given ?? [...settings.indices];
   return {
     store,
-    async *audit(signal) {
+    async *audit(given) {
+      const signal = auditSignal('search', 'searchAuditor.audit', given);
       const operate = operator(client, 'searchAuditor.audit');
       for (const index of indices) yield* auditIndex({ store, index, operate, settings, signal });
     },

@@ -1,4 +1,11 @@
-import { acrossTenants, currentScope, runInScope, type Auditor, type Finding } from '@tenantkit/core';
+import {
+  acrossTenants,
+  auditSignal,
+  currentScope,
+  runInScope,
+  type Auditor,
+  type Finding,
+} from '@tenantkit/core';
 import { z } from 'zod';
 import type { S3Client } from './client.ts';
 import type { Engine } from './engine.ts';
@@ -78,7 +85,8 @@ export function storageAuditor(client: S3Client, options: StorageAuditorOptions)
   const engine = acceptedBucket(client, bucket, 'storageAuditor');
   return {
     store,
-    async *audit(signal) {
+    async *audit(given) {
+      const signal = auditSignal('storage', 'storageAuditor.audit', given);
       signal.throwIfAborted();
       // A generator runs in the context of whoever asks for the next finding: the bypass is entered (and
       // published) once and then put around each page.

@@ -86,17 +86,5 @@ export function parseStorageOptions(given: unknown): StorageTenantOptions {
  * @throws ConfigError that names the field, never its value
  */
 export function parseArgument<T>(operation: string, accepted: z.ZodType<T>, given: unknown): T {
-  const result = accepted.safeParse(given);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const problem =
-    issue?.code === 'unrecognized_keys'
-      ? `unknown option ${issue.keys.join(', ')}`
-      : `${issue?.path.join('.') ?? 'options'}: ${issue?.message ?? 'not accepted'}`;
-  throw new ConfigError({
-    surface: 'storage',
-    operation,
-    problem,
-    hint: 'See the options in the README of @tenantkit/storage.',
-  });
+  return parseOptions('storage', accepted, given, operation);
 }

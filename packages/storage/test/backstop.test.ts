@@ -255,7 +255,7 @@ describe('the options', () => {
     [{ bucket: 'uploads', names: '{tenant}' }, 'name template'],
     [{ bucket: 'uploads', principals: ['*'] }, 'principals'],
     [{ bucket: 'uploads', principals: [] }, 'principals'],
-    [{ bucket: 'uploads', prefix: 'x' }, 'unknown option prefix'],
+    [{ bucket: 'uploads', prefix: 'x' }, 'unknown option "prefix"; there are bucket'],
   ])('%j are refused', (options, words) => {
     expect(() => storageBackstop('acme', options as never)).toThrow(ConfigError);
     expect(() => storageBackstop('acme', options as never)).toThrow(words);

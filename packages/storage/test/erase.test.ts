@@ -346,7 +346,7 @@ describe('the eraser', () => {
     expect(() => storageEraser(own.s3, { bucket: 'another-one' })).toThrow(ConfigError);
     expect(() => storageEraser(own.raw, { bucket: own.bucket })).toThrow(ConfigError);
     expect(() => storageEraser(own.s3, { bucket: own.bucket, prefix: 'x' } as never)).toThrow(
-      'unknown option prefix',
+      'unknown option "prefix"; there are bucket',
     );
     expect(storageEraser(own.s3, { bucket: own.bucket, store: 'storage:uploads' }).store).toBe(
       'storage:uploads',
