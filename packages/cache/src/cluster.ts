@@ -22,7 +22,7 @@ import { lighten } from './lighten.ts';
 import { bindListeners } from './listeners.ts';
 import { ownMethods } from './methods.ts';
 import { assertNode, guardNodes } from './nodes.ts';
-import { confineOptions } from './options.ts';
+import { confineOptions } from './options-lock.ts';
 import { ownOverride } from './override.ts';
 import { optionsIn, type OwnPlacement } from './place.ts';
 import { answer, asPlumbing, bound } from './plumbing.ts';

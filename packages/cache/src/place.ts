@@ -1,7 +1,7 @@
 import type { Placement } from '@tenantkit/core';
 import type { ClusterNode } from 'ioredis';
 import { z } from 'zod';
-import { confineOptions } from './options.ts';
+import { confineOptions } from './options-lock.ts';
 
 /**
  * Where a server is, and as whom to connect there: those options of ioredis, by their names. How the connection

@@ -20,7 +20,7 @@ import type { Line } from './line.ts';
 import { ServerLines } from './lines.ts';
 import { bindListeners } from './listeners.ts';
 import { ownMethods } from './methods.ts';
-import { confineOptions } from './options.ts';
+import { confineOptions } from './options-lock.ts';
 import { ownOverride } from './override.ts';
 import { optionsIn, type OwnPlacement } from './place.ts';
 import { answer, asPlumbing } from './plumbing.ts';
