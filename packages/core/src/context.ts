@@ -213,8 +213,18 @@ export function bindTenant<A extends unknown[], R>(fn: (...args: A) => R): (...a
 }
 
 /**
- * Runs `fn` in a scope that was captured before; for adapters, whose replies and listeners arrive in the
- * context of whoever opened the connection. `undefined` runs it outside of any tenant.
+ * Runs `fn` in a scope that was captured before, with {@link currentScope} or {@link requireScope}; plumbing for
+ * adapters, whose replies and listeners arrive in the context of whoever opened the connection. It trusts its caller:
+ * it enters the scope of any tenant from within any other, and checks nothing. A service uses {@link bindTenant}.
+ *
+ * @param scope - `undefined` for outside of any tenant
+ *
+ * @example
+ * ```ts
+ * import { currentScope, runInScope } from '@tenantkit/core';
+ * const scope = currentScope(); // when the command is called
+ * emitter.once('reply', (reply: string) => runInScope(scope, () => console.log(reply)));
+ * ```
  */
 export function runInScope<T>(scope: Scope | undefined, fn: () => T): T {
   return storage.run(scope, fn);
