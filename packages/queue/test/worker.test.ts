@@ -452,7 +452,7 @@ describe('the fence', () => {
     fence = await createTenantRegistry({
       store: memoryTenantStore(),
       refreshEvery: 50,
-      maxStaleness: 10_000,
+      maxStaleness: 1_000,
     });
   });
   afterAll(() => fence.close());
