@@ -18,6 +18,8 @@ import { asCommand, rejectCommand } from './command.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
 import { destinationIn, masterOf, readinessOf } from './destination.ts';
+import { CLUSTER_INNER } from './inner-names.ts';
+import { assertInner, isRetried, keepInner } from './inner.ts';
 import { lighten } from './lighten.ts';
 import { bindListeners } from './listeners.ts';
 import { ownMethods } from './methods.ts';
@@ -25,7 +27,7 @@ import { assertNode, guardNodes } from './nodes.ts';
 import { confineOptions } from './options-lock.ts';
 import { ownOverride } from './override.ts';
 import { optionsIn, type OwnPlacement } from './place.ts';
-import { answer, asPlumbing, bound } from './plumbing.ts';
+import { answer, asPlumbing, atWork, bound, isAtWork } from './plumbing.ts';
 import { home, nodesBy } from './questions.ts';
 import { Redis } from './redis.ts';
 import { ask } from './tenant-keys.ts';
@@ -52,6 +54,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
     ownMethods(this.prototype);
+    keepInner(this.prototype, CLUSTER_INNER);
   }
 
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {
@@ -61,7 +64,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     this.#wiring = new Wiring(
       this,
       {
-        send: (command) => super.sendCommand(command),
+        send: (command) => atWork(() => super.sendCommand(command)),
         sockets: () => this.nodes().map(({ stream }) => stream),
         destination: (command) => destinationIn(this, command),
         readiness: (command) =>
@@ -114,7 +117,14 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   // Retries start timers here, in the context of whichever reply has failed.
   override handleError(...args: Parameters<RawCluster['handleError']>): void {
-    asPlumbing(() => super.handleError(...args));
+    const isOurs = currentScope()?.tenant === undefined || isAtWork();
+    if (isOurs) return asPlumbing(() => super.handleError(...args));
+    // A command that was too late is told so by a timer of its tenant: that concerns nobody else.
+    const [given, ...more] = args;
+    // Read once: a getter could answer ioredis otherwise.
+    const error = new Error(given.message);
+    if (isRetried(error)) assertInner(this, 'handleError');
+    return super.handleError(error, ...more);
   }
 
   // Runs the callback in the context that has opened the connection, which is another tenant's or none.

@@ -1,7 +1,10 @@
 import { Cluster as RawCluster, Command, type Redis as RawRedis } from 'ioredis';
+import { CLUSTER_INNER } from './inner-names.ts';
 
 /** What the routing of a Cluster and its sharded channels rely on. No server is asked. */
 export const CLUSTER = {
+  'a cluster changes its status and queue in members of these names': () =>
+    CLUSTER_INNER.every((name) => typeof Reflect.get(RawCluster.prototype, name) === 'function'),
   'nodes of a cluster are made in createRedisFromOptions of its pool, which then tells +node': () => {
     const { connectionPool } = cluster();
     const told: unknown[] = [];

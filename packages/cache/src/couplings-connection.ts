@@ -1,5 +1,6 @@
 import { Redis as RawRedis, Command, type RedisOptions } from 'ioredis';
 import { EventEmitter } from 'node:events';
+import { REDIS_INNER } from './inner-names.ts';
 
 /** What the guard, the pool of lent connections and pub/sub rely on while a connection comes, works and goes. */
 export const CONNECTION = {
@@ -8,6 +9,16 @@ export const CONNECTION = {
     socket.onWrite = () => seen.push(`${client.status} ${client.condition?.handshake}`);
     socket.emit('connect');
     return seen.length > 0 && seen.every((state) => state === 'connect true');
+  },
+  'the end of a socket is heard by listeners of close, which it has in the status connect': () => {
+    const { client, socket } = played();
+    socket.emit('connect');
+    const listeners = socket.rawListeners('close');
+    socket.removeAllListeners('close');
+    socket.emit('close');
+    const { status } = client;
+    for (const listener of listeners) Reflect.apply(listener, socket, []);
+    return status === 'connect' && client.status === 'end';
   },
   'the status of a client changes in setStatus': () => {
     const { client, socket } = played();
@@ -21,6 +32,8 @@ export const CONNECTION = {
     socket.emit('close');
     return told.join() === 'connect,close,end';
   },
+  'a client changes its status and queues in members of these names': () =>
+    REDIS_INNER.every((name) => typeof Reflect.get(RawRedis.prototype, name) === 'function'),
   'an error reply goes to handleReconnection, with the command that it answers': () => {
     const { client, socket } = ready();
     const command = send(client, new Command('get', ['key']));

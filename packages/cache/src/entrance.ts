@@ -1,7 +1,7 @@
 import { runInScope } from '@tenantkit/core';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { TenantNames } from './names.ts';
-import { inScope } from './plumbing.ts';
+import { atRest, inScope } from './plumbing.ts';
 
 /** Runs a function, with these arguments. */
 export type Entrance = <A extends readonly unknown[], R>(fn: (...args: A) => R, ...args: A) => R;
@@ -17,7 +17,8 @@ export function entranceOf(names: TenantNames): Entrance {
   if (entrance === undefined) {
     const scope = Object.freeze({ tenant: Object.freeze({ tenant: names.tenant }), bypass: undefined });
     // In a scope of its own first: a snapshot keeps all that is around it.
-    entrance = runInScope<Entrance>(undefined, () => inScope(scope, () => AsyncLocalStorage.snapshot()));
+    const enter = runInScope<Entrance>(undefined, () => inScope(scope, () => AsyncLocalStorage.snapshot()));
+    entrance = (fn, ...args) => atRest(() => enter(fn, ...args));
     entrances.set(names, entrance);
   }
   return entrance;

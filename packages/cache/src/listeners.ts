@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { currentScope } from '@tenantkit/core';
-import { bindListener, entryOf, givenTo, isPlumbing, ownerOf, type Listener } from './plumbing.ts';
+import { bindListener, entryOf, givenTo, isKept, isPlumbing, ownerOf, type Listener } from './plumbing.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 type Name = string | symbol;
@@ -86,7 +86,14 @@ export function bindListeners(
     removeListener: remove,
     removeAllListeners: removeAll,
     emit(this: EventEmitter, event: Name, ...args: unknown[]) {
-      return node.emit.call(messages(this, event) ?? this, event, ...args);
+      const emitter = messages(this, event) ?? this;
+      if (!isTenants(this)) return node.emit.call(emitter, event, ...args);
+      // ioredis would take it for its own: a cluster for having lost its nodes, or for being ready.
+      const all = node.rawListeners.call(emitter, event) as Listener[];
+      const callers = all.filter(isKept);
+      if (callers.length === all.length) return node.emit.call(emitter, event, ...args);
+      for (const listener of callers) Reflect.apply(listener, this, args);
+      return callers.length > 0;
     },
     listeners(this: EventEmitter, event: Name) {
       return this.rawListeners(event).map(givenTo);

@@ -6,7 +6,7 @@ import { explain } from './explain.ts';
 import { TenantNames } from './names.ts';
 import type { Guard, Place } from './guard.ts';
 import { ownSend } from './methods.ts';
-import { answer, isPlumbing } from './plumbing.ts';
+import { answer, atWork, isPlumbing } from './plumbing.ts';
 import { ruleOf } from './rules.ts';
 
 /** What ioredis keeps in a pipeline, and what it calls there. */
@@ -155,7 +155,8 @@ export function guardPipeline(pipeline: object, guard: Guard, owner: Scope, plac
     }
     requeueing = true;
     try {
-      fillResult(value, position);
+      // A cluster sends it again from here, in the context of whoever waits for the reply.
+      atWork(() => fillResult(value, position));
     } finally {
       requeueing = false;
     }

@@ -33,7 +33,36 @@ export function isPlumbing(): boolean {
 
 /** Runs a caller's code in the caller's scope, from within ioredis's own work. */
 export function inScope<T>(scope: Scope | undefined, fn: () => T): T {
-  return plumbing.run(false, () => runInScope(scope, fn));
+  return plumbing.run(false, () => runInScope(scope, () => atRest(fn)));
+}
+
+// As `plumbing`, where ioredis works in the context of whoever has called it. It costs no change of context, and
+// ends with the call: nothing that is started there inherits it.
+let isWorking = false;
+
+/** Runs what ioredis does with one call of a tenant, in the tenant's context. */
+export function atWork<T>(fn: () => T): T {
+  return working(true, fn);
+}
+
+/** Runs a caller's code from within {@link atWork}. */
+export function atRest<T>(fn: () => T): T {
+  return isWorking ? working(false, fn) : fn();
+}
+
+/** Whether ioredis works right now: on its connection, or on the call of a tenant. */
+export function isAtWork(): boolean {
+  return isWorking || isPlumbing();
+}
+
+function working<T>(is: boolean, fn: () => T): T {
+  const outer = isWorking;
+  isWorking = is;
+  try {
+    return fn();
+  } finally {
+    isWorking = outer;
+  }
 }
 
 /** Whether two scopes are the same tenant, or both the stated bypass. */
@@ -87,6 +116,11 @@ export function bindListener(listener: Listener, host?: unknown, isOfOwn = false
   kept.set(run, { listener, scope });
   // As node's own wrappers have it.
   return Object.defineProperty(run, 'listener', { value: listener });
+}
+
+/** Whether a listener is a caller's, and none of ioredis. */
+export function isKept(entry: Listener): boolean {
+  return kept.has(entry);
 }
 
 /** The tenant that has registered a listener; `undefined` for nobody's, and for those of ioredis. */

@@ -13,6 +13,8 @@ import { Cluster } from './cluster.ts';
 import { asCommand, rejectCommand } from './command.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
+import { REDIS_INNER } from './inner-names.ts';
+import { endAsPlumbing, keepInner } from './inner.ts';
 import { Lending } from './lending.ts';
 import { lentOnly } from './lent.ts';
 import { lighten } from './lighten.ts';
@@ -57,6 +59,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     bindListeners(this.prototype, subscriptionsOf, isOwned);
     markGuarded(this.prototype, 'cache');
     ownMethods(this.prototype);
+    keepInner(this.prototype, REDIS_INNER);
     // That of ioredis is what every client of the process begins with.
     Object.defineProperty(this, 'defaultOptions', {
       value: Object.freeze({ ...(Reflect.get(RawRedis, 'defaultOptions') as object) }),
@@ -93,6 +96,9 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       (heard) => new ServerLines(this, heard),
       (placement) => this.#in(placement),
     );
+    this.#wiring.onStatus((status) => {
+      if (status === 'connect') endAsPlumbing(this.stream);
+    });
     this.#lending = new Lending<Redis<ReplyMapping>>(this, this.#wiring, (line) => this.#over(line));
     if (this.options.autoResendUnfulfilledCommands === false)
       this.#wiring.onStatus((status) => {

@@ -37,6 +37,23 @@ const PARTS: Readonly<Record<string, Part>> = {
     message: /condition\.handshake/,
   },
   'the status connect': { part: /"connect"(?=\)|;| &&)/g, name: '"hello"', message: /the status connect/ },
+  'the listener of close': {
+    part: /stream\.once\("close"/g,
+    name: 'stream.once("end"',
+    message: /listeners of close/,
+    file: 'Redis.js',
+  },
+  resetCommandQueue: { part: /\bresetCommandQueue\b/g, name: 'empty', message: /members of these names/ },
+  recoverFromFatalError: {
+    part: /\brecoverFromFatalError\b/g,
+    name: 'recover',
+    message: /members of these names/,
+  },
+  handleCloseEvent: {
+    part: /\bhandleCloseEvent\b/g,
+    name: 'closed',
+    message: /a cluster changes its status/,
+  },
   setStatus: { part: /\bsetStatus\b/g, name: 'become', message: /changes in setStatus/ },
   commandQueue: { part: /\bcommandQueue\b/g, name: 'due', message: /what toWritable returns/ },
   'the end of commandQueue': {
