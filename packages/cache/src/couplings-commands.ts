@@ -1,6 +1,8 @@
 import { Command, Pipeline, Redis as RawRedis } from 'ioredis';
 import { asCommand } from './command.ts';
+import { Light } from './light.ts';
 import { lighten } from './lighten.ts';
+import { isTransformed, pipelinePrototype } from './methods.ts';
 import { OWN, Sent, callerOf } from './sent.ts';
 import { rowOf } from './rows.ts';
 
@@ -13,6 +15,27 @@ export const COMMANDS = {
     const [command] = sent;
     return command instanceof Command && command.name === 'get' && command.args.join() === 'key';
   },
+  'a method makes its Command as ours do': () =>
+    GIVEN.every((args) =>
+      ['set', 'setBuffer'].every((name) => {
+        const [theirs, own] = [RawRedis.prototype, pipelinePrototype].map((of) => madeBy(of, name, args));
+        return theirs !== undefined && own !== undefined && isSame(theirs, own);
+      }),
+    ),
+  'a Command of texts and numbers has those as texts, and gives its reply in the encoding asked for': () => {
+    const args = ['key', 7, 1.5, -0, Number.NaN, -Infinity];
+    const light = Light.from('set', [...args], 'utf8');
+    const command = new Command('set', args as string[], { replyEncoding: 'utf8' });
+    const reply = [Buffer.from('é')];
+    return (
+      light?.args.join() === command.args.join() &&
+      String(command.transformReply.call(light, reply as never)) === 'é' &&
+      // ioredis may be asked to change the arguments.
+      Light.from('hset', ['key', 'field', 'value'], 'utf8') === undefined
+    );
+  },
+  'what is to be done with the replies of a command is in _transformer': () =>
+    isTransformed('hgetall') && !isTransformed('get'),
   'a Command has the methods that ioredis calls on what it sends': () =>
     ['getSlot', 'setTimeout', 'setBlockingTimeout', 'extractBlockingTimeout', 'setReplyContext']
       .concat('_clearTimers', '_iterateKeys', 'initPromise', 'transformReply')
@@ -83,7 +106,24 @@ export const COMMANDS = {
   },
 } satisfies Readonly<Record<string, () => boolean>>;
 
+// What methods may be given.
+const GIVEN: readonly (readonly unknown[])[] = [
+  ['key', 'value'],
+  ['key', 7, 2 ** 60, -0, null],
+  [Buffer.from('key'), ['EX', 1]],
+  ['key', 'value', () => undefined],
+];
+
 const MARK = 'what toWritable returns';
+
+interface MadeCommand {
+  readonly name: string;
+  readonly replyEncoding: unknown;
+  readonly callback: unknown;
+  readonly isReadOnly?: unknown;
+  readonly errorStack: unknown;
+  toWritable(socket: object): string | Buffer;
+}
 
 interface TriedPipeline {
   readonly _queue: readonly Command[];
@@ -111,6 +151,29 @@ function connected(): { readonly client: RawRedis; readonly written: string[] } 
 
 function pipelineOf(client: RawRedis): TriedPipeline {
   return new Pipeline(client) as unknown as TriedPipeline;
+}
+
+function madeBy(methods: object, name: string, args: readonly unknown[]): MadeCommand | undefined {
+  const made: MadeCommand[] = [];
+  // A function that is none of ours gets a whole Command.
+  const host = {
+    options: { showFriendlyErrorStack: true },
+    sendCommand: (command: MadeCommand) => made.push(command),
+  };
+  Reflect.apply(Reflect.get(methods, name) as () => unknown, host, args);
+  return made[0];
+}
+
+function isSame(one: MadeCommand, other: MadeCommand): boolean {
+  const [bytes, others] = [one, other].map((command) => Buffer.from(command.toWritable({})));
+  const fields = ['name', 'replyEncoding', 'callback', 'isReadOnly'] as const;
+  return (
+    bytes !== undefined &&
+    others?.equals(bytes) === true &&
+    fields.every((field) => one[field] === other[field]) &&
+    one.errorStack instanceof Error &&
+    other.errorStack instanceof Error
+  );
 }
 
 function sentFor(command: Command): Sent {

@@ -15,7 +15,8 @@ import type { Command } from 'ioredis';
 import { placeholder } from './command.ts';
 import { isEntry } from './entry.ts';
 import { OWN, RAW, Sent, callerOf, type Caller, type Mark } from './sent.ts';
-import { word, type Argument } from './keyspec.ts';
+import { FRAME, word, type Argument } from './keyspec.ts';
+import { Light } from './light.ts';
 import { CacheNames, TenantNames } from './names.ts';
 import type { CacheOptions } from './options.ts';
 import { isPlumbing, sameScope } from './plumbing.ts';
@@ -43,9 +44,6 @@ export interface Place {
 
 /** A connection that all tenants share. */
 export const SHARED: Place = Object.freeze({ mayBlock: false, mayEnd: false });
-
-// The length of an argument in front of it, and two ends of line.
-const FRAME = 16;
 
 const UNUSABLE = refuse(
   'it was given something that is not a command, or arguments that cannot be written',
@@ -123,9 +121,10 @@ export class Guard {
     try {
       if (command === undefined || command === null) return refusal('cache', 'sendCommand', UNUSABLE);
       ({ name } = command);
-      args = ownArguments(command.args);
+      args = Light.take(command);
+      isReadOnly = args === undefined && command.isReadOnly === true;
+      args ??= ownArguments(command.args);
       caller = callerOf(command);
-      isReadOnly = command.isReadOnly === true;
     } catch {
       // A getter, or a Proxy, that throws.
       return refusal('cache', nameOf(name), UNUSABLE);

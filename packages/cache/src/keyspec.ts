@@ -44,6 +44,9 @@ export interface KeySpec {
 /** What a command carries after its name, once ioredis has turned everything into text or bytes. */
 export type Argument = string | Buffer;
 
+/** How many bytes an argument takes beside its own at most: its length in front, and two ends of line. */
+export const FRAME = 16;
+
 const NONE: readonly number[] = Object.freeze([]);
 
 type Visit = (place: number, what: 'key' | 'target' | 'pattern') => void;

@@ -1,4 +1,5 @@
 import { Command, Pipeline, Redis as RawRedis, type Callback } from 'ioredis';
+import { Light } from './light.ts';
 
 /** What the methods of ioredis expect of the client or pipeline that they belong to. */
 interface Host {
@@ -72,6 +73,13 @@ function inherit(prototype: object, name: string, value: Method): void {
 // What ioredis makes of every command: see `generateFunction` there.
 function methodOf(name: string, encoding: BufferEncoding | null): Method {
   return function (...args) {
+    // Read once, as below.
+    // oxlint-disable-next-line typescript/unbound-method -- called on this
+    const own = this.sendCommand;
+    if (this.options.showFriendlyErrorStack !== true && isOurs(this, own)) {
+      const light = Light.from(name, args, encoding);
+      if (light !== undefined) return own.call(this, light as unknown as Command);
+    }
     const last = args.at(-1);
     const callback = typeof last === 'function' ? (args.pop() as Callback<unknown>) : undefined;
     const errorStack = this.options.showFriendlyErrorStack === true ? new Error() : undefined;
@@ -80,9 +88,13 @@ function methodOf(name: string, encoding: BufferEncoding | null): Method {
     // Read once. Any other function could keep the Command, and change it later.
     // oxlint-disable-next-line typescript/unbound-method -- called on this below
     const send = this.sendCommand;
-    made = sends.has(send) || Own.isOf(this, send) ? command : undefined;
+    made = isOurs(this, send) ? command : undefined;
     return send.call(this, command);
   };
+}
+
+function isOurs(host: object, send: Send): boolean {
+  return sends.has(send) || Own.isOf(host, send);
 }
 
 // A constructor that returns an object makes it `this` of the class below, which puts its field there.

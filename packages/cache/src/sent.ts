@@ -1,9 +1,11 @@
 import { Command } from 'ioredis';
+import { Bare } from './bare.ts';
 import { logicalText } from './error-text.ts';
 import { explain } from './explain.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import type { Entry } from './entry.ts';
 import { entranceOf } from './entrance.ts';
+import { Light } from './light.ts';
 import { isMade, isTransformed } from './methods.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
@@ -24,8 +26,8 @@ export type Mark = TenantNames | typeof OWN | typeof RAW | typeof BRACKET;
 export interface Caller {
   readonly command: Partial<Command>;
   readonly promise: Promise<unknown>;
-  readonly resolve: (reply: unknown) => unknown;
-  readonly reject: (error: Error) => unknown;
+  readonly resolve: (this: unknown, reply: unknown) => unknown;
+  readonly reject: (this: unknown, error: Error) => unknown;
   /** Whether nothing of the caller is on it; see {@link isMade}. */
   readonly isMade: boolean;
 }
@@ -47,24 +49,11 @@ interface Rare {
 /** Reads a reply in the place of the row. */
 export type Reader = (reply: unknown, names: TenantNames) => unknown;
 
-/** What ioredis calls on the commands that it sends, and that works on any object with the fields of one. */
-interface Inherited {
-  getSlot(): number | null;
-  setTimeout(ms: number): void;
-  setBlockingTimeout(ms: number): void;
-  extractBlockingTimeout(): number | null | undefined;
-  setReplyContext(context: object): void;
-}
-
 interface Internals {
   _clearTimers(this: object): void;
   _iterateKeys(this: { name: string; args: readonly Argument[]; keys: undefined }): Argument[];
 }
 
-// The class of ioredis without its constructor, which makes a promise and transforms arguments once more.
-function Prototype(): void {}
-Prototype.prototype = Command.prototype;
-const Base = Prototype as unknown as new () => Inherited;
 const internals = Command.prototype as unknown as Internals;
 
 /**
@@ -72,7 +61,7 @@ const internals = Command.prototype as unknown as Internals;
  * have other arguments, another name or other bytes by the time ioredis writes it, which may be after a
  * reconnect. It only hears the outcome, so its promise settles as with ioredis.
  */
-export class Sent extends Base {
+export class Sent extends Bare {
   // What ioredis reads and writes. Those of a single command are declared only: every field costs each command.
   declare pipelineIndex?: number;
   declare ignore?: boolean;
@@ -428,6 +417,8 @@ function tell(command: Partial<Command>, { protocol, replyMapping }: ReplyContex
 
 /** Reads what settles a command, each once. */
 export function callerOf(command: Partial<Command>): Caller {
+  const light = Light.callerOf(command);
+  if (light !== undefined) return light;
   const own = isMade(command);
   const { promise, resolve, reject } = command as Command;
   return { command, promise, resolve, reject, isMade: own };

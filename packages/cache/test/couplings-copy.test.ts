@@ -20,6 +20,19 @@ interface Part {
 }
 
 const PARTS: Readonly<Record<string, Part>> = {
+  'what a method tells its Command': {
+    part: /replyEncoding: _encoding/g,
+    name: 'encoding: _encoding',
+    message: /makes its Command as ours do/,
+    file: 'Commander.js',
+  },
+  'what a method asks of its caller': {
+    part: /showFriendlyErrorStack/g,
+    name: 'showErrorStack',
+    message: /makes its Command as ours do/,
+    file: 'Commander.js',
+  },
+  _transformer: { part: /\b_transformer\b/g, name: 'transforming', message: /asked for|_transformer/ },
   prevCommandQueue: {
     part: /\bprevCommandQueue\b/g,
     name: 'formerQueue',
