@@ -1,6 +1,6 @@
 import { Redis } from '@tenantkit/cache';
 import { describe, expect, it } from 'vitest';
-import { confineOptions } from '../src/options.ts';
+import { confineOptions } from '../src/options-lock.ts';
 import { asPlumbing, isPlumbing } from '../src/plumbing.ts';
 import { acme } from './support.ts';
 
