@@ -3,7 +3,7 @@ import { Cluster } from '@tenantkit/cache';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClusterNodes, type ClusterNodes } from './cluster-nodes.ts';
-import { acme, acme2, failure, ready } from './support.ts';
+import { acme, acme2, failure, ready, until } from './support.ts';
 
 let nodes: ClusterNodes;
 let cluster: Cluster;
@@ -114,13 +114,30 @@ describe('handleError', () => {
       }),
     );
     const [one, two, three] = slots.filter(({ slot }) => slot < 8192) as [Owner, Owner, Owner];
-    for (const { slot } of [one, two, three]) await nodes.move(slot);
+    // Each by itself: with the first redirection a cluster learns of all.
+    await nodes.move(one.slot);
     expect(await withTenant(one.tenant, () => cluster.incr('k'))).toBe(1);
+    await nodes.move(two.slot);
     expect(await withTenant(two.tenant, () => cluster.pipeline().incr('k').get('k').exec())).toEqual([
       [null, 1],
       [null, '1'],
     ]);
+    await nodes.move(three.slot);
     expect(await withTenant(three.tenant, () => cluster.multi().incr('k').exec())).toEqual([[null, 1]]);
+  });
+
+  it('is there for ioredis: what is called when a node has just ended is sent again', async () => {
+    const tenants = Array.from({ length: 20 }, (_, n) => `e${n}`);
+    const calls: Promise<string | null>[] = [];
+    for (const node of cluster.nodes('master')) {
+      // Its status is `end` by then, and the cluster has not heard of it.
+      node.once('close', () => {
+        for (const tenant of tenants) calls.push(withTenant(tenant, () => cluster.set('key', 'x')));
+      });
+      node.disconnect();
+    }
+    await until(() => calls.length >= 40);
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(['OK']));
   });
 });
 

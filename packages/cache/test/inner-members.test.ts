@@ -1,5 +1,7 @@
 import { OperationRefusedError } from '@tenantkit/core';
 import { Redis, type RedisOptions } from '@tenantkit/cache';
+import { connect } from 'node:net';
+import { Duplex } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { proxyTo } from './proxy.ts';
 import { acme, acme2, failure, openCache, ready, until, type Opened } from './support.ts';
@@ -66,6 +68,45 @@ describe('what ioredis does by itself', () => {
       await again;
       expect(await acme2(() => answered(client))).toBe('of acme2');
     }
+  });
+
+  it('goes on when a stream of a connector ends in the context of a tenant', async () => {
+    const { hostname, port, pathname } = new URL(opened.url);
+    const streams: Duplex[] = [];
+    // As a tunnel has it: a stream that is no socket tells of its end where that was asked for.
+    class Tunnel {
+      connect(): Promise<Duplex> {
+        const socket = connect(Number(port), hostname);
+        const stream = new Duplex({
+          read: () => void socket.resume(),
+          write: (bytes, _, done) => void socket.write(bytes as Buffer, done),
+          destroy: (error, done) => {
+            socket.destroy();
+            done(error);
+          },
+        });
+        socket.on('data', (bytes) => void stream.push(bytes));
+        const none = (): void => undefined;
+        streams.push(Object.assign(stream, { setNoDelay: none, setTimeout: none, setKeepAlive: none }));
+        return Promise.resolve(stream);
+      }
+      check(): boolean {
+        return true;
+      }
+      disconnect(): void {
+        streams.at(-1)?.destroy();
+      }
+    }
+    const client = new Redis({
+      db: Number(pathname.slice(1)),
+      Connector: Tunnel as never,
+      retryStrategy: () => 1,
+    } as RedisOptions & { replyMapping?: 'legacy' });
+    await until(() => client.status === 'ready');
+    acme(() => streams.at(-1)?.destroy());
+    await until(() => streams.length === 2);
+    expect(await acme2(() => client.get('key'))).toBe('of acme2');
+    client.disconnect();
   });
 
   it('goes on after the time-out of a socket, which begins with the call of a tenant', async () => {
