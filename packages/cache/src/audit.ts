@@ -1,4 +1,4 @@
-import { auditSignal, parseOptions, tenantId, type Auditor, type Finding } from '@tenantkit/core';
+import { auditSignal, parseOptions, tenantId, type Auditor } from '@tenantkit/core';
 import { z } from 'zod';
 import { Audit, FINDINGS } from './audit-walk.ts';
 import type { Cluster, Redis } from './client.ts';

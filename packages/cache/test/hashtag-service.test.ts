@@ -44,7 +44,7 @@ describe('a service of a cluster with hashTag', () => {
       acme2(() => pay(70)),
     ]);
     expect(paid.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => true));
-    expect(paid.slice(20).sort()).toEqual([false, true]);
+    expect(paid.slice(20).filter(Boolean)).toHaveLength(1);
     expect(await acme(() => cluster.mget('ada', 'bob'))).toEqual(['80', '20']);
     expect(await acme2(() => cluster.mget('ada', 'bob'))).toEqual(['30', '70']);
   });
@@ -104,7 +104,7 @@ describe('a service of a cluster with hashTag', () => {
       for (const key of ['a', 'b', 'c']) await cluster.set(key, '1');
       const seen = await cluster.dedicated(async (own) => ({
         keys: (await own.keys('*')).sort(),
-        scanned: (await own.scanStream().toArray()).flat().sort(),
+        scanned: ((await own.scanStream().toArray()) as string[][]).flat().sort(),
         size: await own.dbsize(),
       }));
       expect(seen).toEqual({ keys: ['a', 'b', 'c'], scanned: ['a', 'b', 'c'], size: 3 });
