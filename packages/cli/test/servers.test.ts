@@ -147,7 +147,7 @@ describe('on a Redis that is not there', () => {
       expect(ended.json()).toMatchObject({ error: { exitCode: 3 } });
       expect(ended.out + ended.err).not.toContain('hunter2');
     }
-    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(performance.now() - begun).toBeLessThan(100_000);
     // It is planned as soon as the server is back.
     await fill();
     expect((await tenantkit(folder, ['erase', 'acme'], { env: { REDIS_URL: server.url } })).code).toBe(4);
