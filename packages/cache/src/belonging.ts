@@ -1,6 +1,7 @@
 import { currentScope, type Scope } from '@tenantkit/core';
 import type { Definer } from './define.ts';
-import { SHARED, type Guard, type Place } from './guard.ts';
+import type { Guard } from './guard.ts';
+import { SHARED, type Place } from './misplaced.ts';
 import { isPlumbing } from './plumbing.ts';
 import { Session } from './session.ts';
 

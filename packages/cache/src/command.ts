@@ -2,7 +2,8 @@ import { currentScope, type Scope } from '@tenantkit/core';
 import { Command } from 'ioredis';
 import { rowOf } from './rows.ts';
 import { inScope } from './plumbing.ts';
-import { BRACKET, OWN, Sent, callerOf, type Caller, type Mark } from './sent.ts';
+import { callerOf, type Caller } from './caller.ts';
+import { BRACKET, OWN, Sent, type Mark } from './sent.ts';
 
 /**
  * Takes the place of a refused command where something has to be sent: in a pipeline that counts its replies. It

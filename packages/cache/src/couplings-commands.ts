@@ -3,7 +3,8 @@ import { asCommand } from './command.ts';
 import { Light } from './light.ts';
 import { lighten } from './lighten.ts';
 import { isTransformed, pipelinePrototype } from './methods.ts';
-import { OWN, Sent, callerOf } from './sent.ts';
+import { callerOf } from './caller.ts';
+import { OWN, Sent } from './sent.ts';
 import { rowOf } from './rows.ts';
 
 /** What ioredis does with commands, pipelines and scripts. No server is asked. */

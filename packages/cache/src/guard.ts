@@ -9,73 +9,31 @@ import {
   type Scope,
   type TenantRegistry,
 } from '@tenantkit/core';
-import { constants } from 'node:buffer';
-import { types } from 'node:util';
 import type { Command } from 'ioredis';
 import { placeholder } from './command.ts';
 import { isEntry } from './entry.ts';
-import { OWN, RAW, Sent, callerOf, type Caller, type Mark } from './sent.ts';
-import { FRAME, word, type Argument } from './keyspec.ts';
+import { callerOf, type Caller } from './caller.ts';
+import { OWN, RAW, Sent, type Mark } from './sent.ts';
+import type { Argument } from './keyspec.ts';
 import { Light } from './light.ts';
+import { ENDS, NOT_ADMITTED, SHARED, across, misplaced, type Place } from './misplaced.ts';
 import { CacheNames, TenantNames } from './names.ts';
 import type { CacheOptions } from './options.ts';
+import { ownArguments } from './own-arguments.ts';
 import { isPlumbing, sameScope } from './plumbing.ts';
 import { rewriteArguments } from './rewrite.ts';
 import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
-import { ANYWHERE, SHARED_CONNECTION } from './rules.ts';
+import { ANYWHERE } from './rules.ts';
 import { Scripts } from './scripts.ts';
 import type { Placing } from './silos.ts';
 
 /** Whether a command is one that ioredis sends for itself on this connection. */
 export type IsOwn = (name: string, args: readonly Argument[]) => boolean;
 
-/** What may be sent from where a command was called. */
-export interface Place {
-  /** Whether a command may wait: on a connection of one's own, and inside of a transaction. */
-  readonly mayBlock: boolean;
-  /** Whether a command may end the connection. */
-  readonly mayEnd: boolean;
-  /** Whether keys may be watched there, and a transaction opened. */
-  readonly mayHold?: boolean;
-  /** Whether it is queued in a pipeline, where it has to be one command with one reply. */
-  readonly isQueued?: boolean;
-}
-
-/** A connection that all tenants share. */
-export const SHARED: Place = Object.freeze({ mayBlock: false, mayEnd: false });
-
 const UNUSABLE = refuse(
   'it was given something that is not a command, or arguments that cannot be written',
   'Give texts, numbers and Buffers, together less than 512 MB.',
-);
-const NOT_ADMITTED = refuse(
-  'it reached the connection without passing the guard',
-  'Use the pipelines that redis.pipeline() and redis.multi() make.',
-);
-const WAITS = refuse(
-  'everybody on the connection would wait for its reply',
-  'Call it on a connection of its own: redis.dedicated((own) => …) lends one; redis.duplicate(), called inside the same tenant or inside acrossTenants, makes one, which disconnect() ends.',
-);
-const HOLDS = refuse(
-  'on a shared connection what is watched belongs to nobody, and a transaction swallows the commands of others',
-  'Use redis.multi(), which sends a transaction at once; redis.dedicated((own) => …) lends a connection for WATCH and multi({ pipeline: false }), in a Cluster with hashTag.',
-);
-const HOLDS_QUEUED = refuse(
-  'in a pipeline MULTI and EXEC come in pairs, in the method form',
-  'Use redis.multi(), or pipeline.multi() … exec() in the method form.',
-);
-const ENDS = refuse(
-  'it ends the connection of all tenants',
-  'End the client outside of any tenant, when the service stops; a tenant may end what dedicated() or duplicate() gave it.',
-);
-const WALKED = refuse(
-  'it walks the keys of the tenant page by page, which is more than one command with one reply',
-  'Call it on the client, before or after the pipeline or transaction.',
-);
-const QUEUED = refuse(
-  'what it begins outlives the pipeline, and its replies are no replies to the pipeline',
-  'Call it on the client itself: redis.subscribe(…).',
 );
 const HALF = refuse(
   'it is part of a transaction, which is sent as a whole or not at all',
@@ -269,71 +227,6 @@ export class Guard {
       return error as Error;
     }
   }
-}
-
-/**
- * The arguments as texts and Buffers that nobody else holds. The caller's own Buffers could answer the check with
- * one `length` or `toString` and ioredis with another, which puts a second command on the connection of all
- * tenants; and they could be changed while they wait in a pipeline or for a connection.
- *
- * ioredis throws over anything that is neither text nor Buffer when it writes a command, in the middle of a
- * pipeline: those before it then wait for replies that never come, and get those of later callers.
- *
- * @returns `undefined` when they cannot be written
- */
-function ownArguments(given: unknown): Argument[] | undefined {
-  if (!Array.isArray(given)) return undefined;
-  const count = given.length;
-  // As long as needed: an array that grows has room for sixteen more, which every command would carry along.
-  // oxlint-disable-next-line unicorn/no-new-array -- the length is a number
-  const args = new Array<Argument>(count);
-  let length = 0;
-  for (let place = 0; place < count; place += 1) {
-    const argument: unknown = given[place];
-    const own = typeof argument === 'string' ? argument : copyOf(argument);
-    if (own === undefined) return undefined;
-    length += own.length + FRAME;
-    args[place] = own;
-  }
-  return length < constants.MAX_STRING_LENGTH ? args : undefined;
-}
-
-function copyOf(argument: unknown): Buffer | undefined {
-  // By its internal slots: neither a Proxy nor an object that only has the prototype is one.
-  if (!Buffer.isBuffer(argument) || !types.isUint8Array(argument)) return undefined;
-  try {
-    // Reads the slots of a typed array, none of its properties.
-    const { buffer } = new Uint8Array(argument);
-    return Buffer.from(buffer);
-  } catch {
-    // Its memory was given away: there is nothing to send.
-    return undefined;
-  }
-}
-
-function misplaced(row: Row, args: readonly Argument[], place: Place): Error | undefined {
-  if (row.holds && isHeldElsewhere(row, place))
-    return refusal('cache', row.where.operation, place.mayHold === true ? HOLDS_QUEUED : HOLDS);
-  if (!place.mayBlock && row.blocks(args)) return refusal('cache', row.where.operation, WAITS);
-  if (row.walk !== undefined && place.isQueued === true) return refusal('cache', row.where.operation, WALKED);
-  if (row.subscribes && place.isQueued === true) return refusal('cache', row.where.operation, QUEUED);
-  return row.ends && !place.mayEnd ? refusal('cache', row.where.operation, ENDS) : undefined;
-}
-
-// What is watched may be said in a pipeline.
-function isHeldElsewhere({ name }: Row, { mayHold, isQueued }: Place): boolean {
-  return mayHold !== true || (isQueued === true && name !== 'watch' && name !== 'unwatch');
-}
-
-function across(name: string, args: readonly Argument[], row: Row, place: Place): Mark | Error {
-  const lower = name.toLowerCase();
-  if (row.holds) return misplaced(row, args, place) ?? RAW;
-  if (SHARED_CONNECTION.has(lower) || SHARED_CONNECTION.has(`${lower} ${word(args[0])}`))
-    return row.rule.kind === 'refuse'
-      ? refusal('cache', lower, row.rule)
-      : refusal('cache', lower, NOT_ADMITTED);
-  if (row.subscribes && place.isQueued === true) return refusal('cache', lower, QUEUED);
-  return !place.mayBlock && row.blocks(args) ? refusal('cache', lower, WAITS) : RAW;
 }
 
 function nameOf(name: unknown): string {

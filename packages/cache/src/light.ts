@@ -2,7 +2,7 @@ import { Command } from 'ioredis';
 import { constants } from 'node:buffer';
 import { Bare } from './bare.ts';
 import { FRAME, type Argument } from './keyspec.ts';
-import type { Caller } from './sent.ts';
+import type { Caller } from './caller.ts';
 
 type Transformers = Readonly<Record<string, unknown>>;
 

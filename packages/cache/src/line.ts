@@ -3,7 +3,8 @@ import type { CommandItem } from 'ioredis/built/types.js';
 import { asCommand } from './command.ts';
 import { asPlumbing } from './plumbing.ts';
 import { rowOf } from './rows.ts';
-import { OWN, Sent, callerOf } from './sent.ts';
+import { callerOf } from './caller.ts';
+import { OWN, Sent } from './sent.ts';
 import { commandOf } from './tenant-keys.ts';
 
 /** What a server says about a connection that was used by nobody, as far as it must be so again. */

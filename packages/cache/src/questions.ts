@@ -1,6 +1,7 @@
 import { refusal, refuse } from '@tenantkit/core';
 import { rowOf } from './rows.ts';
-import { Sent, callerOf } from './sent.ts';
+import { callerOf } from './caller.ts';
+import { Sent } from './sent.ts';
 import { commandOf } from './tenant-keys.ts';
 import type { Wiring } from './wiring.ts';
 

@@ -18,6 +18,7 @@ import {
 } from './registry-names.ts';
 import { RAW, Sent } from './sent.ts';
 import { Trimmer } from './trim.ts';
+import { openTurn, openWanted, type Turn, type Wanted } from './turn.ts';
 
 /** Sends a command of ours right away. */
 export type SendEntry = (command: Sent) => unknown;
@@ -242,52 +243,6 @@ export class Registry {
     // A command of one key has its slot worked out for the way it goes anyway.
     return slotTag(command.row.first ? (command.getSlot() ?? slotOf(key)) : slotOf(key));
   }
-}
-
-/** What is entered into one registry. */
-interface Wanted {
-  readonly name: string;
-  readonly names: TenantNames;
-  readonly tag: string | undefined;
-  /** Each after its score. */
-  readonly members: Argument[];
-  /** What is known once it is written, and the entry that says whether it is. */
-  readonly beliefs: string[];
-  readonly believed: Entry[];
-  /** That of the commands which want nothing else. */
-  readonly entry: Entry;
-  /** Those of commands that want something in other registries as well. */
-  readonly others: Set<Entry>;
-}
-
-/** What leaves together. */
-interface Turn {
-  /** When it began, by the monotonic clock in milliseconds. */
-  readonly at: number;
-  /** The same by the clock of the day. */
-  readonly time: number;
-  /** By the name of the registry, or by the names of the tenant. */
-  readonly wanted: Map<TenantNames | string, Wanted>;
-  /** Commands, and what sends each. */
-  readonly commands: Sent[];
-  readonly sends: ((command: Sent) => unknown)[];
-}
-
-function openTurn(at: number): Turn {
-  return { at, time: Date.now(), wanted: new Map(), commands: [], sends: [] };
-}
-
-function openWanted(name: string, names: TenantNames, tag: string | undefined, at: number): Wanted {
-  return {
-    name,
-    names,
-    tag,
-    members: [],
-    beliefs: [],
-    believed: [],
-    entry: new Entry(at),
-    others: new Set(),
-  };
 }
 
 // With a NUL in between, which no id holds.

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { word, type Argument } from './keyspec.ts';
 import type { Row } from './rows.ts';
-import { Sent, type Caller, type Mark } from './sent.ts';
+import { type Caller } from './caller.ts';
+import { Sent, type Mark } from './sent.ts';
 
 /**
  * A script that somebody has read: it touches nothing but the keys that a caller hands it as `KEYS`.

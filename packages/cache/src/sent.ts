@@ -1,12 +1,12 @@
 import { Command } from 'ioredis';
 import { Bare } from './bare.ts';
+import { begun, rejected, resolved, transformed, type Caller } from './caller.ts';
 import { logicalText } from './error-text.ts';
 import { explain } from './explain.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import type { Entry } from './entry.ts';
 import { entranceOf } from './entrance.ts';
-import { Light } from './light.ts';
-import { isMade, isTransformed } from './methods.ts';
+import { isTransformed } from './methods.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
 
@@ -21,16 +21,6 @@ export const BRACKET: unique symbol = Symbol('tenantkit.cache.bracket');
 
 /** For whom a command was admitted. */
 export type Mark = TenantNames | typeof OWN | typeof RAW | typeof BRACKET;
-
-/** What settles a caller's command, read once when it is admitted. */
-export interface Caller {
-  readonly command: Partial<Command>;
-  readonly promise: Promise<unknown>;
-  readonly resolve: (this: unknown, reply: unknown) => unknown;
-  readonly reject: (this: unknown, error: Error) => unknown;
-  /** Whether nothing of the caller is on it; see {@link isMade}. */
-  readonly isMade: boolean;
-}
 
 const translated = new WeakSet<Error>();
 
@@ -376,50 +366,7 @@ export class Sent extends Bare {
   }
 }
 
-interface ReplyContext {
-  readonly protocol?: number;
-  readonly replyMapping?: string;
-}
-
-function resolved(
-  command: Partial<Command>,
-  reply: unknown,
-  context: ReplyContext,
-  resolve: Caller['resolve'],
-): void {
-  tell(command, context);
-  resolve.call(command, reply);
-}
-
-function transformed(command: Partial<Command>, reply: unknown, context: ReplyContext): unknown {
-  tell(command, context);
-  return command.transformReply === undefined ? reply : command.transformReply(reply as Buffer);
-}
-
-function rejected(command: Partial<Command>, error: Error, reject: Caller['reject']): void {
-  reject.call(command, error);
-}
-
-function begun(command: Partial<Command>): Caller {
-  (command as { initPromise?: () => void }).initPromise?.();
-  return callerOf(command);
-}
-
 // Not out of node's pool, which other Buffers share.
 function copied(argument: Argument): Argument {
   return typeof argument === 'string' ? argument : Buffer.from(new Uint8Array(argument).buffer);
-}
-
-// The form of replies on the connection, and nothing else of what was sent: it is not the caller's.
-function tell(command: Partial<Command>, { protocol, replyMapping }: ReplyContext): void {
-  command.setReplyContext?.({ protocol, replyMapping } as never);
-}
-
-/** Reads what settles a command, each once. */
-export function callerOf(command: Partial<Command>): Caller {
-  const light = Light.callerOf(command);
-  if (light !== undefined) return light;
-  const own = isMade(command);
-  const { promise, resolve, reject } = command as Command;
-  return { command, promise, resolve, reject, isMade: own };
 }
