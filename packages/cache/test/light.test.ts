@@ -65,9 +65,10 @@ describe('a method', () => {
   });
 
   it('gives a whole Command to a function in the place of ours, and a stack where one is asked for', async () => {
-    const own = opened.guarded({ showFriendlyErrorStack: true });
-    await ready(own);
-    const error = await acme(() => failure(() => own.lpush('k!', 'x')));
+    const telling = opened.guarded({ showFriendlyErrorStack: true });
+    const own = opened.guarded();
+    await Promise.all([ready(telling), ready(own)]);
+    const error = await acme(() => failure(() => telling.lpush('k!', 'x')));
     expect(error.stack).toContain('light.test.ts');
     const seen: Command[] = [];
     const send = own.sendCommand.bind(own);
