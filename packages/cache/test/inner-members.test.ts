@@ -101,7 +101,7 @@ describe('what ioredis does by itself', () => {
       db: Number(pathname.slice(1)),
       Connector: Tunnel as never,
       retryStrategy: () => 1,
-    } as RedisOptions & { replyMapping?: 'legacy' });
+    });
     await until(() => client.status === 'ready');
     acme(() => streams.at(-1)?.destroy());
     await until(() => streams.length === 2);
