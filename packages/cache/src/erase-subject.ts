@@ -42,6 +42,10 @@ export class SubjectStore implements Erasable {
     return [keys, { kind: 'entries', count: await this.#registry.size(names) }];
   }
 
+  recount(): Promise<InventoryItem[]> {
+    return this.count();
+  }
+
   async erase({ signal }: EraseRun, progress: Progress): Promise<void> {
     const indexed = isIndexed(this.#raw);
     let waited = !indexed || isStopped(this.#raw, this.#names.tenant);

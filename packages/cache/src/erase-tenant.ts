@@ -1,8 +1,9 @@
-import { controlTenant, type EraseRun, type InventoryItem, type TenantState } from '@tenantkit/core';
+import { controlTenant, publish, type EraseRun, type InventoryItem, type TenantState } from '@tenantkit/core';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from './client.ts';
 import type { TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
+import { notEntered } from './audit-registry.ts';
 import { BELIEF } from './beliefs.ts';
 import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
 
@@ -10,6 +11,8 @@ import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
 export interface Erasable {
   /** What is there: keys, and the entries that name them. */
   count(): Promise<InventoryItem[]>;
+  /** Counts again when an erasure has ended, and tells the next one what it has passed by. */
+  recount(): Promise<InventoryItem[]>;
   erase(run: EraseRun, progress: Progress): Promise<void>;
   /** Plants what {@link Erasable.count} has to find, and counts. */
   control(): Promise<{ readonly planted: number; readonly found: number; readonly method: string }>;
@@ -23,11 +26,12 @@ export class Everywhere implements Erasable {
     this.#places = places;
   }
 
-  async count(): Promise<InventoryItem[]> {
-    const counts = new Map<string, number>();
-    for (const place of this.#places)
-      for (const { kind, count } of await place.count()) counts.set(kind, (counts.get(kind) ?? 0) + count);
-    return [...counts].map(([kind, count]) => ({ kind, count }));
+  count(): Promise<InventoryItem[]> {
+    return this.#sum((place) => place.count());
+  }
+
+  recount(): Promise<InventoryItem[]> {
+    return this.#sum((place) => place.recount());
   }
 
   async erase(run: EraseRun, progress: Progress): Promise<void> {
@@ -43,6 +47,13 @@ export class Everywhere implements Erasable {
       found: controls.reduce((sum, { found }) => sum + found, 0),
       method: controls.length === 1 ? method : `in each of ${controls.length} places: ${method}`,
     };
+  }
+
+  async #sum(itemsOf: (place: Erasable) => Promise<InventoryItem[]>): Promise<InventoryItem[]> {
+    const counts = new Map<string, number>();
+    for (const place of this.#places)
+      for (const { kind, count } of await itemsOf(place)) counts.set(kind, (counts.get(kind) ?? 0) + count);
+    return [...counts].map(([kind, count]) => ({ kind, count }));
   }
 }
 
@@ -73,17 +84,40 @@ export class TenantStore implements Erasable {
     this.#registry = new StoredRegistry(raw, this.#names);
   }
 
-  async count(): Promise<InventoryItem[]> {
-    const keys: InventoryItem = { kind: 'keys', count: await this.#countOf(this.#names) };
-    return isIndexed(this.#raw) ? [keys, await this.#entries()] : [keys];
+  count(): Promise<InventoryItem[]> {
+    return this.#count();
+  }
+
+  /** Finds more than the registry has led to: then that is not complete, and the next erasure must not go by it. */
+  async recount(): Promise<InventoryItem[]> {
+    const mark = isIndexed(this.#raw) ? await this.#registry.mark() : undefined;
+    if (mark === undefined) return this.#count();
+    let isDisproved = false;
+    const items = await this.#count(async (keys) => {
+      if (!isDisproved) isDisproved = await this.#isPassedBy(keys);
+    });
+    if (isDisproved) {
+      await this.#registry.disprove(mark);
+      publish('erasure', {
+        surface: 'cache',
+        operation: 'verify',
+        message: 'A key is in no registry: erasures walk the keyspace until indexCache has run again.',
+        tenant: this.#names.tenant,
+        actor: 'tenantkit/cacheEraser',
+      });
+    }
+    return items;
   }
 
   async erase({ signal }: EraseRun, progress: Progress): Promise<void> {
+    const state = stateOf(this.#raw, this.#names.tenant);
     const stopped = isStopped(this.#raw, this.#names.tenant);
     const indexed = isIndexed(this.#raw);
     // Behind the fence nobody writes any more, and what a client believes to be in a registry does not matter.
     const broken = await this.#registry.dropBroken();
-    const complete = !broken && stopped && indexed && !progress.again && (await this.#registry.isComplete());
+    // What an erased tenant still has, or has again, came past all of this.
+    const mayTrust = state === 'frozen' && !broken && indexed && !progress.again;
+    const complete = mayTrust && (await this.#registry.isTrusted());
     let waited = stopped || !indexed;
     for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
       let found = await this.#eraseEntered(signal, progress);
@@ -149,14 +183,27 @@ export class TenantStore implements Erasable {
     return found + names.length;
   }
 
+  /** Whether one of these keys was there without an entry: a key that is gone may have lost its own since. */
+  async #isPassedBy(keys: readonly Buffer[]): Promise<boolean> {
+    const missing = await notEntered(this.#raw, this.#names, keys);
+    const there = await this.#raw.run((client) => Promise.all(missing.map((key) => client.exists(key))));
+    return there.includes(1);
+  }
+
+  async #count(look?: (keys: readonly Buffer[]) => Promise<void>): Promise<InventoryItem[]> {
+    const keys: InventoryItem = { kind: 'keys', count: await this.#countOf(this.#names, look) };
+    return isIndexed(this.#raw) ? [keys, await this.#entries()] : [keys];
+  }
+
   async #entries(): Promise<InventoryItem> {
     return { kind: 'entries', count: await this.#registry.size(await this.#registry.find()) };
   }
 
   // A walk may meet a key twice, when the server resizes its table meanwhile.
-  async #countOf(tenant: TenantNames): Promise<number> {
+  async #countOf(tenant: TenantNames, look?: (keys: readonly Buffer[]) => Promise<void>): Promise<number> {
     const keys = new Set<string>();
     for await (const page of this.#raw.pages({ match: tenant.glob('*') })) {
+      await look?.(page.keys);
       for (const key of page.keys) keys.add(key.toString('latin1'));
     }
     return keys.size;
@@ -181,9 +228,15 @@ export function isIndexed(raw: RawStore): boolean {
   return raw.wiring.tenant.index === true;
 }
 
-const STOPPED: ReadonlySet<TenantState | 'unknown' | undefined> = new Set(['frozen', 'erased']);
+type KnownState = TenantState | 'unknown' | undefined;
+
+const STOPPED: ReadonlySet<KnownState> = new Set(['frozen', 'erased']);
 
 /** Whether the fence keeps everybody from writing for the tenant. */
 export function isStopped(raw: RawStore, tenant: string): boolean {
-  return STOPPED.has(raw.wiring.guard.fence?.state(tenant));
+  return STOPPED.has(stateOf(raw, tenant));
+}
+
+function stateOf(raw: RawStore, tenant: string): KnownState {
+  return raw.wiring.guard.fence?.state(tenant);
 }

@@ -155,7 +155,7 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
       const { data, users } = open('verify', scope);
       const control = await data.control();
       const left = users === undefined ? [] : [{ kind: USERS, count: await users.count() }];
-      return { store, remaining: [...(await data.count()), ...left], kept: [], control };
+      return { store, remaining: [...(await data.recount()), ...left], kept: [], control };
     },
   };
 }

@@ -35,7 +35,8 @@ const schema = z.strictObject({
  * With the option `place` it does so in the pool, in the places that tenants were in since the client was made, and in
  * those of `tenants`.
  *
- * It walks all keys with SCAN, and skips tenants that the fence knows as frozen or erased.
+ * It walks all keys with SCAN, those of frozen tenants too. It skips tenants that the fence knows as erased, of which
+ * there must be nothing: erasing one once more walks.
  *
  * @param client - a client of this package with `tenant: { index: true }`
  * @returns how many keys of how many tenants there are
@@ -75,10 +76,9 @@ async function indexPlace(
   for await (const page of raw.pages({ ...(signal && { signal }) })) {
     const entries = new Map<string, Argument[]>();
     const score = `${Date.now()}`;
-    for (const key of page.keys) {
+    for (const key of await present(raw, page.keys)) {
       const owner = codec.tenantOf(key.toString('latin1'));
-      const state = owner === undefined ? undefined : guard.fence?.state(owner);
-      if (owner === undefined || state === 'frozen' || state === 'erased') continue;
+      if (owner === undefined || guard.fence?.state(owner) === 'erased') continue;
       const names = guard.names.of(owner);
       const perSlot = raw.isCluster && !hasFixedSlot(names.prefix);
       const name = keysName(names.prefix, perSlot ? slotTag(slotOf(key)) : undefined);
@@ -93,6 +93,19 @@ async function indexPlace(
   }
   await raw.run((client) => client.set(indexedName(codec.template), new Date().toISOString()));
   return keys;
+}
+
+// A frozen tenant may be about to be erased, and an entry would outlast its key: nobody else of it writes any more.
+async function present(raw: RawStore, keys: readonly Buffer[]): Promise<readonly Buffer[]> {
+  const { names, fence } = raw.wiring.guard;
+  const isFrozen = (key: Buffer): boolean => {
+    const owner = names.codec.tenantOf(key.toString('latin1'));
+    return owner !== undefined && fence?.state(owner) === 'frozen';
+  };
+  const frozen = keys.filter(isFrozen);
+  const there = await raw.run((client) => Promise.all(frozen.map((key) => client.exists(key))));
+  const gone = new Set(frozen.filter((_, place) => there[place] === 0));
+  return keys.filter((key) => !gone.has(key));
 }
 
 // Commands of one page together: they may go to as many registries as there are keys.

@@ -1,6 +1,7 @@
 import type { Argument } from './keyspec.ts';
 import { escapeGlob, type TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
+import type { Wiring } from './wiring.ts';
 import {
   hasFixedSlot,
   indexedName,
@@ -20,6 +21,9 @@ export const BATCH = 500;
 
 // Commands on the way to a Cluster at once.
 const IN_FLIGHT = 1_024;
+
+// Marks that were found to be wrong, by the client that has found it: not everybody may remove them.
+const disproved = new WeakMap<Wiring, string>();
 
 /** Some keys of a registry: what they are called in the store, and where their entries are. */
 export interface EnteredKeys {
@@ -45,8 +49,38 @@ export class StoredRegistry {
    * does not evict keys that have no time to live, as registries have none.
    */
   async isComplete(): Promise<boolean> {
-    const marked = await this.#raw.run((client) => client.exists(indexedName(this.#names.template)));
-    return marked === 1 && !(await this.#raw.mayEvict());
+    return (await this.mark()) !== undefined && !(await this.#raw.mayEvict());
+  }
+
+  /** The same, unless a recount has disproved it. */
+  async isTrusted(): Promise<boolean> {
+    return (await this.isComplete()) && (await this.mark()) !== disproved.get(this.#raw.wiring);
+  }
+
+  /** What says that the registries were completed, another one each time; `undefined` where none were. */
+  async mark(): Promise<string | undefined> {
+    try {
+      return (await this.#raw.run((client) => client.get(this.#markName))) ?? undefined;
+    } catch (error) {
+      // Somebody else's: it says nothing.
+      if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Makes everybody walk, since there is a key that no registry has led to: takes the mark away, until
+   * {@link indexCache} writes another one. Where that is not permitted, this client walks.
+   */
+  async disprove(mark: string): Promise<void> {
+    disproved.set(this.#raw.wiring, mark);
+    // Another one speaks of a later completion.
+    if ((await this.mark()) !== mark) return;
+    try {
+      await this.#raw.run((client) => client.del(this.#markName));
+    } catch (error) {
+      if (!(error instanceof Error && error.name === 'ReplyError')) throw error;
+    }
   }
 
   /** The registry itself, or a person's set: as many entries as there are now, so that writers cannot prolong it. */
@@ -145,6 +179,10 @@ export class StoredRegistry {
     if (!isFound) return [];
     const types = await this.#each(tags, (tag) => this.#raw.client.type(this.#name(subject, tag)));
     return tags.filter((_, place) => wanted(types[place] as string));
+  }
+
+  get #markName(): string {
+    return indexedName(this.#names.template);
   }
 
   get #perSlot(): boolean {

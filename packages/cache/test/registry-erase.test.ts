@@ -250,16 +250,47 @@ describe('indexCache', () => {
     });
   });
 
-  it('enters what is there, of any name, and of nobody who is being erased', async () => {
+  it('enters what is there, of any name, and of nobody who is erased', async () => {
     const odd = Buffer.concat([Buffer.from('tk:acme:'), Buffer.from([0xff, 0, 0x0a])]);
     await raw.set(odd, '1');
-    await raw.mset('tk:acme:', '1', 'tk:acme2:x', '1', 'plain', '1', 'tk:frozen:x', '1');
+    await raw.mset('tk:acme:', '1', 'tk:acme2:x', '1', 'plain', '1', 'tk:frozen:x', '1', 'tk:erased:x', '1');
     await fence.freeze('frozen');
-    expect(await indexCache(redis)).toEqual({ keys: 3, tenants: 2 });
+    await fence.markErased('erased');
+    expect(await indexCache(redis)).toEqual({ keys: 4, tenants: 3 });
     expect((await raw.zrangeBuffer(ACME, '0', '-1')).map((entry) => entry.toString('latin1')).sort()).toEqual(
       ['k', 'k\xff\0\n'],
     );
-    expect(await raw.exists('tk!keys:tk:frozen:')).toBe(0);
+    expect(await raw.zrange('tk!keys:tk:frozen:', '0', '-1')).toEqual(['kx']);
+    expect(await raw.exists('tk!keys:tk:erased:')).toBe(0);
+  });
+
+  it('enters nothing of a frozen tenant that is gone meanwhile, as it goes in an erasure', async () => {
+    await raw.mset('tk:acme:x', '1', 'tk:acme2:x', '1');
+    await fence.freeze('acme');
+    const { options } = redis;
+    const name = `index-${process.pid}-${options.db ?? 0}`;
+    const own = new Redis({
+      port: proxy.port,
+      db: options.db ?? 0,
+      connectionName: name,
+      tenant: { index: true, fence },
+    });
+    try {
+      await ready(own);
+      proxy.hold();
+      const indexed = indexCache(own);
+      const scanned = async (): Promise<boolean> =>
+        String(await raw.client('LIST'))
+          .split('\n')
+          .some((line) => line.includes(` name=${name} `) && line.includes(' cmd=scan '));
+      while (!(await scanned()));
+      await raw.del('tk:acme:x');
+      proxy.release();
+      expect(await indexed).toEqual({ keys: 1, tenants: 1 });
+      expect((await raw.keys('tk!keys*')).sort()).toEqual(['tk!keys:tk:acme2:']);
+    } finally {
+      own.disconnect();
+    }
   });
 
   it('leaves no mark when it is stopped', async () => {
