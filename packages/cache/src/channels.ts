@@ -41,6 +41,9 @@ const HEADS = [
 // What can be meant for nothing but notifications.
 const NOTIFICATIONS = /^__key(?:[*?[\\]|(?:space|event)[@*?[\\])/;
 
+// The channels themselves.
+const NOTIFYING = /^__key(?:space|event)@/;
+
 /**
  * The physical names for a logical one.
  *
@@ -56,8 +59,9 @@ export function targetsOf(
 ): readonly Target[] | RefuseRule {
   const isPattern = kind === 'psubscribe';
   if (isPattern && !Buffer.from(logical.toString()).equals(logical)) return NOT_TEXT;
-  if (names === undefined) return [{ form: 'raw', name: logical }];
   const text = logical.toString('latin1');
+  if (names === undefined)
+    return database === undefined && isNotification(kind, text) ? ONE_NODE : [{ form: 'raw', name: logical }];
   // Sharded channels carry no notifications.
   if (kind !== 'ssubscribe' && NOTIFICATIONS.test(text))
     return notifications(text, isPattern, names, database);
@@ -115,6 +119,11 @@ export function nameCounts(reply: unknown, names: TenantNames, operation: string
   return reply.map((item: unknown, place) => (place % 2 === 0 ? logical(item, names, operation) : item));
 }
 
+// Sharded channels carry none, and a channel that only looks like a pattern is a channel as any other.
+function isNotification(kind: Kind, text: string): boolean {
+  return kind === 'psubscribe' ? NOTIFICATIONS.test(text) : kind === 'subscribe' && NOTIFYING.test(text);
+}
+
 function notifications(
   text: string,
   isPattern: boolean,
@@ -134,7 +143,7 @@ function notifications(
     });
   }
   // A channel that only looks like a pattern is a channel as any other.
-  if (!isPattern && !/^__key(?:space|event)@/.test(text))
+  if (!isPattern && !NOTIFYING.test(text))
     return [{ form: 'channel', name: names.encode(Buffer.from(text, 'latin1')) }];
   if (database === undefined) return ONE_NODE;
   return refuse(

@@ -52,12 +52,15 @@ export class Guard {
   /** Whether a tenant's data is where this client is; `undefined` where all tenants are there. */
   placing: Placing | undefined = undefined;
   readonly #isOwn: IsOwn;
+  readonly #isCluster: boolean;
 
-  constructor(options: CacheOptions, isOwn: IsOwn = () => false) {
+  /** @param isCluster - whether it is that of a Cluster, and not of one connection */
+  constructor(options: CacheOptions, isOwn: IsOwn = () => false, isCluster = false) {
     this.names = new CacheNames(options);
     this.fence = options.fence;
     this.scripts = new Scripts(options.scripts);
     this.#isOwn = isOwn;
+    this.#isCluster = isCluster;
   }
 
   /**
@@ -94,7 +97,10 @@ export class Guard {
     const row = rowOf(name, args);
     const scope = currentScope();
     if (scope?.tenant === undefined) {
-      const mark = scope === undefined ? this.#outside(name, args, row) : across(name, args, row, place);
+      const mark =
+        scope === undefined
+          ? this.#outside(name, args, row)
+          : across(name, args, row, place, this.#isCluster);
       return mark instanceof Error ? mark : this.#sent(mark, row, name, args, caller);
     }
     const names = this.names.of(scope.tenant.tenant);

@@ -32,6 +32,15 @@ const HOLDS = refuse(
   'on a shared connection what is watched belongs to nobody, and a transaction swallows the commands of others',
   'Use redis.multi(), which sends a transaction at once; redis.dedicated((own) => …) lends a connection for WATCH and multi({ pipeline: false }), in a Cluster with hashTag.',
 );
+// Without a tenant there is no slot, by which a Cluster finds the node to lend a connection to.
+const WAITS_ACROSS = refuse(
+  WAITS.why,
+  'Call it on a client of its own: cluster.duplicate(), called inside acrossTenants, makes one, which disconnect() ends.',
+);
+const HOLDS_ACROSS = refuse(
+  HOLDS.why,
+  "Use multi() for keys of one slot; or dedicated() of that one of cluster.nodes('master') which has the keys.",
+);
 const HOLDS_QUEUED = refuse(
   'in a pipeline MULTI and EXEC come in pairs, in the method form',
   'Use redis.multi(), or pipeline.multi() … exec() in the method form.',
@@ -64,14 +73,23 @@ function isHeldElsewhere({ name }: Row, { mayHold, isQueued }: Place): boolean {
   return mayHold !== true || (isQueued === true && name !== 'watch' && name !== 'unwatch');
 }
 
-/** For whom a command is sent inside acrossTenants, or why it is not. */
-export function across(name: string, args: readonly Argument[], row: Row, place: Place): Mark | Error {
+/** For whom a command is sent inside acrossTenants, or why it is not. @param isCluster - whether the client is one */
+export function across(
+  name: string,
+  args: readonly Argument[],
+  row: Row,
+  place: Place,
+  isCluster: boolean,
+): Mark | Error {
   const lower = name.toLowerCase();
+  if (row.holds && isCluster && place.isQueued !== true)
+    return refusal('cache', row.where.operation, HOLDS_ACROSS);
   if (row.holds) return misplaced(row, args, place) ?? RAW;
   if (SHARED_CONNECTION.has(lower) || SHARED_CONNECTION.has(`${lower} ${word(args[0])}`))
     return row.rule.kind === 'refuse'
       ? refusal('cache', lower, row.rule)
       : refusal('cache', lower, NOT_ADMITTED);
   if (row.subscribes && place.isQueued === true) return refusal('cache', lower, QUEUED);
-  return !place.mayBlock && row.blocks(args) ? refusal('cache', lower, WAITS) : RAW;
+  if (place.mayBlock || !row.blocks(args)) return RAW;
+  return refusal('cache', lower, isCluster ? WAITS_ACROSS : WAITS);
 }

@@ -1,4 +1,4 @@
-import { refusal, refuse } from '@tenantkit/core';
+import { currentScope, refusal, refuse } from '@tenantkit/core';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
 import { Sent } from './sent.ts';
@@ -7,7 +7,12 @@ import type { Wiring } from './wiring.ts';
 
 const SPREAD = refuse(
   'the keys of a tenant are on all nodes, and a connection goes to one',
-  'Make the cluster with tenant: { hashTag: true }; or use multi() for keys of one slot.',
+  'Make the cluster with tenant: { hashTag: true }; or use multi() for keys of one slot, and cluster.duplicate() inside the tenant for commands that wait.',
+);
+
+const ACROSS = refuse(
+  'inside acrossTenants there is no tenant whose slot would say which node lends it',
+  'Call cluster.duplicate() inside acrossTenants: what it gives may wait, and disconnect() ends it.',
 );
 
 /** A key of the tenant, if the one that the server picks is: the names of others end here. */
@@ -32,9 +37,10 @@ export async function nodesBy(wiring: Wiring | undefined): Promise<unknown> {
 /**
  * A command on a key of the tenant, by which the node is found that holds all of them.
  * @throws {@link MissingTenantError}
- * @throws {@link OperationRefusedError} where the keys of a tenant are on all nodes
+ * @throws {@link OperationRefusedError} where the keys of a tenant are on all nodes, and inside acrossTenants
  */
 export function home({ guard }: Wiring, operation: string): Sent {
+  if (currentScope()?.bypass !== undefined) throw refusal('cache', operation, ACROSS);
   const names = guard.namesOf(operation);
   if (!guard.names.isTagged) throw refusal('cache', operation, SPREAD);
   const command = commandOf('exists', [names.prefix]);

@@ -81,7 +81,7 @@ export class Wiring {
       );
       this.tenant = Object.freeze(tenant);
       placeOf = place;
-      this.guard = new Guard(this.tenant, (name, args) => isHandshake(client, name, args));
+      this.guard = new Guard(this.tenant, (name, args) => isHandshake(client, name, args), client.isCluster);
       this.#definitions = new Definitions(client, this.guard.scripts, make);
       this.#definitions.defineAll(client.options.scripts);
     } catch (error) {
