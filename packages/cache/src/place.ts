@@ -57,6 +57,7 @@ export interface Pool {
 
 const REDIS_URL = 'must be redis://… or rediss://…, with at most the number of a database and no query';
 const NOWHERE = 'must say where the server is, in url or in options';
+const NO_NODES = 'must be the nodes of a Cluster, such as [{ host, port }]; a url is for Redis';
 const OWN_DATABASE = 'must be another database than that of the client, which is the pool';
 
 // Functions are not the same when they are made anew, and each would be taken for another server.
@@ -92,22 +93,34 @@ const nodeUrl = z.string().refine((value) => isRedisUrl(value, /^\/?$/), REDIS_U
 
 const pool = z.strictObject({ level: z.literal('pool') });
 
-const ofRedis = z.discriminatedUnion('level', [
-  pool,
-  z.strictObject({ level: z.literal('bridge'), db: database }),
-  z
-    .strictObject({ level: z.literal('silo'), url: url.optional(), options: siloOptions.optional() })
-    .refine(({ url, options }) => url !== undefined || isSomewhere(options), NOWHERE),
-]);
+const ofRedis = z.discriminatedUnion(
+  'level',
+  [
+    pool,
+    z.strictObject({ level: z.literal('bridge'), db: database }),
+    z
+      .strictObject({ level: z.literal('silo'), url: url.optional(), options: siloOptions.optional() })
+      .refine(({ url, options }) => url !== undefined || isSomewhere(options), NOWHERE),
+  ],
+  otherThan("'pool', 'bridge' or 'silo'"),
+);
 
-const ofCluster = z.discriminatedUnion('level', [
-  pool,
-  z.strictObject({
-    level: z.literal('silo'),
-    nodes: z.array(z.union([nodeUrl, z.int().min(1).max(65_535), address])).min(1),
-    options: z.strictObject({ ...access, family }).optional(),
-  }),
-]);
+const ofCluster = z.discriminatedUnion(
+  'level',
+  [
+    pool,
+    z.strictObject({
+      level: z.literal('silo'),
+      nodes: z
+        .array(z.union([nodeUrl, z.int().min(1).max(65_535), address]), {
+          error: ({ code }) => (code === 'invalid_type' ? NO_NODES : undefined),
+        })
+        .min(1),
+      options: z.strictObject({ ...access, family }).optional(),
+    }),
+  ],
+  otherThan("'pool' or 'silo'"),
+);
 
 // What says where the pool is, and how to get in: nothing of it may go to another server.
 const OF_THE_POOL: ReadonlySet<string> = new Set(
@@ -150,6 +163,18 @@ export class InvalidPlacement extends Error {
 export function optionsIn<O extends object>(options: O, placement: OwnPlacement): O {
   if (placement.level === 'bridge') return { ...options, db: placement.db };
   return { ...withoutPool(options), ...withoutUndefined(placement.options ?? {}) };
+}
+
+/** What is said of another level. It is shown when it is a word: an address may hold a password. */
+function otherThan(levels: string) {
+  return {
+    error: ({ code, input }: { readonly code: string; readonly input?: unknown }): string | undefined => {
+      if (code !== 'invalid_union') return undefined;
+      const { level } = input as { readonly level?: unknown };
+      const isWord = typeof level === 'string' && /^\w{1,16}$/.test(level);
+      return `must be ${levels}${isWord ? `, and not '${level}'` : ''}`;
+    },
+  };
 }
 
 function withoutPool<O extends object>(options: O): O {

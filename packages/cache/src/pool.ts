@@ -6,7 +6,7 @@ const DEFAULTS = { max: 10, wait: 10_000, idle: 30_000 } as const;
 
 const BUSY = refuse(
   'no connection has become free in time',
-  'Do less inside dedicated(), or allow more connections: tenant: { dedicated: { max, perTenant, wait } }.',
+  'Do less inside dedicated(), or allow more connections: tenant: { dedicated: { max, perTenant, wait } }. One inside of another waits for a further connection, while it holds its own.',
 );
 const ENDED = 'Connection is closed.';
 

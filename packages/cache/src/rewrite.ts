@@ -8,8 +8,15 @@ import { scopeScan } from './scan.ts';
 
 const MALFORMED = refuse(
   'its keys could not be told from its other arguments',
-  'Give a count of keys as a whole number before as many keys, and only options that the README lists.',
+  'Give a count of keys as a whole number before as many keys, and only options that Redis documents for it.',
 );
+
+const OPTIONS = refuse(
+  'its options could not be understood, and one might name a key or another database',
+  'Give those that Redis documents for it, each with its value; DB, which names another database, is refused.',
+);
+
+const OTHER = refuse('its arguments could not be understood', 'Give those that Redis documents for it.');
 
 const AMBIGUOUS = refuse(
   'the template of the names holds a *, which the server would take for the place of the element',
@@ -28,11 +35,12 @@ export function rewriteArguments(args: Argument[], row: Row, names: TenantNames)
   if (rule.kind === 'pass') return args;
   if (rule.kind === 'refuse') return refusal('cache', where.operation, rule);
   if (rule.kind === 'custom')
-    return rewriteOther(args, row, names) ?? refusal('cache', where.operation, MALFORMED);
+    return rewriteOther(args, row, names) ?? refusal('cache', where.operation, OTHER);
   const patterns = patternPlaces(rule.rewrite, args);
   // The server puts an element in the place of the first `*`, which would be in the prefix.
   if (patterns.length > 0 && names.prefix.includes('*')) return refusal('cache', where.operation, AMBIGUOUS);
-  return rewriteByData(args, rule.rewrite, patterns, names) ?? refusal('cache', where.operation, MALFORMED);
+  const problem = rule.rewrite.counted === undefined ? OPTIONS : MALFORMED;
+  return rewriteByData(args, rule.rewrite, patterns, names) ?? refusal('cache', where.operation, problem);
 }
 
 function rewriteOther(args: Argument[], { rule, walk }: Row, names: TenantNames): Argument[] | undefined {

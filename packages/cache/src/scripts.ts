@@ -20,10 +20,13 @@ const FUNCTION = /^\w{1,64}$/;
 
 /** Schema of the option `scripts`. */
 export const allowedScripts: z.ZodType<readonly AllowedScript[]> = z.array(
-  z.union([
-    z.strictObject({ sha1: z.string().regex(SHA1) }),
-    z.strictObject({ function: z.string().regex(FUNCTION) }),
-  ]),
+  z.union(
+    [
+      z.strictObject({ sha1: z.string().regex(SHA1) }),
+      z.strictObject({ function: z.string().regex(FUNCTION) }),
+    ],
+    "must be { sha1: '…' } with 40 lower-case hexadecimal digits, or { function: '…' }",
+  ),
 );
 
 // Texts are kept to be hashed once; one of an allowed script can be written in many ways only with broken UTF-16.

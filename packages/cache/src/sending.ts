@@ -56,7 +56,8 @@ export class Sending {
   /** Sends a command for the caller's tenant, or rejects it. Never throws. */
   send(command: Command): unknown {
     const earlier = Sent.of(command);
-    const there = this.#wiring.silos?.route('sendCommand');
+    const { silos } = this.#wiring;
+    const there = silos?.route(earlier === undefined ? operationOf(command) : earlier.row.where.operation);
     if (there instanceof Error)
       return earlier === undefined ? rejectCommand(command, there) : Promise.reject(there);
     return there === undefined ? this.here(command, earlier) : there.sendCommand(command);
@@ -155,4 +156,15 @@ export class Sending {
     const [reply] = await Promise.all([this.now(sent), silos.quit()]);
     return reply;
   }
+}
+
+// For errors: what is sent is read by the guard.
+function operationOf(command: Partial<Command> | null | undefined): string {
+  try {
+    const name: unknown = command?.name;
+    if (typeof name === 'string') return rowOf(name, []).where.operation;
+  } catch {
+    // A getter that throws, as the guard will find again.
+  }
+  return 'sendCommand';
 }

@@ -73,7 +73,7 @@ const CLOSED = 'Connection is closed.';
 
 const UNPLACED = refuse(
   'nobody knows where the data of the tenant is',
-  "The function tenant.place has failed, or its answer is no placement; the client's event error says why.",
+  "The function tenant.place has failed, or its answer is no placement; the client's event error, or the cause of that error, says why.",
 );
 const ASKING = refuse(
   'it was called while tenant.place decides where the tenant is',
@@ -351,7 +351,8 @@ export class Silos implements Placing {
     const now = performance.now();
     if (now - this.#toldAt < KEPT) return;
     this.#toldAt = now;
-    const problem = cause instanceof InvalidPlacement ? cause.message : 'tenant.place has failed';
+    const problem =
+      cause instanceof InvalidPlacement ? cause.message : 'tenant.place has failed, as the cause says';
     const hint =
       "It answers at once, and not with a promise: { level: 'pool' }, { level: 'bridge', db } or { level: 'silo', … }.";
     const error = new ConfigError({ surface: 'cache', operation: 'place', problem, hint, cause });

@@ -171,6 +171,7 @@ describe('counts of keys', () => {
     await fill();
     const error = await acme(() => outcome(() => opened.redis.call('COPY', 'text', 'x', 'DB', 1)));
     expect(error.error).toContain('cache.copy is refused');
+    expect(error.error).toContain('DB, which names another database, is refused');
     const token = await acme(() =>
       outcome(() => opened.redis.callBuffer('COPY', 'text', 'x', Buffer.from('dB'), 1)),
     );

@@ -210,6 +210,11 @@ describe('a cluster', () => {
         code: 'OPERATION_REFUSED',
       });
       expect(errors).toEqual([expect.objectContaining({ code: 'CONFIG_INVALID' })]);
+      expect(errors[0]?.message).toContain(
+        place.level === 'silo'
+          ? 'place.nodes: must be the nodes'
+          : "must be 'pool' or 'silo', and not 'bridge'",
+      );
       expect(await acme(() => cluster.get('key1'))).toBeNull();
     }
   });

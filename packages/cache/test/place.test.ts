@@ -320,6 +320,47 @@ describe('a function that does not say where a tenant is', () => {
     },
   );
 
+  it.each([
+    [{ level: 'sillo' }, "place.level: must be 'pool', 'bridge' or 'silo', and not 'sillo'"],
+    [{ level: 'redis://:secret@big' }, "place.level: must be 'pool', 'bridge' or 'silo'."],
+    [{}, "place.level: must be 'pool', 'bridge' or 'silo'."],
+  ])('is told what it has answered instead of a level: %j', async (answer, text) => {
+    const redis = places.open({}, { place: () => answer as CachePlacement });
+    const told = once(redis, 'error') as Promise<[Error]>;
+    const refused = await failure(() => acme(() => redis.set('key', 'x')));
+    expect(refused).toMatchObject({ operation: 'set', code: 'OPERATION_REFUSED' });
+    const [error] = await told;
+    expect(error.message).toContain(text);
+    expect(shown(error)).not.toContain('secret');
+  });
+
+  it('is told where to look when it throws', async () => {
+    const cause = new Error('the table is not there');
+    const redis = places.open(
+      {},
+      {
+        place: () => {
+          throw cause;
+        },
+      },
+    );
+    const told = once(redis, 'error') as Promise<[Error]>;
+    const odd = Object.defineProperty(new Command('get', ['key']), 'name', {
+      get: () => {
+        throw new Error('of the caller');
+      },
+    });
+    expect(await failure(() => acme(() => redis.sendCommand(odd)))).toMatchObject({
+      operation: 'sendCommand',
+    });
+    expect(await failure(() => acme(() => redis.xadd('s', '*', 'a', 'b')))).toMatchObject({
+      operation: 'xadd',
+    });
+    const [error] = await told;
+    expect(error.cause).toBe(cause);
+    expect(error.message).toContain('cause');
+  });
+
   it('is no function: refused when the client is made', () => {
     expect(() => new Redis({ lazyConnect: true, tenant: { place: {} as never } })).toThrow('tenant.place');
   });

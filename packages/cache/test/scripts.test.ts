@@ -656,6 +656,9 @@ describe('the option tenant.scripts', () => {
           message: expect.stringContaining('tenant.scripts'),
         }),
       );
+    expect(
+      () => new Redis({ lazyConnect: true, tenant: { scripts: [sha1(READ)] as unknown as AllowedScript[] } }),
+    ).toThrow(/tenant\.scripts\.0: must be \{ sha1: '…' \}/);
     new Redis({ lazyConnect: true, tenant: { scripts } }).disconnect();
   });
 
