@@ -15,8 +15,8 @@ export const FINDINGS = {
   },
   unknown_reserved_name: {
     severity: 'medium',
-    message: 'A key begins with tk!, which is reserved, and is none that this version writes.',
-    hint: 'Remove it, unless a newer version of tenantkit shares this store.',
+    message: 'A key begins with tk!, which is reserved, and is none that a client with these names writes.',
+    hint: 'Look whether clients with other names (tenant.names, hashTag) or a newer version of tenantkit share this store; else remove it.',
   },
   erased_tenant: {
     severity: 'critical',
@@ -42,6 +42,11 @@ export const FINDINGS = {
     severity: 'high',
     message: 'Keys of a tenant are not in the place where tenant.place says that the tenant is.',
     hint: 'Left behind by a move, or written past @tenantkit/cache. Compare them with what is in the right place, then remove them: the tenant does not read them.',
+  },
+  doubled_prefix: {
+    severity: 'medium',
+    message: 'Keys begin with the prefix of their tenant twice.',
+    hint: 'Take the prefix out of the code that builds it: this package puts it there. What was written so is found under the doubled name only; rename it.',
   },
   not_in_registry: {
     severity: 'high',
@@ -149,6 +154,9 @@ export class Audit {
     const prefix = Buffer.from(names.prefix);
     if (!(await this.#exists(tenant))) this.#count('unknown_tenant', prefix, keys.length);
     if (!this.#isHere(tenant)) this.#count('misplaced', prefix, keys.length);
+    const twice = Buffer.from(names.encode(names.prefix));
+    const doubled = keys.filter((key) => key.subarray(0, twice.length).equals(twice));
+    this.#count('doubled_prefix', twice, doubled.length);
     if (this.#details) {
       const ttls = await this.#raw.run(() => Promise.all(keys.map((key) => node.pttl(key))));
       this.#count('without_expiry', prefix, ttls.filter((ttl) => ttl === -1).length);

@@ -107,6 +107,24 @@ describe('the auditor of registries', () => {
 });
 
 describe('the auditor', () => {
+  it('counts the keys whose prefix stands there twice, as code that still builds it has written them', async () => {
+    const { redis, raw } = opened;
+    await acme(() =>
+      redis.mset('tk:acme:user:1', '1', 'tk:acme:user:2', '1', 'tk:acme2:user:1', '1', 'user:1', '1'),
+    );
+    await acme2(() => redis.set('tk:acme:user:1', '1'));
+    await raw.set(Buffer.from('tk:acme2:tk:acme2:\xff', 'latin1'), '1');
+    const found = await findings(redis);
+    expect(found.map(({ code, name, severity }) => [code, name, severity])).toEqual([
+      ['doubled_prefix', 'tk:acme2:tk:acme2:', 'medium'],
+      ['doubled_prefix', 'tk:acme:tk:acme:', 'medium'],
+    ]);
+    expect(found.map(({ message }) => message)).toEqual([
+      expect.stringContaining('There are 1.'),
+      expect.stringContaining('There are 2.'),
+    ]);
+  });
+
   it('counts the keys of tenants that nobody knows, and those that never expire', async () => {
     const { redis, raw } = opened;
     await raw.mset(

@@ -68,7 +68,9 @@ describe('a recount that finds what a complete registry did not lead to', () => 
     const events: AuditEvent[] = [];
     const listen = (event: AuditEvent): void => void events.push(event);
     auditChannels.erasure.subscribe(listen as never);
-    onTestFinished(() => void auditChannels.erasure.unsubscribe(listen as never));
+    onTestFinished(() => {
+      auditChannels.erasure.unsubscribe(listen as never);
+    });
     await past();
     await fence.freeze('acme');
     await erased(redis);
@@ -107,8 +109,11 @@ describe('a recount that finds what a complete registry did not lead to', () => 
       '~tk!subject:*',
       '%R~tk!*',
     );
-    onTestFinished(async () => void (await raw.acl('DELUSER', username)));
     const confined = opened.guarded({ username, password: 'any', tenant: { index: true, fence } });
+    onTestFinished(async () => {
+      confined.disconnect();
+      await raw.acl('DELUSER', username);
+    });
     await past();
     await fence.freeze('acme');
     expect(await erased(confined)).toBe(1);
@@ -172,10 +177,8 @@ describe.each<CacheOptions>([{ index: true }, { index: true, hashTag: true }])(
     });
 
     it('a recount that finds keys which were not entered makes the next erasure walk', async () => {
-      const cluster = new Cluster([...servers.masters], { tenant: { ...options, fence } } as object);
-      const plain = new Cluster([...servers.masters], {
-        tenant: { hashTag: options.hashTag },
-      } as object);
+      const cluster = new Cluster([...servers.masters], { tenant: { ...options, fence } });
+      const plain = new Cluster([...servers.masters], { tenant: { hashTag: options.hashTag } });
       onTestFinished(() => [cluster, plain].forEach((client) => client.disconnect()));
       await once(cluster, 'ready');
       await indexCache(cluster);

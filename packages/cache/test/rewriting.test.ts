@@ -118,7 +118,12 @@ describe('the arguments that are sent', () => {
     ['flushall', 'SYNC', 'x'],
   ])('are none when they cannot be understood: %s', (name, ...given) => {
     const error = rewritten(name, given);
-    const [why, instead] = ['sintercard', 'eval', 'zunion', 'zunionstore'].includes(name)
+    const [why, instead]: readonly [string, RegExp] = [
+      'sintercard',
+      'eval',
+      'zunion',
+      'zunionstore',
+    ].includes(name)
       ? ['its keys could not be told from its other arguments', /^Give a count of keys as a whole number/]
       : name === 'copy' || name === 'sort' || name === 'xread'
         ? ['its options could not be understood', /DB, which names another database, is refused/]
@@ -127,8 +132,8 @@ describe('the arguments that are sent', () => {
     expect(error).toMatchObject({
       surface: 'cache',
       operation: name,
-      message: expect.stringContaining(why as string),
-      instead: expect.stringMatching(instead as RegExp),
+      message: expect.stringContaining(why),
+      instead: expect.stringMatching(instead),
     });
   });
 
