@@ -26,7 +26,14 @@ declare const app: {
   },
   cache: {
     app: `interface Req { readonly tenant: string }
-interface Res { send(body: unknown): void; status(code: number): { end(): void } }
+interface Res {
+  readonly closed: boolean;
+  send(body: unknown): void;
+  status(code: number): { end(): void };
+  writeHead(code: number, headers: object): void;
+  write(text: string): void;
+  on(event: 'close', listener: () => void): void;
+}
 declare const app: {
   get(path: string, handler: (request: Req, response: Res) => Promise<void>): void;
   use(handler: (request: Req, response: Res, next: () => void) => void): void;

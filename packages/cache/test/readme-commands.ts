@@ -8,7 +8,7 @@ import { rules, type CacheRule } from '../src/rules.ts';
 
 /** The pages that hold a table of commands, and which. */
 export const PAGES = {
-  refused: new URL('../README.md', import.meta.url),
+  refused: new URL('../../../docs/cache/commands.md', import.meta.url),
   scoped: new URL('../../../docs/cache/commands.md', import.meta.url),
 } as const;
 
