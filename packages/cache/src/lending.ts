@@ -56,12 +56,14 @@ export class Lending<Client extends Lendable> {
     if (this.#lines !== undefined) return this.#lines;
     const { tenant: _, ...options } = this.#client.options;
     const pool = new LinePool(
-      () => new Line(options),
+      (stale) => new Line(options, stale),
       () => targetOf(this.#client.options),
       this.#wiring.tenant.dedicated,
     );
     this.#wiring.onStatus((status) => {
       if (status === 'end') pool.close();
+      // One that was made while the client had no connection may still have gone to where that was before.
+      if (status === 'close' || status === 'ready') pool.renew();
     });
     return (this.#lines = pool);
   }

@@ -25,6 +25,9 @@ const STATE = [
 // One that has not answered by then is closed.
 const RESET = 1000;
 
+// What a server says that is no master any more.
+const READONLY = 'READONLY';
+
 /**
  * A connection that is lent to one tenant after the other. It ends when it is lost: whoever has it would take what
  * ioredis then connects for what it had, with what is watched and queued there.
@@ -33,15 +36,21 @@ export class Line extends RawRedis {
   #fresh: string | undefined;
   #error: Error | undefined;
 
-  /** @param options - those of the client that lends it, without ours */
-  constructor(options: RedisOptions) {
+  /**
+   * @param options - those of the client that lends it, without ours
+   * @param stale - called when the server is no master any more, or says what the client would connect anew for
+   */
+  constructor(options: RedisOptions, stale: () => void) {
     const own: RedisOptions = {
       ...options,
       lazyConnect: true,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: false,
-      reconnectOnError: null,
+      reconnectOnError(error) {
+        if (error.message.startsWith(READONLY) || Boolean(options.reconnectOnError?.(error))) stale();
+        return false;
+      },
       retryStrategy: () => null,
       readOnly: false,
     };

@@ -10,6 +10,9 @@ const BUSY = refuse(
 );
 const ENDED = 'Connection is closed.';
 
+/** @param stale - called when the server has said that somebody should connect anew */
+type MakeLine = (stale: () => void) => Line;
+
 interface Waiter {
   readonly tenant: string;
   readonly admit: () => void;
@@ -28,7 +31,7 @@ interface Loan {
  * those of others do not wait behind it.
  */
 export class LinePool {
-  readonly #make: () => Line;
+  readonly #make: MakeLine;
   readonly #target: () => string;
   readonly #max: number;
   readonly #perTenant: number;
@@ -37,9 +40,12 @@ export class LinePool {
   readonly #idle = new Map<Line, NodeJS.Timeout>();
   readonly #loans = new Set<Loan>();
   readonly #waiting = new Set<Waiter>();
+  #generation = 0;
+  // That of the pool when they were made.
+  readonly #generations = new WeakMap<Line, number>();
 
   /** @param target - the server, for errors */
-  constructor(make: () => Line, target: () => string, options: DedicatedOptions = {}) {
+  constructor(make: MakeLine, target: () => string, options: DedicatedOptions = {}) {
     this.#make = make;
     this.#target = target;
     this.#max = options.max ?? DEFAULTS.max;
@@ -95,6 +101,15 @@ export class LinePool {
     for (const waiter of this.#waiting) waiter.refuse(new Error(ENDED));
   }
 
+  /**
+   * Lends nothing again that was connected before: behind the same address there may be another server now, and the
+   * one that was there may still answer.
+   */
+  renew(): void {
+    this.#generation += 1;
+    for (const line of this.#idle.keys()) this.#drop(line);
+  }
+
   #admit(tenant: string, signal: AbortSignal | undefined): Promise<Loan> {
     const loan: Loan = { tenant, line: undefined, isEnded: false };
     if (this.#hasRoom(tenant)) {
@@ -139,7 +154,7 @@ export class LinePool {
       // The server, or something in between, may have closed it meanwhile.
       if (line.status === 'ready') return (loan.line = line);
     }
-    const line = (loan.line = this.#make());
+    const line = (loan.line = this.#makeLine());
     const timer = setTimeout(() => line.disconnect(), this.#wait);
     try {
       await aborted(
@@ -163,14 +178,28 @@ export class LinePool {
     }
   }
 
+  #makeLine(): Line {
+    const generation = this.#generation;
+    const line = this.#make(() => {
+      // Those that are idle are no younger; but what was made since is.
+      if (generation === this.#generation) this.renew();
+    });
+    this.#generations.set(line, generation);
+    return line;
+  }
+
   // In the background: whoever had it does not wait for it to be clean, whoever comes next does.
   async #takeBack(loan: Loan): Promise<void> {
     const { line } = loan;
     const isClean = line !== undefined && (await line.isClean());
     this.#loans.delete(loan);
-    if (isClean && line.status === 'ready') this.#keep(line);
+    if (isClean && this.#isCurrent(line) && line.status === 'ready') this.#keep(line);
     else line?.disconnect();
     for (const waiter of this.#waiting) if (this.#hasRoom(waiter.tenant)) waiter.admit();
+  }
+
+  #isCurrent(line: Line): boolean {
+    return this.#generations.get(line) === this.#generation;
   }
 
   #keep(line: Line): void {

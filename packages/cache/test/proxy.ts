@@ -11,11 +11,14 @@ export interface Proxy extends AsyncDisposable {
   /** Keeps back what the server answers, until {@link Proxy.release}. */
   hold(): void;
   release(): void;
+  /** Brings connections that are made from now on to another server, as an address that others take over. */
+  to(target: { host: string; port: number }): void;
   /** The names of the commands that have come from clients since it was last asked. */
   commands(): string[];
 }
 
-export async function proxyTo(target: { host: string; port: number }): Promise<Proxy> {
+export async function proxyTo(first: { host: string; port: number }): Promise<Proxy> {
+  let target = first;
   let left = Infinity;
   let silent = false;
   let written = '';
@@ -68,6 +71,9 @@ export async function proxyTo(target: { host: string; port: number }): Promise<P
       const kept = held ?? [];
       held = undefined;
       for (const write of kept) write();
+    },
+    to(next) {
+      target = next;
     },
     commands() {
       const names = Array.from(written.matchAll(/\*\d+\r\n\$\d+\r\n([^\r]+)\r\n/g), ([, name = '']) => name);
