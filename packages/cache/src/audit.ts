@@ -74,8 +74,8 @@ export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptio
     async *audit(given) {
       const signal = auditSignal('cache', 'cacheAuditor.audit', given);
       const listed = Array.isArray(tenants) ? tenants : [];
-      const places = assertGuarded(client).silos?.everywhere(listed) ?? [];
-      for (const one of [client, ...places]) {
+      using others = assertGuarded(client).silos?.everywhere(listed);
+      for (const one of [client, ...(others?.clients ?? [])]) {
         const raw = new RawStore(one, 'cacheAuditor.audit', 'audit of all keys', { timeout });
         const isHere = (tenant: string): boolean => assertGuarded(client).silos?.isAt(tenant, one) ?? true;
         const where = one === client ? '' : ` It is in ${raw.target}.`;

@@ -41,7 +41,7 @@ const UNSUPPORTED =
 const USERS = 'acl-user';
 
 /** All that is erased together. */
-interface Scoped {
+interface Scoped extends Disposable {
   readonly data: Erasable;
   /** `undefined` for a person, who has none, and where they are left to somebody else. */
   readonly users: TenantUsers | undefined;
@@ -87,29 +87,39 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
     // Taken for the tenant's, a person's erasure would remove everybody.
     if (subject !== undefined && !knowsSubjects) throw refuseSubject(operation);
     const whose = subject === undefined ? 'a tenant' : 'a person';
-    const places = [client, ...(silos?.everywhereOf(tenant) ?? [])].map(
-      (one) => new RawStore(one, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout }),
-    );
+    const reach = (one: Redis | Cluster): RawStore =>
+      new RawStore(one, `cacheEraser.${operation}`, `${operation} of ${whose}`, { timeout });
+    // The pool first: what is refused there leaves no client of a silo held.
+    const pool = reach(client);
+    const others = silos?.everywhereOf(tenant);
+    const places = [pool, ...(others?.clients ?? []).map(reach)];
     const stores = places.map((raw): Erasable =>
       subject === undefined
         ? new TenantStore(raw, tenant)
         : new SubjectStore(raw, raw.wiring.guard.names.of(tenant), subject),
     );
     const users = takesUsers && subject === undefined ? new TenantUsers(places, tenant) : undefined;
-    return { data: new Everywhere(stores), users, places };
+    return {
+      data: new Everywhere(stores),
+      users,
+      places,
+      [Symbol.dispose]: () => others?.[Symbol.dispose](),
+    };
   };
 
   return {
     store,
     subjects: knowsSubjects ? 'supported' : { unsupported: UNSUPPORTED },
     async plan(scope) {
-      const { data, users } = open('plan', scope);
+      using scoped = open('plan', scope);
+      const { data, users } = scoped;
       return { store, items: [...(await data.count()), ...some(await users?.count())], kept: [] };
     },
     async erase(scope, given) {
       const run = eraseRun('cache', 'cacheEraser.erase', given);
       run.signal.throwIfAborted();
-      const { data, users, places } = open('erase', scope);
+      using scoped = open('erase', scope);
+      const { data, users, places } = scoped;
       const { ended = false, ...reached } = await load(run.checkpoint);
       let { erased: count, users: userCount = 0 } = reached;
       const save = (isEnd?: true): Promise<void> =>
@@ -152,7 +162,8 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
       return { store, erased: [{ kind: 'keys', count }, ...some(userCount)], kept: [] };
     },
     async verify(scope) {
-      const { data, users } = open('verify', scope);
+      using scoped = open('verify', scope);
+      const { data, users } = scoped;
       const control = await data.control();
       const left = users === undefined ? [] : [{ kind: USERS, count: await users.count() }];
       return { store, remaining: [...(await data.recount()), ...left], kept: [], control };

@@ -26,7 +26,7 @@ import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE } from './rules.ts';
 import { Scripts } from './scripts.ts';
-import type { Placing } from './silos.ts';
+import type { Placing } from './silo.ts';
 
 /** Whether a command is one that ioredis sends for itself on this connection. */
 export type IsOwn = (name: string, args: readonly Argument[]) => boolean;

@@ -55,7 +55,8 @@ export async function indexCache(client: Redis | Cluster, options: IndexCacheOpt
   if (tenant.index !== true) throw notIndexed();
   const tenants = new Set<string>();
   let keys = 0;
-  for (const one of [client, ...(silos?.everywhere(listed) ?? [])])
+  using others = silos?.everywhere(listed);
+  for (const one of [client, ...(others?.clients ?? [])])
     keys += await indexPlace(
       new RawStore(one, 'indexCache', 'registry of all keys', { timeout }),
       tenants,

@@ -18,7 +18,7 @@ import { TENANTS } from '@tenantkit/testing';
 import { startRedisCluster, type RedisCluster } from '@tenantkit/testing/servers';
 import { Redis as Raw } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { KEPT } from '../src/silos.ts';
+import { KEPT } from '../src/silo.ts';
 import { run } from './erase-run.ts';
 import { listen } from './pubsub-support.ts';
 import { acme, acme2, failure, operator, until } from './support.ts';

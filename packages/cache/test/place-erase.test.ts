@@ -15,7 +15,7 @@ import {
 } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { KEPT } from '../src/silos.ts';
+import { KEPT } from '../src/silo.ts';
 import { run } from './erase-run.ts';
 import { keysOf, openPlaces, type Places } from './place-support.ts';
 import { acme2, failure } from './support.ts';

@@ -13,7 +13,7 @@ import {
   type RedisOptions,
 } from '@tenantkit/cache';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { KEPT } from '../src/silos.ts';
+import { KEPT } from '../src/silo.ts';
 import { openPlaces, type Name, type Places } from './place-support.ts';
 import { listen } from './pubsub-support.ts';
 import { acme, acme2, failure, operator, until } from './support.ts';

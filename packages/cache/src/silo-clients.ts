@@ -1,0 +1,155 @@
+import { EventEmitter } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
+import type { OwnPlacement } from './place.ts';
+import { asPlumbing, inScope } from './plumbing.ts';
+import type { Held, Opened, Placed, Placing, Pooled, Silo } from './silo.ts';
+
+// The text of ioredis, which callers may look for.
+const CLOSED = 'Connection is closed.';
+
+/** What the clients of silos ask of whoever keeps them. */
+interface Keeper {
+  /** Decides what may be sent to a silo. */
+  placing(silo: Silo): Placing;
+  /** An error of a silo's client, which has no caller. */
+  tell(error: Error, silo: Silo): void;
+  /** @returns the error for whoever calls, when no client can be made */
+  refusal(operation: string, cause: unknown): Error;
+  /** Those that a tenant is in. */
+  needed(): ReadonlySet<Silo | undefined>;
+}
+
+/** The silos that are known, and their clients: made with the first call, ended when nobody needs them. */
+export class SiloClients implements Iterable<Silo> {
+  readonly #pool: Pooled;
+  readonly #keeper: Keeper;
+  readonly #silos = new Set<Silo>();
+  #isClosed = false;
+  #isQuitting = false;
+
+  constructor(pool: Pooled, keeper: Keeper) {
+    this.#pool = pool;
+    this.#keeper = keeper;
+  }
+
+  [Symbol.iterator](): Iterator<Silo> {
+    return this.#silos.values();
+  }
+
+  /** The silo of a placement: the one that is known, or a new one that is not yet. */
+  at(placement: OwnPlacement): Silo {
+    for (const silo of this.#silos) if (isDeepStrictEqual(silo.placement, placement)) return silo;
+    return { placement, opened: undefined, holders: 0 };
+  }
+
+  /** Knows a silo from now on. */
+  add(silo: Silo): void {
+    this.#silos.add(silo);
+  }
+
+  /** The client of a silo. @returns the error when there can be none. Never throws. */
+  client(silo: Silo, operation: string): Placed | Error {
+    if (this.#isClosed || this.#pool.client.status === 'end') return new Error(CLOSED);
+    try {
+      return this.#open(silo).client;
+    } catch (cause) {
+      return this.#keeper.refusal(operation, cause);
+    }
+  }
+
+  /**
+   * The clients of these silos, which are not ended before they are given back: whoever works across tenants is in no
+   * silo as a tenant is, and asks for none again in the midst of a walk.
+   * @throws Error when one cannot be had; then none is held
+   */
+  hold(silos: Iterable<Silo>): Held {
+    const held = new Set(silos);
+    for (const silo of held) silo.holders += 1;
+    const release = (): void => {
+      for (const silo of held) silo.holders -= 1;
+      held.clear();
+      this.endUnneeded();
+    };
+    try {
+      const clients = [...held].map((silo) => {
+        const client = this.client(silo, 'place');
+        if (client instanceof Error) throw client;
+        return client;
+      });
+      return { clients, [Symbol.dispose]: release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Ends the clients of silos where no tenant is, of which nobody hears messages and that nobody holds. */
+  endUnneeded(): void {
+    const needed = this.#keeper.needed();
+    for (const silo of this.#silos) {
+      if (needed.has(silo) || silo.holders > 0) continue;
+      if ((silo.opened?.wiring.subscriptions.subscribers.length ?? 0) > 0) continue;
+      this.#silos.delete(silo);
+      if (silo.opened !== undefined) void quit(silo.opened);
+    }
+  }
+
+  /** Those that are open now. */
+  get open(): Opened[] {
+    return [...this.#silos].flatMap(({ opened }) => opened ?? []);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Whether they end since the service has asked for it. */
+  get isQuitting(): boolean {
+    return this.#isQuitting;
+  }
+
+  /** Ends all clients once they have got their replies. Never rejects. */
+  async quit(): Promise<void> {
+    this.#isClosed = true;
+    this.#isQuitting = true;
+    await Promise.all(this.open.map((opened) => quit(opened)));
+    this.#isQuitting = false;
+  }
+
+  /** Ends all clients at once. */
+  cut(): void {
+    this.#isClosed = true;
+    for (const { client } of this.open) inScope(undefined, () => client.disconnect());
+  }
+
+  /** The client of the pool is connected again. */
+  reopen(): void {
+    this.#isClosed = false;
+  }
+
+  #open(silo: Silo): Opened {
+    if (silo.opened !== undefined) return silo.opened;
+    // Not in the tenant that happens to come first.
+    const opened = inScope(undefined, () => this.#pool.open(silo.placement));
+    const { client, wiring } = opened;
+    wiring.isPlaced(this.#keeper.placing(silo), this.#pool.subscriptions());
+    asPlumbing(() =>
+      EventEmitter.prototype.on.call(client, 'error', (error: Error) => this.#keeper.tell(error, silo)),
+    );
+    wiring.onStatus((status) => {
+      if (status === 'end' && silo.opened === opened) silo.opened = undefined;
+    });
+    this.#silos.add(silo);
+    silo.opened = opened;
+    return opened;
+  }
+}
+
+async function quit({ client }: Opened): Promise<void> {
+  try {
+    await inScope(undefined, () => client.quit());
+  } catch {
+    // It is not connected, so there is no reply to wait for.
+    inScope(undefined, () => client.disconnect());
+  }
+}
