@@ -60,10 +60,12 @@ export class Lending<Client extends Lendable> {
       () => targetOf(this.#client.options),
       this.#wiring.tenant.dedicated,
     );
+    let isCut = false;
     this.#wiring.onStatus((status) => {
       if (status === 'end') pool.close();
       // One that was made while the client had no connection may still have gone to where that was before.
-      if (status === 'close' || status === 'ready') pool.renew();
+      if (status === 'close' || (status === 'ready' && isCut)) pool.renew();
+      if (status === 'close' || status === 'ready') isCut = status === 'close';
     });
     return (this.#lines = pool);
   }
