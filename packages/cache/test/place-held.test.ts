@@ -5,7 +5,6 @@ import { KEPT } from '../src/silo.ts';
 import { run } from './erase-run.ts';
 import { openPlaces, type Places } from './place-support.ts';
 import { proxyTo, type Proxy } from './proxy.ts';
-import { failure } from './support.ts';
 
 // More than one page of a walk, so that it needs its client again after what happens meanwhile.
 const KEYS = 2500;
@@ -55,7 +54,11 @@ function open(index = false): Redis {
 
 /** How many clients have a connection to the silo; one of those that the server lists is the witness. */
 async function connected(): Promise<number> {
-  return `${await places.raw.acme2.client('LIST')}`.trim().split('\n').length - 1;
+  return (
+    String(await places.raw.acme2.client('LIST'))
+      .trim()
+      .split('\n').length - 1
+  );
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -66,7 +69,7 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 async function settle(redis: Redis, others: readonly string[] = []): Promise<void> {
   await withTenant('a-b', () => redis.set('key', '1'));
   const isBridged = async (): Promise<boolean> =>
-    `${await places.raw.pool.client('LIST')}`.includes(` db=${BRIDGE} `);
+    String(await places.raw.pool.client('LIST')).includes(` db=${BRIDGE} `);
   expect(await isBridged()).toBe(true);
   const tenants = ['a-b', ...others];
   for (const tenant of tenants) await fence.freeze(tenant);
@@ -145,6 +148,7 @@ describe('the client of a silo, while others are at work and other tenants move'
       if (name === 'stray') break;
     await settle(redis, ['acme2']);
     await until(async () => (await connected()) === 0);
+    expect(await connected()).toBe(0);
   });
 
   it('stays for indexCache when its tenant moves away meanwhile, and no longer', async () => {
@@ -165,6 +169,6 @@ describe('the client of a silo, while others are at work and other tenants move'
     gone = new Set(['a-b', 'acme2']);
     clock += KEPT;
     await withTenant('acme2', () => redis.get('key'));
-    await until(() => own.status === 'end');
+    await until(async () => own.status === 'end');
   });
 });

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ruleOf } from '../src/rules.ts';
 import { NEWER } from '../src/rules/newer.ts';
-import { PAGES, readPage, withTable } from './readme-commands.ts';
+import { readPage, withTable } from './readme-commands.ts';
 
 describe('the tables of commands', () => {
   it.each(['refused', 'scoped'] as const)(
