@@ -20,6 +20,12 @@ export type RedisOptions = RawRedisOptions & OwnOptions;
 /** Options of ioredis's Cluster, and ours under `tenant`, beside `redisOptions`. */
 export type ClusterOptions = RawClusterOptions & OwnOptions;
 
+/** Whether replies that are numbers come as texts. */
+export function hasTextNumbers(options: RedisOptions | ClusterOptions): boolean {
+  const { stringNumbers }: RedisOptions = 'redisOptions' in options ? { ...options.redisOptions } : options;
+  return stringNumbers === true;
+}
+
 /** What {@link Redis.createClient} takes: the same as the constructor. */
 export type RedisArguments =
   | [port: number, host: string, options?: RedisOptions]

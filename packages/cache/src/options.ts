@@ -63,7 +63,8 @@ export interface CacheOptions extends NamesOptions {
   readonly place?: ((tenant: string) => CachePlacement) | undefined;
 }
 
-const ONCE = 'must hold {subject} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?';
+const ONCE =
+  'must hold {subject} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?, which must also stand between it and a * or ? before it';
 
 // What setTimeout of node takes.
 const milliseconds = z.number().int().positive().max(2_147_483_647).optional();

@@ -3,6 +3,7 @@ import {
   StoreUnreachableError,
   acrossTenants,
   currentScope,
+  currentTenant,
   isTenantkitError,
   refusal,
   refuse,
@@ -10,6 +11,7 @@ import {
   type Scope,
 } from '@tenantkit/core';
 import { Cluster, type Redis } from './client.ts';
+import { hasTextNumbers } from './client-options.ts';
 import { targetOf, type Endpoint } from './target.ts';
 import { topologyOf, type Topology } from './topology.ts';
 import type { Wiring } from './wiring.ts';
@@ -40,6 +42,11 @@ const RESHARDING = refuse(
   'Run it again when resharding has ended; what it has done so far need not be done again.',
 );
 
+const INSIDE = refuse(
+  'it works on the keys of all tenants, and was called inside of one',
+  'Call it outside of withTenant: in a job of the service, or inside acrossTenants.',
+);
+
 type Pattern = readonly [] | readonly ['MATCH', string];
 
 /** The store under all tenants: one stated bypass, and an end to every wait. */
@@ -53,7 +60,8 @@ export class RawStore {
 
   /**
    * @param operation - what is done, for the audit trail and for errors
-   * @throws {@link ConfigError} when the client is not one of this package
+   * @throws {@link ConfigError} when the client is not one of this package, or its options make it unfit
+   * @throws {@link OperationRefusedError} inside a tenant, who could name another one
    */
   constructor(
     client: Redis | Cluster,
@@ -62,6 +70,8 @@ export class RawStore {
     { timeout = TIMEOUT }: RawStoreOptions,
   ) {
     this.wiring = assertGuarded(client);
+    if (currentTenant() !== undefined) throw refusal('cache', operation, INSIDE);
+    assertFit(client, operation);
     this.client = client;
     this.#timeout = timeout;
     this.#operation = operation;
@@ -199,6 +209,24 @@ export function assertGuarded(client: object): Wiring {
     operation: 'client',
     problem: 'the client is not a Redis or Cluster of @tenantkit/cache',
     hint: 'Make it with import { Redis } from "@tenantkit/cache"; its options say how keys are named.',
+  });
+}
+
+// A replica that is behind shows no key that was written a moment ago: nothing would be removed, and the recount would
+// say that nothing is left. Counts that are texts would be put together instead of added.
+function assertFit(client: Redis | Cluster, operation: string): void {
+  const option =
+    client instanceof Cluster && client.options.scaleReads !== 'master'
+      ? 'scaleReads'
+      : hasTextNumbers(client.options)
+        ? 'stringNumbers'
+        : undefined;
+  if (option === undefined) return;
+  throw new ConfigError({
+    surface: 'cache',
+    operation,
+    problem: `the client has the option ${option}, with which what is stored could not be told for certain`,
+    hint: "Give it a client of its own without it: client.duplicate(…) with scaleReads: 'master', or without stringNumbers.",
   });
 }
 

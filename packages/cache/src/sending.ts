@@ -2,7 +2,7 @@ import type { Command } from 'ioredis';
 import type { WriteableStream } from 'ioredis/built/types.js';
 import { Batch, type BatchClient } from './batch.ts';
 import type { Belonging } from './belonging.ts';
-import type { ClusterOptions, RedisOptions } from './client-options.ts';
+import { hasTextNumbers, type ClusterOptions, type RedisOptions } from './client-options.ts';
 import { rejectCommand, sendOrReject } from './command.ts';
 import { onStream } from './pipeline.ts';
 import { rowOf } from './rows.ts';
@@ -142,10 +142,9 @@ export class Sending {
   }
 
   #walk(walk: Walk, sent: Sent): Promise<unknown> {
-    const { stringNumbers }: RedisOptions =
-      'redisOptions' in this.#options ? { ...this.#options.redisOptions } : this.#options;
+    const isText = hasTextNumbers(this.#options);
     walk.run(this.#wiring.keys, sent.args).then(
-      (reply) => sent.resolve(typeof reply === 'number' && stringNumbers === true ? `${reply}` : reply),
+      (reply) => sent.resolve(typeof reply === 'number' && isText ? `${reply}` : reply),
       (error: Error) => sent.reject(error),
     );
     return sent.promise;

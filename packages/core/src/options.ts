@@ -34,6 +34,8 @@ export interface TenantOptions<Bridge = never, Silo = never> {
 export type SubjectPattern = string | { readonly field: string };
 
 const SUBJECT = '{subject}';
+// Without a character between, `*{subject}` of p1 would take the names of `x-p1`, whose id ends so.
+const BEGINS_SUBJECT = new RegExp(`^[^*?]*$|[^*?${ID_ALPHABET}][^*?]*$`);
 const ENDS_SUBJECT = new RegExp(`^(?:$|[^*?${ID_ALPHABET}])`);
 
 /**
@@ -43,8 +45,9 @@ const ENDS_SUBJECT = new RegExp(`^(?:$|[^*?${ID_ALPHABET}])`);
 export const subjectPattern: z.ZodType<SubjectPattern> = z.union([
   z.string().refine((pattern) => {
     const parts = pattern.split(SUBJECT);
-    return parts.length === 2 && ENDS_SUBJECT.test(parts[1] ?? '');
-  }, `must hold ${SUBJECT} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?`),
+    const [before = '', after = ''] = parts;
+    return parts.length === 2 && BEGINS_SUBJECT.test(before) && ENDS_SUBJECT.test(after);
+  }, `must hold ${SUBJECT} once, followed by nothing or by a character other than A-Z a-z 0-9 _ - * ?, which must also stand between it and a * or ? before it`),
   z.strictObject({ field: z.string().min(1) }),
 ]);
 

@@ -137,18 +137,29 @@ describe('auditSignal', () => {
 });
 
 describe('subjectPattern', () => {
-  it.each(['user:{subject}', 'user:{subject}:*', 'users/{subject}/**', '{subject}', { field: 'author_id' }])(
-    'takes %j',
-    (pattern) => {
-      expect(subjectPattern.safeParse(pattern).success).toBe(true);
-    },
-  );
+  it.each([
+    'user:{subject}',
+    'user:{subject}:*',
+    'users/{subject}/**',
+    '{subject}',
+    '*:{subject}',
+    '?:x{subject}:*',
+    'x-{subject}',
+    { field: 'author_id' },
+  ])('takes %j', (pattern) => {
+    expect(subjectPattern.safeParse(pattern).success).toBe(true);
+  });
 
   it.each([
     'user:*',
     'user:{subject}*',
     'user:{subject}0',
     'u{subject}-x',
+    '*{subject}',
+    'session*{subject}',
+    'x?{subject}',
+    'a:*-{subject}:*',
+    '*:?{subject}',
     '{subject}{subject}',
     { field: '' },
     { column: 'x' },
