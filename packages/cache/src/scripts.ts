@@ -167,9 +167,17 @@ class DefinedCall extends Sent {
     return this.#whole().toWritable();
   }
 
-  override reject(error: Error): void {
-    if (this.#socket !== undefined && error.message.includes('NOSCRIPT')) this.#sockets.delete(this.#socket);
-    super.reject(error);
+  override get reject(): (error: Error) => void {
+    const reject = super.reject;
+    return (error) => {
+      if (this.#socket !== undefined && error.message.includes('NOSCRIPT'))
+        this.#sockets.delete(this.#socket);
+      reject(error);
+    };
+  }
+
+  override set reject(value) {
+    super.reject = value;
   }
 }
 

@@ -34,7 +34,12 @@ interface Rare {
   subject?: string;
   read?: Reader;
   isWritten?: boolean;
+  resolve?: Resolve;
+  reject?: Reject;
 }
+
+type Resolve = (reply: unknown) => unknown;
+type Reject = (error: Error) => void;
 
 /** Reads a reply in the place of the row. */
 export type Reader = (reply: unknown, names: TenantNames) => unknown;
@@ -297,12 +302,31 @@ export class Sent extends Bare {
     return this.#inCaller(transformed, this.#command, this.#read(reply), this);
   }
 
-  resolve(reply: unknown): Promise<unknown> {
+  // Like those of ioredis they need no `this`: tracers such as OpenTelemetry's keep them, put their own in their place,
+  // and call them as mere functions. Made when they are read: one for each command would cost more.
+
+  get resolve(): Resolve {
+    return this.#rare?.resolve ?? ((reply) => this.#resolved(reply));
+  }
+
+  set resolve(value: Resolve) {
+    (this.#rare ??= {}).resolve = value;
+  }
+
+  get reject(): Reject {
+    return this.#rare?.reject ?? ((error) => this.#rejected(error));
+  }
+
+  set reject(value: Reject) {
+    (this.#rare ??= {}).reject = value;
+  }
+
+  #resolved(reply: unknown): Promise<unknown> {
     internals._clearTimers.call(this);
     const entry = this.#entry;
     if (entry?.isDue === true) {
       // Whether it may pass for done is not known yet.
-      entry.wait(() => this.resolve(reply));
+      entry.wait(() => this.#resolved(reply));
       return this.promise;
     }
     try {
@@ -318,7 +342,7 @@ export class Sent extends Bare {
     return this.promise;
   }
 
-  reject(error: Error): void {
+  #rejected(error: Error): void {
     internals._clearTimers.call(this);
     this.isSettled = true;
     try {
@@ -339,6 +363,11 @@ export class Sent extends Bare {
     this.#resolve = resolve;
     this.#reject = reject;
     this.isSettled = false;
+    // As with ioredis: whoever has put something in their place has heard the outcome, and comes by again.
+    const rare = this.#rare;
+    if (rare === undefined) return;
+    delete rare.resolve;
+    delete rare.reject;
   }
 
   // A caller's own Command has methods of the caller. ioredis calls them in the midst of its own work, where what

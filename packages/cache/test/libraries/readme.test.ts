@@ -20,5 +20,6 @@ it('the README lists what is tested here', () => {
     '@keyv/redis',
     'cache-manager',
     '@keyv/redis',
+    '@opentelemetry/instrumentation-ioredis',
   ]);
 });
