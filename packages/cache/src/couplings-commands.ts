@@ -25,18 +25,23 @@ export const COMMANDS = {
     ),
   'a Command of texts and numbers has those as texts, and gives its reply in the encoding asked for': () => {
     const args = ['key', 7, 1.5, -0, Number.NaN, -Infinity];
-    const light = Light.from('set', [...args], 'utf8');
-    const command = new Command('set', args as string[], { replyEncoding: 'utf8' });
+    const light = Light.from(NOBODYS, [...args], 'utf8');
+    const command = new Command(NOBODYS, args as string[], { replyEncoding: 'utf8' });
     const reply = [Buffer.from('é')];
     return (
       light?.args.join() === command.args.join() &&
-      String(command.transformReply.call(light, reply as never)) === 'é' &&
-      // ioredis may be asked to change the arguments.
-      Light.from('hset', ['key', 'field', 'value'], 'utf8') === undefined
+      String(command.transformReply.call(light, reply as never)) === 'é'
     );
   },
-  'what is to be done with the replies of a command is in _transformer': () =>
-    isTransformed('hgetall') && !isTransformed('get'),
+  'what is to be done with arguments and replies of a command is in _transformer': () => {
+    const before = [isTransformed(NOBODYS), Light.from(NOBODYS, [], null) === undefined];
+    Command.setArgumentTransformer(NOBODYS, () => ['transformed']);
+    Command.setReplyTransformer(NOBODYS, () => 'transformed');
+    const command = new Command(NOBODYS);
+    const changed = [command.args[0], command.transformReply(Buffer.alloc(0))];
+    const after = [isTransformed(NOBODYS), Light.from(NOBODYS, [], null) === undefined];
+    return !before.includes(true) && !after.includes(false) && changed.every((one) => one === 'transformed');
+  },
   'a Command has the methods that ioredis calls on what it sends': () =>
     ['getSlot', 'setTimeout', 'setBlockingTimeout', 'extractBlockingTimeout', 'setReplyContext']
       .concat('_clearTimers', '_iterateKeys', 'initPromise', 'transformReply')
@@ -114,6 +119,9 @@ const GIVEN: readonly (readonly unknown[])[] = [
   [Buffer.from('key'), ['EX', 1]],
   ['key', 'value', () => undefined],
 ];
+
+// No server has such a command, so nobody has asked for its replies.
+const NOBODYS = 'tenantkit.coupling';
 
 const MARK = 'what toWritable returns';
 

@@ -2,6 +2,7 @@ import { ConfigError } from '@tenantkit/core';
 import { CLUSTER } from './couplings-cluster.ts';
 import { COMMANDS } from './couplings-commands.ts';
 import { CONNECTION } from './couplings-connection.ts';
+import { quietly } from './couplings-quiet.ts';
 
 /** What this package relies on inside of ioredis, and whether it holds. */
 type Couplings<Subject> = Readonly<Record<string, (subject: Subject) => boolean>>;
@@ -34,7 +35,7 @@ let checked = false;
  */
 export function assertLibrary(): void {
   if (checked) return;
-  assertAll(LIBRARY, undefined);
+  quietly(() => assertAll(LIBRARY, undefined));
   checked = true;
 }
 

@@ -30,6 +30,27 @@ describe('an ioredis that works differently', () => {
     expect(recheckLibrary).not.toThrow();
   });
 
+  // Every name that the checks use, and some more.
+  const NAMES =
+    'get set mget hset hgetall exec multi evalsha ssubscribe hello client asking info tenantkit.coupling';
+  it.each(NAMES.split(' '))('is not one with transformers for %s, which are not called', (name) => {
+    const transformers = (Command as unknown as { _transformer: Record<'argument' | 'reply', object> })
+      ._transformer;
+    let calls = 0;
+    const transformer = (): never => {
+      calls += 1;
+      throw new Error('of the application');
+    };
+    changed(transformers.argument, name, transformer, () =>
+      changed(transformers.reply, name, transformer, () => {
+        expect(recheckLibrary).not.toThrow();
+        expect(Reflect.get(transformers.argument, name)).toBe(transformer);
+        expect(Reflect.get(transformers.reply, name)).toBe(transformer);
+      }),
+    );
+    expect(calls).toBe(0);
+  });
+
   const CHANGES: readonly [string, object, string, unknown, RegExp][] = [
     [
       'writes a command by itself',
