@@ -4,15 +4,16 @@ import type { TenantNames } from './names.ts';
 /**
  * An error text of the server in logical names. Redis repeats arguments in its texts, and so do scripts.
  *
- * The keys of the call are replaced as wholes: a key may itself begin with what looks like a prefix. What is left of
- * the prefix comes from texts that the server has cut, and is taken away where a name can begin: the prefix `a:` of
- * another template would be found at the end of many a word.
+ * The keys of the call are replaced as wholes: a key may itself begin with what looks like a prefix. One that has none
+ * is none that was sent, such as the channel of a subscription, and may be a letter of any word. What is left of the
+ * prefix comes from texts that the server has cut, and is taken away where a name can begin: the prefix `a:` of another
+ * template would be found at the end of many a word.
  */
 export function logicalText(text: string, keys: readonly Argument[], names: TenantNames): string {
   const { prefix } = names;
   // By hand: a pattern of long keys is more than V8 takes, and would throw in the midst of reading replies.
   const finders = [...new Set(keys.map(String))]
-    .filter((key) => key.length <= text.length)
+    .filter((key) => key.startsWith(prefix) && key.length <= text.length)
     .sort((a, b) => b.length - a.length)
     .map((key) => new Finder(text, key, false))
     .concat(new Finder(text, prefix, true))

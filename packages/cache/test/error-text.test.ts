@@ -28,6 +28,8 @@ describe('the text of an error', () => {
     ['ERR tk:acme:x tk:acme:y tk:acme:x', ['tk:acme:x', 'tk:acme:y'], 'ERR x y x'],
     ['ERR tk:acme:y tk:acme:x tk:acme:cut tk:acme:y', ['tk:acme:x', 'tk:acme:y'], 'ERR y x cut y'],
     ['ERR tk:acme:tk:acme:a tk:acme:tk:acme:a', ['tk:acme:tk:acme:a'], 'ERR tk:acme:a tk:acme:a'],
+    // What has no prefix may be a letter of any word.
+    ['ERR channel not reached', ['n', 'e', 'ERR'], 'ERR channel not reached'],
     ['ERR', [], 'ERR'],
   ])('%j with the keys %j', (text, keys, logical) => {
     expect(logicalText(text, keys, names)).toBe(logical);

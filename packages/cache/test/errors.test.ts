@@ -1,11 +1,13 @@
+import type { Redis } from '@tenantkit/cache';
 import { acrossTenants } from '@tenantkit/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Command } from 'ioredis';
+import { Command, type Redis as Raw } from 'ioredis';
+import { randomUUID } from 'node:crypto';
 import { logicalText } from '../src/error-text.ts';
 import { Guard } from '../src/guard.ts';
 import { CacheNames } from '../src/names.ts';
 import { Sent } from '../src/sent.ts';
-import { acme, failure, openCache, shown, type Opened } from './support.ts';
+import { acme, failure, openCache, ready, shown, type Opened } from './support.ts';
 
 let opened: Opened;
 beforeAll(async () => {
@@ -121,6 +123,28 @@ describe('an error of the server', () => {
     const error = await failure(() => acme(() => opened.redis.call('json.set', long, '$', '1')));
     expect(error.message).toMatch(/^ERR unknown command '\S+', with args beginning with: 'longlong/i);
     expect(error.message).not.toContain('tk:');
+  });
+
+  it('keeps the letters that are the name of a channel', async () => {
+    const username = `no-channels-${randomUUID()}`;
+    await opened.raw.acl('SETUSER', username, 'on', '>secret', '~*', '+@all', 'resetchannels');
+    const user = { username, password: 'secret' };
+    const [client, witness] = [opened.guarded(user), opened.witness(user)];
+    await Promise.all([ready(client), ready(witness)]);
+    for (const channel of ['a', 'NOPERM', 'o'])
+      for (const name of ['subscribe', 'ssubscribe', 'psubscribe', 'publish'] as const) {
+        const call = (of: Redis | Raw): unknown =>
+          name === 'publish' ? of.publish(channel, 'message') : of[name](channel);
+        const { message } = await failure(() => call(witness));
+        expect(message).toMatch(/^NOPERM /);
+        expect([name, channel, (await failure(() => acme(() => call(client)))).message]).toEqual([
+          name,
+          channel,
+          message,
+        ]);
+      }
+    for (const one of [client, witness]) one.disconnect();
+    await opened.raw.acl('DELUSER', username);
   });
 });
 
