@@ -1,5 +1,7 @@
 import { Cluster, Redis } from '@tenantkit/cache';
-import { Command, Pipeline, Redis as Raw } from 'ioredis';
+import { Cluster as RawCluster, Command, Pipeline, Redis as Raw } from 'ioredis';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { tracingChannel } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recheckLibrary } from '../src/couplings.ts';
@@ -49,6 +51,73 @@ describe('an ioredis that works differently', () => {
       }),
     );
     expect(calls).toBe(0);
+  });
+
+  describe('is looked at', () => {
+    const heard: string[] = [];
+    const context = new AsyncLocalStorage<string>();
+    /** Lets a tracer stand before what sends and connects, as OpenTelemetry does or without saying so. */
+    const traced = async (says: boolean, fn: () => unknown): Promise<readonly string[]> => {
+      heard.length = 0;
+      const undo = [Raw, RawCluster].flatMap(({ prototype }) =>
+        ['sendCommand', 'connect'].map((name) => {
+          const original: unknown = Reflect.get(prototype, name);
+          const wrapper = function (this: Raw, ...args: never[]): unknown {
+            heard.push(`${name} in ${context.getStore()}`);
+            return Reflect.apply(original as () => unknown, this, args);
+          };
+          Reflect.set(prototype, name, says ? Object.assign(wrapper, { __original: original }) : wrapper);
+          return () => Reflect.set(prototype, name, original);
+        }),
+      );
+      try {
+        await context.run('a request', async () => await fn());
+        // What was left waiting has been told of by now.
+        for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+        return [...heard];
+      } finally {
+        for (const restore of undo) restore();
+      }
+    };
+    const STEPS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'] as const;
+    const CHANNELS = ['command', 'connect', 'batch'].map((what) => {
+      const subscribers = STEPS.map((step) => [step, () => void heard.push(`${what} ${step}`)] as const);
+      return [tracingChannel(`ioredis:${what}`), Object.fromEntries(subscribers) as never] as const;
+    });
+    let client: Raw;
+    beforeAll(async () => {
+      client = opened.witness();
+      await ready(client);
+      for (const [channel, subscribers] of CHANNELS) channel.subscribe(subscribers);
+    });
+    afterAll(() => {
+      for (const [channel, subscribers] of CHANNELS) channel.unsubscribe(subscribers);
+    });
+
+    it('without anybody hearing of it', async () => {
+      const members = (): unknown[] =>
+        ['sendCommand', 'connect'].map((name) => Reflect.get(Raw.prototype, name) as unknown);
+      const look = (): void => {
+        const before = members();
+        recheckLibrary();
+        expect(members()).toEqual(before);
+      };
+      expect(await traced(true, look)).toEqual([]);
+      // Else nothing could have been heard.
+      expect(await traced(true, () => client.get('key'))).toEqual(
+        expect.arrayContaining(['sendCommand in a request', 'command start', 'command asyncEnd']),
+      );
+      const other = opened.witness({ lazyConnect: true });
+      expect(await traced(true, () => other.connect())).toEqual(
+        expect.arrayContaining(['connect in a request', 'connect start', 'connect asyncEnd']),
+      );
+    });
+
+    it('outside of the request in which the first client is made', async () => {
+      expect(new Set(await traced(false, recheckLibrary))).toEqual(
+        new Set(['sendCommand in undefined', 'connect in undefined']),
+      );
+    });
   });
 
   const CHANGES: readonly [string, object, string, unknown, RegExp][] = [
