@@ -51,15 +51,16 @@ export async function inspectRegistry(
   name: string,
   { deep, signal }: { readonly deep: boolean; readonly signal: AbortSignal },
 ): Promise<RegistryReport> {
-  const type = await raw.run((client) => client.type(name));
+  const type = String(await raw.ask('type', name));
   if (type !== 'zset') return { broken: type !== 'none', foreign: 0, dead: 0 };
   let foreign = 0;
   let dead = 0;
   let cursor = '0';
   do {
     signal.throwIfAborted();
-    const [next, flat] = await raw.run((client) => client.zscanBuffer(name, cursor, 'COUNT', BATCH));
-    cursor = next.toString();
+    const page = await raw.ask('zscan', name, cursor, 'COUNT', `${BATCH}`);
+    const [next, flat] = page as [Buffer, Buffer[]];
+    cursor = String(next);
     const keys: (string | Buffer)[] = [];
     for (let at = 0; at < flat.length; at += 2) {
       const parsed = parseEntry(flat[at] as Buffer);
@@ -69,7 +70,7 @@ export async function inspectRegistry(
       else keys.push(subjectName(names.prefix, parsed.subject, /^tk!\w+\{(\w+)\}/.exec(name)?.[1]));
     }
     if (!deep) continue;
-    const there = await raw.run((client) => Promise.all(keys.map((key) => client.exists(key))));
+    const there = await raw.numbers(keys.map((key) => ['exists', key]));
     dead += there.filter((one) => one === 0).length;
   } while (cursor !== '0');
   return { broken: false, foreign, dead };
@@ -82,27 +83,18 @@ export async function notEntered(
   keys: readonly Buffer[],
 ): Promise<readonly Buffer[]> {
   const perSlot = raw.isCluster && !hasFixedSlot(names.prefix);
-  const scores = await raw.run((client) =>
-    Promise.all(
-      keys.map((key) =>
-        scoreOf(
-          client.zscore(
-            keysName(names.prefix, perSlot ? slotTag(slotOf(key)) : undefined),
-            keyEntry(names.decode(key, 'audit')),
-          ),
-        ),
-      ),
-    ),
+  const scores = await raw.tryEach(
+    keys.map((key) => [
+      'zscore',
+      keysName(names.prefix, perSlot ? slotTag(slotOf(key)) : undefined),
+      keyEntry(names.decode(key, 'audit')),
+    ]),
   );
-  return keys.filter((_, place) => scores[place] === null);
+  return keys.filter((_, place) => isMissing(scores[place]));
 }
 
 // A registry of another type names nothing. It is told of when it comes itself, and must not end the audit of the rest.
-async function scoreOf(score: Promise<string | null>): Promise<string | null> {
-  try {
-    return await score;
-  } catch (error) {
-    if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return null;
-    throw error;
-  }
+function isMissing(score: unknown): boolean {
+  if (score instanceof Error && !score.message.startsWith('WRONGTYPE')) throw score;
+  return score === null || score instanceof Error;
 }

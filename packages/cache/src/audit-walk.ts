@@ -158,7 +158,10 @@ export class Audit {
     const doubled = keys.filter((key) => key.subarray(0, twice.length).equals(twice));
     this.#count('doubled_prefix', twice, doubled.length);
     if (this.#details) {
-      const ttls = await this.#raw.run(() => Promise.all(keys.map((key) => node.pttl(key))));
+      const ttls = await this.#raw.numbersAt(
+        node,
+        keys.map((key) => ['pttl', key]),
+      );
       this.#count('without_expiry', prefix, ttls.filter((ttl) => ttl === -1).length);
     }
     this.#isComplete ??=

@@ -2,7 +2,8 @@ import { auditSignal, parseOptions, tenantId, type Auditor } from '@tenantkit/co
 import { z } from 'zod';
 import { Audit, FINDINGS } from './audit-walk.ts';
 import type { Cluster, Redis } from './client.ts';
-import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
+import { assertGuarded } from './fit.ts';
+import { RawStore, type RawStoreOptions } from './raw-store.ts';
 
 /** Options of {@link cacheAuditor}. */
 export interface CacheAuditorOptions extends RawStoreOptions {

@@ -12,7 +12,7 @@ import {
 import { escapeGlob, type TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
 import { keyEntry, slotOf, slotTag, hasFixedSlot, subjectName } from './registry-names.ts';
-import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
+import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
 
 const TOKEN = '{subject}';
 
@@ -76,7 +76,7 @@ export class SubjectStore implements Erasable {
     if (isIndexed(this.#raw)) planted.push(entered);
     try {
       for (const name of planted)
-        await this.#raw.run((client) => client.set(names.encode(name), '1', 'EX', CONTROL_SECONDS));
+        await this.#raw.ask('set', names.encode(name), '1', 'EX', `${CONTROL_SECONDS}`);
       if (isIndexed(this.#raw)) await control.#enter(entered);
       return {
         planted: planted.length,
@@ -85,7 +85,7 @@ export class SubjectStore implements Erasable {
           'keys of a throw-away tenant were written, one in the set of the person and one per pattern, found in the same way, and removed',
       };
     } finally {
-      for (const name of planted) await this.#raw.run((client) => client.unlink(names.encode(name)));
+      for (const name of planted) await this.#raw.ask('unlink', names.encode(name));
       if (isIndexed(this.#raw)) await control.#registry.drop([control.#setOf(entered)]);
       await dropControl(this.#raw, names);
     }
@@ -99,14 +99,7 @@ export class SubjectStore implements Erasable {
         for (const key of some) keys.set(key.toString('latin1'), key);
     }
     for await (const some of this.#matching()) for (const key of some) keys.set(key.toString('latin1'), key);
-    const all = [...keys.values()];
-    let count = 0;
-    for (let from = 0; from < all.length; from += BATCH) {
-      const some = all.slice(from, from + BATCH);
-      const there = await this.#raw.run((client) => Promise.all(some.map((key) => client.exists(key))));
-      count += there.reduce((sum, one) => sum + one, 0);
-    }
-    return count;
+    return sumOf(await this.#raw.numbers([...keys.values()].map((key) => ['exists', key])));
   }
 
   async *#pages(signal: AbortSignal): AsyncGenerator<readonly Buffer[]> {
@@ -123,7 +116,7 @@ export class SubjectStore implements Erasable {
     for (const pattern of this.#patterns()) {
       if (!/[*?]/.test(pattern)) {
         const key = Buffer.from(this.#names.encode(pattern));
-        if ((await this.#raw.run((client) => client.exists(key))) === 1) yield [key];
+        if ((await this.#raw.number('exists', key)) === 1) yield [key];
         continue;
       }
       // Of a glob only `*` and `?` have a meaning here.
@@ -133,13 +126,9 @@ export class SubjectStore implements Erasable {
   }
 
   async #remove(keys: readonly Buffer[]): Promise<number> {
-    let removed = 0;
-    if (this.#raw.isCluster) {
-      const counts = await this.#raw.run((client) => Promise.all(keys.map((key) => client.unlink(key))));
-      removed = counts.reduce((sum, count) => sum + count, 0);
-    } else {
-      removed = await unlinkKeys(this.#raw, keys);
-    }
+    const removed = this.#raw.isCluster
+      ? sumOf(await this.#raw.numbers(keys.map((key) => ['unlink', key])))
+      : await unlinkKeys(this.#raw, keys);
     if (isIndexed(this.#raw)) await this.#registry.forgetKeys(keys);
     return removed;
   }
@@ -157,6 +146,10 @@ export class SubjectStore implements Erasable {
   }
 
   async #enter(key: string): Promise<void> {
-    await this.#raw.run((client) => client.zadd(this.#setOf(key), Date.now(), keyEntry(key)));
+    await this.#raw.ask('zadd', this.#setOf(key), `${Date.now()}`, keyEntry(key));
   }
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }

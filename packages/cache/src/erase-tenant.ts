@@ -136,7 +136,7 @@ export class TenantStore implements Erasable {
     const names = this.#raw.wiring.guard.names.of(controlTenant());
     const key = names.encode('control');
     // It expires by itself, should this process end before it is removed.
-    await this.#raw.run((client) => client.set(key, '1', 'EX', CONTROL_SECONDS));
+    await this.#raw.ask('set', key, '1', 'EX', `${CONTROL_SECONDS}`);
     try {
       return {
         planted: 1,
@@ -145,7 +145,7 @@ export class TenantStore implements Erasable {
           'a key of a throw-away tenant was written, found by the same SCAN over all masters, and removed',
       };
     } finally {
-      await this.#raw.run((client) => client.unlink(key));
+      await this.#raw.ask('unlink', key);
       await dropControl(this.#raw, names);
     }
   }
@@ -186,7 +186,7 @@ export class TenantStore implements Erasable {
   /** Whether one of these keys was there without an entry: a key that is gone may have lost its own since. */
   async #isPassedBy(keys: readonly Buffer[]): Promise<boolean> {
     const missing = await notEntered(this.#raw, this.#names, keys);
-    const there = await this.#raw.run((client) => Promise.all(missing.map((key) => client.exists(key))));
+    const there = await this.#raw.numbers(missing.map((key) => ['exists', key]));
     return there.includes(1);
   }
 

@@ -77,7 +77,7 @@ export class TenantUsers {
 
   async #acl({ raw, node }: Server, ...args: readonly [string, ...string[]]): Promise<unknown> {
     try {
-      return await raw.run(() => node.call('ACL', ...args));
+      return await raw.askAt(node, 'acl', ...args);
     } catch (cause) {
       // ERR also where whoever runs the server for others has taken the command away.
       if (!(cause instanceof Error && /^(?:NOPERM|ERR) /.test(cause.message))) throw cause;

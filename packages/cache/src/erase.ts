@@ -15,7 +15,8 @@ import type { Cluster, Redis } from './client.ts';
 import { SubjectStore } from './erase-subject.ts';
 import { Everywhere, TenantStore, type Erasable } from './erase-tenant.ts';
 import { TenantUsers } from './erase-users.ts';
-import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
+import { assertGuarded } from './fit.ts';
+import { RawStore, type RawStoreOptions } from './raw-store.ts';
 
 /** Options of {@link cacheEraser}. */
 export interface CacheEraserOptions extends RawStoreOptions {
@@ -124,11 +125,13 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
       let { erased: count, users: userCount = 0 } = reached;
       const save = (isEnd?: true): Promise<void> =>
         run.checkpoint.save(
-          JSON.stringify({
-            erased: count,
-            ...(userCount > 0 && { users: userCount }),
-            ...(isEnd && { ended: true }),
-          }),
+          JSON.stringify(
+            state.parse({
+              erased: count,
+              ...(userCount > 0 && { users: userCount }),
+              ...(isEnd && { ended: true }),
+            }),
+          ),
         );
       if (scope.subject === undefined)
         for (const { wiring } of places) wiring.subscriptions.forget(scope.tenant);

@@ -1,9 +1,7 @@
 import {
-  ConfigError,
   StoreUnreachableError,
   acrossTenants,
   currentScope,
-  currentTenant,
   isTenantkitError,
   refusal,
   refuse,
@@ -11,11 +9,12 @@ import {
   type Scope,
 } from '@tenantkit/core';
 import { Cluster, type Redis } from './client.ts';
-import { hasTextNumbers } from './client-options.ts';
-import { targetOf, type Endpoint } from './target.ts';
+import { assertFit, assertGuarded, assertOutside } from './fit.ts';
+import { numberOf, replyError, sendRaw, type RawCall } from './raw-call.ts';
+import { startOf, targetOf } from './target.ts';
+import { unlinkEach } from './tenant-keys.ts';
 import { topologyOf, type Topology } from './topology.ts';
 import type { Wiring } from './wiring.ts';
-import { wiringOf } from './wirings.ts';
 
 /** How an eraser and an auditor reach the store. */
 export interface RawStoreOptions {
@@ -34,6 +33,9 @@ const TIMEOUT = 10_000;
 // Keys per SCAN: at this size one command holds the server up for less than a millisecond.
 const PAGE = 1000;
 
+// Commands on the way to a Cluster at once.
+const IN_FLIGHT = 1_024;
+
 // So often a walk begins anew because slots have moved.
 const MAX_WALKS = 20;
 
@@ -42,18 +44,13 @@ const RESHARDING = refuse(
   'Run it again when resharding has ended; what it has done so far need not be done again.',
 );
 
-const INSIDE = refuse(
-  'it works on the keys of all tenants, and was called inside of one',
-  'Call it outside of withTenant: in a job of the service, or inside acrossTenants.',
-);
-
-type Pattern = readonly [] | readonly ['MATCH', string];
-
-/** The store under all tenants: one stated bypass, and an end to every wait. */
+/**
+ * The store under all tenants: one stated bypass, and an end to every wait. Replies are what the server says: functions
+ * that somebody has set for replies of all clients would change what is removed, and what a certificate tells.
+ */
 export class RawStore {
   readonly wiring: Wiring;
-  /** The client; what is called of it belongs inside of {@link RawStore.run}. */
-  readonly client: Redis | Cluster;
+  readonly #client: Redis | Cluster;
   readonly #timeout: number;
   readonly #operation: string;
   readonly #scope: Scope | undefined;
@@ -70,40 +67,57 @@ export class RawStore {
     { timeout = TIMEOUT }: RawStoreOptions,
   ) {
     this.wiring = assertGuarded(client);
-    if (currentTenant() !== undefined) throw refusal('cache', operation, INSIDE);
+    assertOutside(operation);
     assertFit(client, operation);
-    this.client = client;
+    this.#client = client;
     this.#timeout = timeout;
     this.#operation = operation;
     // One audit event, not one per command.
     this.#scope = acrossTenants({ reason, actor: `tenantkit/${operation}` }, currentScope);
   }
 
-  /**
-   * Runs one command with raw names.
-   * @throws {@link StoreUnreachableError} when there is no answer in time; ioredis alone would wait for ever
-   */
-  async run<T>(call: (client: Redis | Cluster) => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(new Error(`no answer within ${this.#timeout} ms`));
-      }, this.#timeout);
+  /** What the server says to one command. */
+  ask(...call: RawCall): Promise<unknown> {
+    return this.#run(() => sendRaw(this.#client, call));
+  }
+
+  /** A command that is answered with a number. */
+  async number(...call: RawCall): Promise<number> {
+    return numberOf(await this.ask(...call));
+  }
+
+  /** What the server says to many commands, in their order. */
+  async askEach(calls: readonly RawCall[]): Promise<unknown[]> {
+    return (await this.tryEach(calls)).map((reply) => {
+      if (reply instanceof Error) throw reply;
+      return reply;
     });
-    try {
-      return await Promise.race([runInScope(this.#scope, () => call(this.client)), late]);
-    } catch (cause) {
-      // What the server itself says is not about reaching it.
-      if (isTenantkitError(cause) || (cause instanceof Error && cause.name === 'ReplyError')) throw cause;
-      throw new StoreUnreachableError({
-        surface: 'cache',
-        operation: this.#operation,
-        target: this.target,
-        cause,
-      });
-    } finally {
-      clearTimeout(timer);
+  }
+
+  async numbers(calls: readonly RawCall[]): Promise<number[]> {
+    return (await this.tryEach(calls)).map(numberOf);
+  }
+
+  /** As {@link RawStore.askEach}, with the errors of the server in the places of its replies. */
+  async tryEach(calls: readonly RawCall[]): Promise<unknown[]> {
+    const replies: unknown[] = [];
+    for (let from = 0; from < calls.length; from += IN_FLIGHT) {
+      const some = calls.slice(from, from + IN_FLIGHT);
+      const sent = (): Promise<unknown[]> =>
+        Promise.all(some.map((call) => sendRaw(this.#client, call).catch(replyError)));
+      replies.push(...(await this.#run(sent)));
     }
+    return replies;
+  }
+
+  /** What one of the servers says. */
+  askAt(node: Redis, ...call: RawCall): Promise<unknown> {
+    return this.#run(() => sendRaw(node, call));
+  }
+
+  async numbersAt(node: Redis, calls: readonly RawCall[]): Promise<number[]> {
+    const replies = await this.#run(() => Promise.all(calls.map((call) => sendRaw(node, call))));
+    return replies.map(numberOf);
   }
 
   /**
@@ -113,15 +127,16 @@ export class RawStore {
    * @throws {@link OperationRefusedError} when they go on moving
    */
   async *pages({ match, signal }: { match?: string; signal?: AbortSignal }): AsyncGenerator<Page> {
-    const pattern: Pattern = match === undefined ? [] : ['MATCH', match];
+    const pattern = match === undefined ? [] : ['MATCH', match];
     let before = await this.#topology();
     for (let walk = 1; walk <= MAX_WALKS; walk += 1) {
       for (const node of before.masters) {
         let cursor = '0';
         do {
           signal?.throwIfAborted();
-          const [next, keys] = await this.run(() => scan(node, cursor, pattern));
-          cursor = next.toString();
+          const page = await this.askAt(node, 'scan', cursor, ...pattern, 'COUNT', `${PAGE}`);
+          const [next, keys] = page as [Buffer, Buffer[]];
+          cursor = String(next);
           if (keys.length > 0) yield { node, keys };
         } while (cursor !== '0');
       }
@@ -134,29 +149,18 @@ export class RawStore {
 
   /** Removes keys from the master that holds them. @returns how many were there */
   async unlink({ node, keys }: Page): Promise<number> {
-    if (!(this.client instanceof Cluster)) return this.run(() => node.unlink(...keys));
     // The keys of one node are not in one slot.
-    const results = await this.run(() => {
-      const pipeline = node.pipeline();
-      for (const key of keys) pipeline.unlink(key);
-      return pipeline.exec();
-    });
-    let removed = 0;
-    for (const [error, count] of results ?? []) {
-      // A slot that moves away is walked on its new node, in this pass or the next.
-      if (error !== null && !/^(?:MOVED|ASK|TRYAGAIN) /.test(error.message)) throw error;
-      removed += Number(count ?? 0);
-    }
-    return removed;
+    if (this.isCluster) return this.#run(() => unlinkEach(node, keys));
+    return numberOf(await this.askAt(node, 'unlink', ...keys));
   }
 
   /** The address, without user and password. */
   get target(): string {
-    return targetOf(this.client instanceof Cluster ? startOf(this.client) : this.client.options);
+    return targetOf(this.#client instanceof Cluster ? startOf(this.#client) : this.#client.options);
   }
 
   get isCluster(): boolean {
-    return this.client instanceof Cluster;
+    return this.#client instanceof Cluster;
   }
 
   /**
@@ -167,7 +171,7 @@ export class RawStore {
     for (const node of await this.masters()) {
       let info: string;
       try {
-        info = await this.run(() => node.info('memory'));
+        info = String(await this.askAt(node, 'info', 'memory'));
       } catch (error) {
         if (error instanceof Error && error.message.startsWith('NOPERM')) return true;
         throw error;
@@ -185,62 +189,45 @@ export class RawStore {
 
   /** All servers, replicas of a cluster included. Those behind a master that the client reaches alone are unknown. */
   async servers(): Promise<readonly Redis[]> {
-    const { client } = this;
+    const client = this.#client;
     if (!(client instanceof Cluster)) return [client];
     await this.#topology();
     return client.nodes('all');
   }
 
   async #topology(): Promise<Topology> {
-    const { client } = this;
+    const client = this.#client;
     if (!(client instanceof Cluster)) return { masters: [client], lines: '', settled: '' };
     // Until the first answer a cluster knows only the nodes it was started with.
-    await this.run(() => client.ping());
-    return topologyOf(client, (call) => this.run(call));
+    await this.ask('ping');
+    return topologyOf(
+      client,
+      (call) => this.#run(call),
+      (node) => this.askAt(node, 'cluster', 'NODES'),
+    );
   }
-}
 
-/** @throws {@link ConfigError} */
-export function assertGuarded(client: object): Wiring {
-  const wiring = wiringOf(client);
-  if (wiring !== undefined) return wiring;
-  throw new ConfigError({
-    surface: 'cache',
-    operation: 'client',
-    problem: 'the client is not a Redis or Cluster of @tenantkit/cache',
-    hint: 'Make it with import { Redis } from "@tenantkit/cache"; its options say how keys are named.',
-  });
-}
-
-// A replica that is behind shows no key that was written a moment ago: nothing would be removed, and the recount would
-// say that nothing is left. Counts that are texts would be put together instead of added.
-function assertFit(client: Redis | Cluster, operation: string): void {
-  const option =
-    client instanceof Cluster && client.options.scaleReads !== 'master'
-      ? 'scaleReads'
-      : hasTextNumbers(client.options)
-        ? 'stringNumbers'
-        : undefined;
-  if (option === undefined) return;
-  throw new ConfigError({
-    surface: 'cache',
-    operation,
-    problem: `the client has the option ${option}, with which what is stored could not be told for certain`,
-    hint: "Give it a client of its own without it: client.duplicate(…) with scaleReads: 'master', or without stringNumbers.",
-  });
-}
-
-function scan(node: Redis, cursor: string, pattern: Pattern) {
-  return pattern.length === 0
-    ? node.scanBuffer(cursor, 'COUNT', PAGE)
-    : node.scanBuffer(cursor, ...pattern, 'COUNT', PAGE);
-}
-
-function startOf(client: Cluster): Endpoint {
-  const [node] = (client as unknown as { startupNodes: readonly (Endpoint | string | number)[] })
-    .startupNodes;
-  if (typeof node === 'number') return { port: node };
-  if (typeof node !== 'string') return node ?? {};
-  const { hostname, port } = new URL(/^rediss?:/.test(node) ? node : `redis://${node}`);
-  return { host: hostname, port: Number(port || 6379) };
+  /** @throws {@link StoreUnreachableError} when there is no answer in time; ioredis alone would wait for ever */
+  async #run<T>(call: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`no answer within ${this.#timeout} ms`));
+      }, this.#timeout);
+    });
+    try {
+      return await Promise.race([runInScope(this.#scope, call), late]);
+    } catch (cause) {
+      // What the server itself says is not about reaching it.
+      if (isTenantkitError(cause) || (cause instanceof Error && cause.name === 'ReplyError')) throw cause;
+      throw new StoreUnreachableError({
+        surface: 'cache',
+        operation: this.#operation,
+        target: this.target,
+        cause,
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }

@@ -2,7 +2,9 @@ import { ConfigError, parseOptions, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
 import type { Argument } from './keyspec.ts';
-import { RawStore, assertGuarded, type RawStoreOptions } from './raw-store.ts';
+import { assertGuarded } from './fit.ts';
+import type { RawCall } from './raw-call.ts';
+import { RawStore, type RawStoreOptions } from './raw-store.ts';
 import { hasFixedSlot, indexedName, keyEntry, keysName, slotOf, slotTag } from './registry-names.ts';
 import { BATCH } from './stored-registry.ts';
 
@@ -92,7 +94,7 @@ async function indexPlace(
     }
     await enter(raw, entries);
   }
-  await raw.run((client) => client.set(indexedName(codec.template), new Date().toISOString()));
+  await raw.ask('set', indexedName(codec.template), new Date().toISOString());
   return keys;
 }
 
@@ -104,19 +106,19 @@ async function present(raw: RawStore, keys: readonly Buffer[]): Promise<readonly
     return owner !== undefined && fence?.state(owner) === 'frozen';
   };
   const frozen = keys.filter(isFrozen);
-  const there = await raw.run((client) => Promise.all(frozen.map((key) => client.exists(key))));
+  const there = await raw.numbers(frozen.map((key) => ['exists', key]));
   const gone = new Set(frozen.filter((_, place) => there[place] === 0));
   return keys.filter((key) => !gone.has(key));
 }
 
 // Commands of one page together: they may go to as many registries as there are keys.
 async function enter(raw: RawStore, entries: ReadonlyMap<string, Argument[]>): Promise<void> {
-  const calls: [name: string, entries: Argument[]][] = [];
+  const calls: RawCall[] = [];
+  // An entry that is kept for a command in the server keeps its score; one that was about to go is written anew.
   for (const [name, all] of entries)
     for (let from = 0; from < all.length; from += 2 * BATCH)
-      calls.push([name, all.slice(from, from + 2 * BATCH)]);
-  // An entry that is kept for a command in the server keeps its score; one that was about to go is written anew.
-  await raw.run((client) => Promise.all(calls.map(([name, some]) => client.zadd(name, 'GT', ...some))));
+      calls.push(['zadd', name, 'GT', ...all.slice(from, from + 2 * BATCH)]);
+  await raw.askEach(calls);
 }
 
 function notIndexed(): ConfigError {

@@ -1,5 +1,6 @@
 import type { Argument } from './keyspec.ts';
 import { escapeGlob, type TenantNames } from './names.ts';
+import { numberOf } from './raw-call.ts';
 import type { RawStore } from './raw-store.ts';
 import type { Wiring } from './wiring.ts';
 import {
@@ -18,9 +19,6 @@ import {
 
 /** Entries, or keys, per command: at this size one command holds the server up for a millisecond or two. */
 export const BATCH = 500;
-
-// Commands on the way to a Cluster at once.
-const IN_FLIGHT = 1_024;
 
 // Marks that were found to be wrong, by the client that has found it: not everybody may remove them.
 const disproved = new WeakMap<Wiring, string>();
@@ -60,7 +58,8 @@ export class StoredRegistry {
   /** What says that the registries were completed, another one each time; `undefined` where none were. */
   async mark(): Promise<string | undefined> {
     try {
-      return (await this.#raw.run((client) => client.get(this.#markName))) ?? undefined;
+      const mark = (await this.#raw.ask('get', this.#markName)) as Buffer | null;
+      return mark?.toString();
     } catch (error) {
       // Somebody else's: it says nothing.
       if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return undefined;
@@ -77,7 +76,7 @@ export class StoredRegistry {
     // Another one speaks of a later completion.
     if ((await this.mark()) !== mark) return;
     try {
-      await this.#raw.run((client) => client.del(this.#markName));
+      await this.#raw.ask('del', this.#markName);
     } catch (error) {
       if (!(error instanceof Error && error.name === 'ReplyError')) throw error;
     }
@@ -87,11 +86,11 @@ export class StoredRegistry {
   async *entered(subject?: string, signal?: AbortSignal): AsyncGenerator<EnteredKeys> {
     for (const tag of await this.#used(subject)) {
       const name = this.#name(subject, tag);
-      const count = await this.#raw.run((client) => client.zcard(name));
+      const count = await this.#raw.number('zcard', name);
       for (let seen = 0; seen < count; seen += BATCH) {
         signal?.throwIfAborted();
         // From the beginning: what was seen has been removed.
-        const entries = await this.#raw.run((client) => client.zrangeBuffer(name, '0', `${BATCH - 1}`));
+        const entries = await this.#entries(name, 0);
         if (entries.length === 0) break;
         yield { ...this.#read(entries, tag), forget: () => this.#remove(name, entries) };
       }
@@ -103,9 +102,7 @@ export class StoredRegistry {
     for (const tag of await this.#used(subject)) {
       const name = this.#name(subject, tag);
       for (let from = 0; ; from += BATCH) {
-        const entries = await this.#raw.run((client) =>
-          client.zrangeBuffer(name, `${from}`, `${from + BATCH - 1}`),
-        );
+        const entries = await this.#entries(name, from);
         if (entries.length === 0) break;
         yield this.#read(entries, tag).keys;
       }
@@ -149,13 +146,13 @@ export class StoredRegistry {
 
   /** How many entries there are under these names. */
   async size(names: readonly string[]): Promise<number> {
-    const counts = await this.#each(names, (name) => this.#raw.client.zcard(name).catch(brokenAsOne));
-    return counts.reduce((sum, count) => sum + count, 0);
+    const counts = await this.#raw.tryEach(names.map((name) => ['zcard', name]));
+    return counts.reduce<number>((sum, count) => sum + sizeOf(count), 0);
   }
 
   /** Removes registries and sets as a whole. */
   async drop(names: readonly string[]): Promise<void> {
-    await this.#each(names, (name) => this.#raw.client.unlink(name));
+    await this.#raw.askEach(names.map((name) => ['unlink', name]));
   }
 
   /** Removes what stands in the place of the registry and is none. @returns whether there was something */
@@ -177,8 +174,12 @@ export class StoredRegistry {
     const isFound = !this.#perSlot || this.#raw.wiring.tenant.index === true;
     const tags = this.#perSlot ? slotTags() : [undefined];
     if (!isFound) return [];
-    const types = await this.#each(tags, (tag) => this.#raw.client.type(this.#name(subject, tag)));
-    return tags.filter((_, place) => wanted(types[place] as string));
+    const types = await this.#raw.askEach(tags.map((tag) => ['type', this.#name(subject, tag)]));
+    return tags.filter((_, place) => wanted(String(types[place])));
+  }
+
+  async #entries(name: string, from: number): Promise<readonly Buffer[]> {
+    return (await this.#raw.ask('zrange', name, `${from}`, `${from + BATCH - 1}`)) as Buffer[];
   }
 
   get #markName(): string {
@@ -216,29 +217,20 @@ export class StoredRegistry {
 
   async #remove(name: string, entries: readonly Argument[]): Promise<void> {
     for (let from = 0; from < entries.length; from += BATCH)
-      await this.#raw.run((client) => client.zrem(name, ...entries.slice(from, from + BATCH)));
-  }
-
-  async #each<T, R>(items: readonly T[], call: (item: T) => Promise<R>): Promise<R[]> {
-    const counts: R[] = [];
-    for (let from = 0; from < items.length; from += IN_FLIGHT) {
-      const some = items.slice(from, from + IN_FLIGHT);
-      counts.push(...(await this.#raw.run(() => Promise.all(some.map(call)))));
-    }
-    return counts;
+      await this.#raw.ask('zrem', name, ...entries.slice(from, from + BATCH));
   }
 }
 
 // What is there in the place of a registry is left over as well.
-function brokenAsOne(error: Error): number {
-  if (error.message.startsWith('WRONGTYPE')) return 1;
-  throw error;
+function sizeOf(count: unknown): number {
+  if (count instanceof Error && count.message.startsWith('WRONGTYPE')) return 1;
+  return numberOf(count);
 }
 
 /** Removes keys of one slot, or of a server that knows no slots. @returns how many were there */
 export async function unlinkKeys(raw: RawStore, keys: readonly Argument[]): Promise<number> {
   let removed = 0;
   for (let from = 0; from < keys.length; from += BATCH)
-    removed += await raw.run((client) => client.unlink(...keys.slice(from, from + BATCH)));
+    removed += await raw.number('unlink', ...keys.slice(from, from + BATCH));
   return removed;
 }

@@ -11,3 +11,12 @@ export function targetOf({ path, host, port, tls }: Endpoint): string {
   if (path !== undefined && path !== null) return `unix://localhost${path}`;
   return `${tls === undefined ? 'redis' : 'rediss'}://${host ?? 'localhost'}:${port ?? 6379}`;
 }
+
+/** The first of the nodes that a cluster was given. */
+export function startOf(cluster: object): Endpoint {
+  const [node] = (cluster as { startupNodes: readonly (Endpoint | string | number)[] }).startupNodes;
+  if (typeof node === 'number') return { port: node };
+  if (typeof node !== 'string') return node ?? {};
+  const { hostname, port } = new URL(/^rediss?:/.test(node) ? node : `redis://${node}`);
+  return { host: hostname, port: Number(port || 6379) };
+}

@@ -154,8 +154,8 @@ async function unlink(node: Node, keys: readonly Buffer[]): Promise<number> {
   }
 }
 
-// The keys of one node are not in one slot.
-async function unlinkEach(node: Node, keys: readonly Buffer[]): Promise<number> {
+/** Removes keys from a node of a cluster, which are not in one slot. @returns how many were there */
+export async function unlinkEach(node: Node, keys: readonly Buffer[]): Promise<number> {
   const pipeline = node.pipeline() as RawPipeline;
   for (const key of keys) pipeline.sendCommand(commandOf('unlink', [key]));
   let removed = 0;

@@ -17,7 +17,7 @@ export interface Topology {
 export async function topologyOf(
   cluster: Cluster,
   run: <T>(call: () => Promise<T>) => Promise<T>,
-  nodesOf: (node: Redis) => Promise<unknown> = (node) => run(() => node.call('CLUSTER', 'NODES')),
+  nodesOf: (node: Redis) => Promise<unknown>,
 ): Promise<Topology> {
   await run(() => refreshed(cluster));
   const masters = cluster.nodes('master');

@@ -10,10 +10,11 @@ import {
 } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
 import { startRedisCluster, startRedisNode, type RedisCluster } from '@tenantkit/testing/servers';
-import { Command, Redis as Raw } from 'ioredis';
+import { Redis as Raw } from 'ioredis';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { run } from './erase-run.ts';
+import { proxyTo } from './proxy.ts';
 import { failure, ready } from './support.ts';
 
 const PASSWORD = 'of-a-test';
@@ -258,12 +259,14 @@ describe('a client that may not look for users', () => {
       (await eraser.verify(SCOPE)).remaining.find(({ kind }) => kind === 'acl-user')?.count;
     await addUser(admin, 'tenant:acme', 'acme');
     expect(await count()).toBe(1);
-    Command.setReplyTransformer('ACL', () => []);
-    try {
-      expect(await failure(count)).toMatchObject({ code: 'CONFIG_INVALID' });
-    } finally {
-      Command.setReplyTransformer('ACL', (reply: unknown) => reply);
-    }
+    await using between = await proxyTo({ host: '127.0.0.1', port: node.port });
+    const redis = new Redis({ port: between.port, username: 'operator', password: PASSWORD });
+    clients.push(redis);
+    const behind = cacheEraser(redis);
+    expect(isVerified(await behind.verify({ tenant: 'a' }))).toBe(false);
+    between.answer(/\r\nacl\r\n/i, '*0\r\n');
+    for (const tenant of ['a', 'acme'])
+      expect(await failure(() => behind.verify({ tenant }))).toMatchObject({ code: 'CONFIG_INVALID' });
   });
 
   it('takes no option for one that there is not', () => {

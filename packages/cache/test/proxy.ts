@@ -13,6 +13,8 @@ export interface Proxy extends AsyncDisposable {
   release(): void;
   /** Brings connections that are made from now on to another server, as an address that others take over. */
   to(target: { host: string; port: number }): void;
+  /** Answers commands itself, as something does that hides the server from services. */
+  answer(command: RegExp, reply: string): void;
   /** The names of the commands that have come from clients since it was last asked. */
   commands(): string[];
 }
@@ -23,6 +25,7 @@ export async function proxyTo(first: { host: string; port: number }): Promise<Pr
   let silent = false;
   let written = '';
   let held: (() => void)[] | undefined;
+  let own: { readonly command: RegExp; readonly reply: string } | undefined;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(target);
@@ -31,8 +34,10 @@ export async function proxyTo(first: { host: string; port: number }): Promise<Pr
       socket.on('error', () => socket.destroy());
     }
     client.on('data', (bytes) => {
-      written += bytes.toString('latin1');
-      if (!silent) upstream.write(bytes);
+      const text = bytes.toString('latin1');
+      written += text;
+      if (own?.command.test(text) === true) client.write(own.reply);
+      else if (!silent) upstream.write(bytes);
     });
     upstream.on('data', (bytes) => {
       if (silent) return;
@@ -74,6 +79,9 @@ export async function proxyTo(first: { host: string; port: number }): Promise<Pr
     },
     to(next) {
       target = next;
+    },
+    answer(command, reply) {
+      own = { command, reply };
     },
     commands() {
       const names = Array.from(written.matchAll(/\*\d+\r\n\$\d+\r\n([^\r]+)\r\n/g), ([, name = '']) => name);

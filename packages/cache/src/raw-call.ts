@@ -1,0 +1,31 @@
+import { ConfigError } from '@tenantkit/core';
+import type { Cluster, Redis } from './client.ts';
+import type { Argument } from './keyspec.ts';
+import { ask } from './tenant-keys.ts';
+
+/** A command with raw names. */
+export type RawCall = readonly [name: string, ...args: Argument[]];
+
+/** Sends one. What it is answered with is what the server says, untransformed. */
+export function sendRaw(client: Redis | Cluster, [name, ...args]: RawCall): Promise<unknown> {
+  return ask(client, name, args);
+}
+
+/** What the server has answered with instead of a reply. @throws all other errors */
+export function replyError(error: unknown): Error {
+  if (error instanceof Error && error.name === 'ReplyError') return error;
+  throw error;
+}
+
+/** @throws what the server has said instead, or {@link ConfigError} for something else than a number */
+export function numberOf(reply: unknown): number {
+  if (typeof reply === 'number') return reply;
+  if (reply instanceof Error) throw reply;
+  // Taken for none, it would say that there is nothing.
+  throw new ConfigError({
+    surface: 'cache',
+    operation: 'client',
+    problem: 'what is connected has not answered with a number where Redis does',
+    hint: 'Connect the client to the server itself.',
+  });
+}
