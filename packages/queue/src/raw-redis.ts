@@ -2,7 +2,10 @@ import {
   StoreUnreachableError,
   acrossTenants,
   currentScope,
+  currentTenant,
   isTenantkitError,
+  refusal,
+  refuse,
   runInScope,
   type Scope,
 } from '@tenantkit/core';
@@ -11,6 +14,11 @@ import type { Redis } from 'ioredis';
 /** How long one command may take, connecting included, in milliseconds. */
 const TIMEOUT = 10_000;
 
+const INSIDE = refuse(
+  'it works on the jobs of all tenants, and was called inside of one',
+  'Call it outside of withTenant: in a job of the service, or inside acrossTenants.',
+);
+
 /** The server under all tenants, for an eraser and an auditor: one stated bypass, and an end to every wait. */
 export class RawRedis {
   readonly #redis: Redis;
@@ -18,8 +26,12 @@ export class RawRedis {
   readonly #operation: string;
   readonly #scope: Scope | undefined;
 
-  /** @param operation - what is done, for the audit trail and for errors: `queueEraser.plan` */
+  /**
+   * @param operation - what is done, for the audit trail and for errors: `queueEraser.plan`
+   * @throws {@link OperationRefusedError} inside a tenant, who could name another one
+   */
   constructor(redis: Redis, operation: string, timeout: number = TIMEOUT) {
+    if (currentTenant() !== undefined) throw refusal('queue', operation, INSIDE);
     this.#redis = redis;
     this.#timeout = timeout;
     this.#operation = operation;

@@ -88,11 +88,11 @@ export function storageAuditor(client: S3Client, options: StorageAuditorOptions)
     async *audit(given) {
       const signal = auditSignal('storage', 'storageAuditor.audit', given);
       signal.throwIfAborted();
+      const remote = new Remote(client, bucket, { operation: 'audit', timeout, signal });
       // A generator runs in the context of whoever asks for the next finding: the bypass is entered (and
       // published) once and then put around each page.
       const bypass = { reason: `audit of ${store}`, actor: 'tenantkit/storageAuditor' };
       const scope = acrossTenants(bypass, currentScope);
-      const remote = new Remote(client, bucket, { operation: 'audit', timeout, signal });
       const pages = pagesOf(remote, { prefix: '', versioned: false });
       for (;;) {
         const page = await runInScope(scope, () => pages.next());

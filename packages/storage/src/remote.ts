@@ -4,7 +4,7 @@ import type {
   ServiceInputTypes,
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
-import { ConfigError, StoreUnreachableError } from '@tenantkit/core';
+import { ConfigError, StoreUnreachableError, currentTenant, refusal, refuse } from '@tenantkit/core';
 import { engineOf, type S3Client } from './client.ts';
 import type { Engine } from './engine.ts';
 
@@ -16,6 +16,11 @@ export interface RemoteOptions {
 
 /** The default of {@link RemoteOptions.timeout}: deleting 1,000 versions takes a busy server seconds. */
 const TIMEOUT = 60_000;
+
+const INSIDE = refuse(
+  'it works on the objects of all tenants, and was called inside of one',
+  'Call it outside of withTenant: in a job of the service, or inside acrossTenants.',
+);
 
 /** A command of the raw client. */
 type Command<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = $Command<
@@ -35,11 +40,17 @@ export class Remote {
   readonly #timeout: number;
   readonly #signal: AbortSignal | undefined;
 
+  /**
+   * @param operation - what is done, for errors: `plan`
+   * @throws ConfigError when the bucket is not an accepted one of the client
+   * @throws OperationRefusedError inside a tenant, who could name another one
+   */
   constructor(
     client: S3Client,
     bucket: string,
     { operation, timeout = TIMEOUT, signal }: RemoteOptions & { operation: string; signal?: AbortSignal },
   ) {
+    if (currentTenant() !== undefined) throw refusal('storage', operation, INSIDE);
     this.bucket = bucket;
     this.#client = client;
     this.#engine = acceptedBucket(client, bucket, operation);
