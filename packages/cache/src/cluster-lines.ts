@@ -224,7 +224,7 @@ function nodeOptions(node: { readonly options: RedisOptions } | undefined): Redi
       target: 'a node of the cluster',
     });
   // Another node may be there when this one is not.
-  return { ...lineOptions(node.options), retryStrategy: () => null, readOnly: false };
+  return lineOptions(node.options, { retryStrategy: () => null, readOnly: false });
 }
 
 function sample<T>(items: readonly T[]): T | undefined {

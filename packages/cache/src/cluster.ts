@@ -21,6 +21,7 @@ import { destinationIn, masterOf, readinessOf } from './destination.ts';
 import { CLUSTER_INNER } from './inner-names.ts';
 import { assertInner, isRetried, keepInner } from './inner.ts';
 import { lighten } from './lighten.ts';
+import { followLogin, hasLoginOf, withLogin } from './login.ts';
 import { bindListeners } from './listeners.ts';
 import { ownMethods } from './methods.ts';
 import { assertNode, guardNodes } from './nodes.ts';
@@ -83,6 +84,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       const own: RedisOptions = { ...node, tenant: this.#wiring.tenant };
       const client = new Redis(own as MappedRedisOptions<'legacy'>);
       wiringOf(client)?.joins(this.#wiring);
+      const { redisOptions } = this.options;
+      if (hasLoginOf(node, redisOptions)) followLogin(client.options, redisOptions);
       return client;
     });
   }
@@ -151,7 +154,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     const own: ClusterOptions = ownOverride(override, given);
     const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
     const nodes = given.length > 0 ? given : [...startupNodes];
-    const redisOptions = { ...this.options.redisOptions, ...ownOverride(own.redisOptions) };
+    const nested = { ...ownOverride(own.redisOptions) };
+    const redisOptions = { ...withLogin(this.options.redisOptions ?? {}), ...nested };
     const tenant = this.#wiring.housing.tenantFor(currentScope());
     const options: ClusterOptions = { ...this.options, tenant, ...own, redisOptions };
     const copy = new Cluster(
@@ -159,6 +163,8 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       options as MappedClusterOptions<ReplyMappingFromClusterOptions<ReplyMapping, Override>>,
     );
     copy.#wiring.stays(this.#wiring);
+    if (!('username' in nested || 'password' in nested))
+      followLogin(copy.options.redisOptions as object, this.options.redisOptions);
     copy.#wiring.belonging.ownCluster(currentScope());
     return copy;
   }

@@ -24,12 +24,12 @@ import { isPlumbing, sameScope } from './plumbing.ts';
 import { rewriteArguments } from './rewrite.ts';
 import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
-import { ANYWHERE } from './rules.ts';
+import { ANYWHERE, rules } from './rules.ts';
 import { Scripts } from './scripts.ts';
 import type { Placing } from './silo.ts';
 
-/** Whether a command is one that ioredis sends for itself on this connection. */
-export type IsOwn = (name: string, args: readonly Argument[]) => boolean;
+/** Whether a command outside of any tenant is of the connection itself: see `isOwn` of handshake.ts. */
+export type IsOwn = (name: string, args: readonly Argument[], isQueued: boolean) => boolean;
 
 const UNUSABLE = refuse(
   'it was given something that is not a command, or arguments that cannot be written',
@@ -97,10 +97,9 @@ export class Guard {
     const row = rowOf(name, args);
     const scope = currentScope();
     if (scope?.tenant === undefined) {
-      const mark =
-        scope === undefined
-          ? this.#outside(name, args, row)
-          : across(name, args, row, place, this.#isCluster);
+      const isOwn = this.#isOwn(name.toLowerCase(), args, place.isQueued === true);
+      const elsewhere = () => across(name, args, row, place, this.#isCluster);
+      const mark = isOwn ? OWN : scope === undefined ? this.#outside(row, args) : elsewhere();
       return mark instanceof Error ? mark : this.#sent(mark, row, name, args, caller);
     }
     const names = this.names.of(scope.tenant.tenant);
@@ -201,9 +200,10 @@ export class Guard {
     return requireScope({ surface: 'cache', operation });
   }
 
-  #outside(name: string, args: readonly Argument[], row: Row): Mark | Error {
-    if (ANYWHERE.has(row.where.operation)) return this.#undeclared(row, args) ?? OWN;
-    return isPlumbing() && this.#isOwn(name.toLowerCase(), args) ? OWN : missing(row.where.operation);
+  #outside(row: Row, args: readonly Argument[]): Mark | Error {
+    const { operation } = row.where;
+    if (ANYWHERE.has(operation)) return this.#undeclared(row, args) ?? OWN;
+    return operation === 'auth' ? refusal('cache', operation, rules.auth) : missing(operation);
   }
 
   #undeclared(row: Row, args: readonly Argument[]): Error | undefined {

@@ -1,4 +1,7 @@
+import { currentScope } from '@tenantkit/core';
 import type { Argument } from './keyspec.ts';
+import { isLogin, isSentHello, isSentLogin } from './login.ts';
+import { isPlumbing } from './plumbing.ts';
 
 /** What tells a connection that is being set up from one that tenants use. */
 interface Connection {
@@ -21,7 +24,7 @@ type Shape = (connection: Connection, args: readonly string[]) => boolean;
  */
 const SHAPES: Readonly<Record<string, Shape>> = Object.assign(Object.create(null) as Record<string, Shape>, {
   asking: isEmpty,
-  auth: (connection, args) => isBeingSetUp(connection) && same(args, login(connection)),
+  auth: (connection, args) => isBeingSetUp(connection) && isSentLogin(connection.options, args),
   client: (connection, [subcommand, name, ...more]) =>
     isBeingSetUp(connection) &&
     (subcommand?.toLowerCase() === 'setname'
@@ -29,12 +32,12 @@ const SHAPES: Readonly<Record<string, Shape>> = Object.assign(Object.create(null
       : subcommand?.toLowerCase() === 'setinfo'),
   cluster: (_, [subcommand, ...more]) =>
     more.length === 0 && ['info', 'slots'].includes(subcommand?.toLowerCase() ?? ''),
-  hello: (connection, [, ...args]) => isBeingSetUp(connection) && same(args, helloArguments(connection)),
+  hello: (connection, [, ...args]) => isBeingSetUp(connection) && isSentHello(connection.options, args),
   info: (connection, args) => isBeingSetUp(connection) && args.length === 0,
   readonly: isEmpty,
   readwrite: isEmpty,
   // The database that the client was made for, so that it changes none.
-  select: ({ options }, args) => same(args, [`${options.db ?? 0}`]),
+  select: ({ options }, args) => args.length === 1 && args[0] === `${options.db ?? 0}`,
 } satisfies Record<string, Shape>);
 
 /** Whether a command is one that ioredis sends for itself on this connection. */
@@ -43,26 +46,25 @@ export function isHandshake(connection: object, name: string, args: readonly Arg
   return shape !== undefined && shape(connection as Connection, args.map(String));
 }
 
+/**
+ * Whether a command outside of any tenant is nobody's but the connection's: what ioredis sends for itself, and AUTH of
+ * the service, which makes it once more that of whoever the options name. In a pipeline it would be a part of others'
+ * work, which ends when it fails.
+ */
+export function isOwn(
+  connection: object,
+  name: string,
+  args: readonly Argument[],
+  isQueued: boolean,
+): boolean {
+  if (isPlumbing()) return currentScope() === undefined && isHandshake(connection, name, args);
+  return name === 'auth' && !isQueued && isLogin((connection as Connection).options, args);
+}
+
 function isBeingSetUp({ status, condition }: Connection): boolean {
   return status === 'connect' && condition?.handshake === true;
 }
 
 function isEmpty(_: Connection, args: readonly string[]): boolean {
   return args.length === 0;
-}
-
-// Options of JavaScript may hold numbers, which ioredis writes as text.
-function login({ options: { username, password } }: Connection): string[] {
-  return (username ? [username, password ?? ''] : [password ?? '']).map(String);
-}
-
-function helloArguments(connection: Connection): string[] {
-  const { username, password } = connection.options;
-  if (!username && !password) return [];
-  const words = login(connection);
-  return ['AUTH', ...(words.length === 1 ? ['default', ...words] : words)];
-}
-
-function same(args: readonly string[], expected: readonly string[]): boolean {
-  return args.length === expected.length && args.every((argument, place) => argument === expected[place]);
 }

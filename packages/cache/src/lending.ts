@@ -2,6 +2,7 @@ import type { Scope } from '@tenantkit/core';
 import type { EventEmitter } from 'node:events';
 import type { RedisOptions } from './client-options.ts';
 import { showLine } from './lent.ts';
+import { withLogin } from './login.ts';
 import { Line } from './line.ts';
 import { LinePool } from './pool.ts';
 import { targetOf } from './target.ts';
@@ -54,9 +55,8 @@ export class Lending<Client extends Lendable> {
 
   #poolOfLines(): LinePool {
     if (this.#lines !== undefined) return this.#lines;
-    const { tenant: _, ...options } = this.#client.options;
     const pool = new LinePool(
-      (stale) => new Line(options, stale),
+      (stale) => this.#makeLine(stale),
       () => targetOf(this.#client.options),
       this.#wiring.tenant.dedicated,
     );
@@ -68,6 +68,12 @@ export class Lending<Client extends Lendable> {
       if (status === 'close' || status === 'ready') isCut = status === 'close';
     });
     return (this.#lines = pool);
+  }
+
+  // As whom it connects may have changed since the last one.
+  #makeLine(stale: () => void): Line {
+    const { tenant: _, ...options } = withLogin(this.#client.options);
+    return new Line(options, stale);
   }
 
   #lend(line: Line, scope: Scope) {

@@ -27,7 +27,7 @@ export function showLine(lent: EventEmitter, line: RawRedis, isOver: () => boole
   show('status', () => (isOver() ? 'end' : line.status));
   // ioredis writes pipelines to it. Whoever listens to it would hear the replies of whoever has the connection next.
   show('stream', () => (isExecuting() ? line.stream : undefined));
-  show('condition', () => (isOver() ? null : Object.freeze({ ...line.condition })));
+  show('condition', () => (isOver() ? null : Object.freeze({ ...line.condition, auth: undefined })));
   const events = ['close', 'end'] as const;
   const tell = events.map((event) => () => lent.emit(event));
   const each = (method: 'on' | 'off'): void =>

@@ -1,6 +1,7 @@
 import { Redis as RawRedis, type RedisOptions } from 'ioredis';
 import type { CommandItem } from 'ioredis/built/types.js';
 import { asCommand } from './command.ts';
+import { hideLogin } from './login.ts';
 import { asPlumbing } from './plumbing.ts';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
@@ -57,7 +58,7 @@ export class Line extends RawRedis {
     // The form of its replies is that of the client, whatever its type says.
     super(own as RedisOptions & { replyMapping?: 'legacy' });
     this.on('error', (error: Error) => {
-      this.#error = error;
+      this.#error = hideLogin(error);
     });
   }
 

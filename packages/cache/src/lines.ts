@@ -1,5 +1,6 @@
 import { Redis as RawRedis, type RedisOptions } from 'ioredis';
 import type { Kind } from './channels.ts';
+import { followLogin, hideLogin, withLogin } from './login.ts';
 import { asPlumbing } from './plumbing.ts';
 
 /** What is told about the connections that hear messages. */
@@ -90,7 +91,9 @@ export class Line {
   // What is joined right now waits in the queue of the connection.
   #connect(resubscribes: boolean): RawRedis {
     return asPlumbing(() => {
-      const connection = new RawRedis(this.#options() as RedisOptions & { replyMapping: 'legacy' });
+      const options = this.#options();
+      const connection = new RawRedis(options as RedisOptions & { replyMapping: 'legacy' });
+      followLogin(connection.options, options);
       let behind = resubscribes;
       connection.on('ready', () => {
         if (behind) this.#resubscribe(connection);
@@ -101,7 +104,7 @@ export class Line {
         this.#connection = undefined;
         if (this.#wanted() > 0) this.#heard.ended();
       });
-      connection.on('error', (error) => this.#heard.error(error));
+      connection.on('error', (error) => this.#heard.error(hideLogin(error)));
       connection.on('moved', () => this.#heard.moved());
       connection.on('messageBuffer', (channel, message) =>
         this.#heard.message('subscribe', undefined, channel, message),
@@ -164,11 +167,15 @@ export class ServerLines implements Lines {
   }
 }
 
-/** The options of a client, for a connection that hears messages. */
-export function lineOptions(options: RedisOptions): RedisOptions {
+/**
+ * The options of a client, for a connection that hears messages.
+ *
+ * @param change - what differs besides
+ */
+export function lineOptions(options: RedisOptions, change: Partial<RedisOptions> = {}): RedisOptions {
   const { connectionName } = options;
-  return {
-    ...options,
+  const own: RedisOptions = {
+    ...withLogin(options),
     ...(connectionName === undefined ? {} : { connectionName: `${connectionName}:subscriber` }),
     autoResubscribe: false,
     enableAutoPipelining: false,
@@ -177,7 +184,10 @@ export function lineOptions(options: RedisOptions): RedisOptions {
     lazyConnect: false,
     replyMapping: 'legacy',
     stringNumbers: false,
+    ...change,
   };
+  followLogin(own, options);
+  return own;
 }
 
 /** Not too many names at once. */

@@ -1,3 +1,4 @@
+import { openLogin } from './login.ts';
 import type { CacheOptions } from './options.ts';
 import { isPlumbing, outside } from './plumbing.ts';
 
@@ -55,6 +56,7 @@ export function lockOptions(
     keyPrefix?: string | undefined;
     autoPipeliningIgnoredCommands?: string[] | undefined;
     tenant?: CacheOptions | undefined;
+    redisOptions?: object | undefined;
   },
   // The registry is for whoever freezes tenants, and is not shown.
   own: CacheOptions,
@@ -67,6 +69,13 @@ export function lockOptions(
     Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []),
   ) as string[];
   for (const name of WRITTEN) lockOption(options, name);
+  if ('password' in options) openLogin(options);
+  // Those of a cluster are in there.
+  if (options.redisOptions !== undefined) {
+    const redisOptions = { ...options.redisOptions };
+    openLogin(redisOptions);
+    options.redisOptions = Object.freeze(redisOptions);
+  }
   Object.freeze(options);
 }
 

@@ -159,6 +159,23 @@ export class InvalidPlacement extends Error {
   override readonly name = 'InvalidPlacement';
 }
 
+/** A placement in two parts: a place with another password is the same place. */
+export function splitPlacement(placement: OwnPlacement): {
+  place: OwnPlacement;
+  password?: string | undefined;
+} {
+  if (placement.level === 'bridge') return { place: placement };
+  const { url, options } = placement;
+  const address = url === undefined ? undefined : new URL(url);
+  // As ioredis reads them: with either of the two in the address, both are from there.
+  const isThere = address !== undefined && address.username + address.password !== '';
+  const username = isThere ? decodeURIComponent(address.username) : options?.username;
+  const password = isThere ? decodeURIComponent(address.password) : options?.password;
+  if (address !== undefined) address.username = address.password = '';
+  const own = { ...options, username: username === '' ? undefined : username, password: undefined };
+  return { place: { ...placement, url: address?.href, options: own }, password };
+}
+
 /** The options of a client in another place: how it behaves is that of the pool, where it is and as whom is not. */
 export function optionsIn<O extends object>(options: O, placement: OwnPlacement): O {
   if (placement.level === 'bridge') return { ...options, db: placement.db };

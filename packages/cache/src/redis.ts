@@ -18,6 +18,7 @@ import { endAsPlumbing, keepInner } from './inner.ts';
 import { Lending } from './lending.ts';
 import { lentOnly } from './lent.ts';
 import { lighten } from './lighten.ts';
+import { followLogin, noteLogin, withLogin } from './login.ts';
 import type { Line } from './line.ts';
 import { ServerLines } from './lines.ts';
 import { bindListeners } from './listeners.ts';
@@ -98,6 +99,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     );
     this.#wiring.onStatus((status) => {
       if (status === 'connect') endAsPlumbing(this.stream);
+      noteLogin(this, status);
     });
     this.#lending = new Lending<Redis<ReplyMapping>>(this, this.#wiring, (line) => this.#over(line));
     if (this.options.autoResendUnfulfilledCommands === false)
@@ -188,9 +190,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     // What is lent is never connected itself.
     const { lazyConnect } = (this.#lender ?? this).options;
     const tenant = this.#wiring.housing.tenantFor(currentScope());
-    const options: RedisOptions = { ...this.options, lazyConnect, tenant, ...own };
+    const options: RedisOptions = { ...withLogin(this.options), lazyConnect, tenant, ...own };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
     copy.#wiring.stays(this.#wiring);
+    if (!('username' in own || 'password' in own)) followLogin(copy.options, this.options);
     // That of a node of a cluster.
     if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
     const scope = currentScope();
@@ -271,7 +274,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     const options: RedisOptions = { ...optionsIn(this.options, placement), tenant: this.#wiring.tenant };
     const own = options as MappedRedisOptions<'legacy'>;
     const { url } = 'url' in placement ? placement : {};
-    return url === undefined ? new Redis(own) : new Redis(url, own);
+    const client = url === undefined ? new Redis(own) : new Redis(url, own);
+    // The same server, in another database.
+    if (placement.level === 'bridge') followLogin(client.options, this.options);
+    return client;
   }
 
   // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.
@@ -294,6 +300,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   #over(line: Line): Redis<ReplyMapping> {
     const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, lazyConnect: true };
     const lent = new Redis(options as MappedRedisOptions<ReplyMapping>);
+    followLogin(lent.options, this.options);
     lent.#line = line;
     lent.#lender = this;
     this.#lending.shareWith(lent.#lending);

@@ -237,7 +237,10 @@ export const rules = defineRules({
 
   // The connection
   asking: CONNECTION,
-  auth: CONNECTION,
+  auth: refuse(
+    'it changes as whom all tenants are connected',
+    'Where no tenant runs write redis.options.password (and username), which every new connection reads; then call auth() with exactly these.',
+  ),
   client: CONNECTION,
   echo: NAMES_NOTHING,
   hello: CONNECTION,

@@ -6,6 +6,7 @@ import { explain } from './explain.ts';
 import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
 import type { Entry } from './entry.ts';
 import { entranceOf } from './entrance.ts';
+import { isSecret } from './login.ts';
 import { isTransformed } from './methods.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
@@ -116,6 +117,7 @@ export class Sent extends Bare {
   /** The arguments as the caller knows them: ioredis puts them into errors and into its tracing. */
   get args(): Argument[] {
     const args = this.#args;
+    if (isSecret(this.#row.where.operation)) return [];
     // Copies: what is behind these Buffers is what is written.
     const logical = (this.#rare?.given ?? args).map(copied);
     const mark = this.#mark;

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
-import type { OwnPlacement } from './place.ts';
+import { splitPlacement, type OwnPlacement } from './place.ts';
 import { asPlumbing, inScope } from './plumbing.ts';
 import type { Held, Opened, Placed, Placing, Pooled, Silo } from './silo.ts';
 
@@ -38,7 +38,13 @@ export class SiloClients implements Iterable<Silo> {
 
   /** The silo of a placement: the one that is known, or a new one that is not yet. */
   at(placement: OwnPlacement): Silo {
-    for (const silo of this.#silos) if (isDeepStrictEqual(silo.placement, placement)) return silo;
+    const { place, password } = splitPlacement(placement);
+    for (const silo of this.#silos) {
+      const known = splitPlacement(silo.placement);
+      if (!isDeepStrictEqual(known.place, place)) continue;
+      if (password !== known.password) renew(silo, placement, password);
+      return silo;
+    }
     return { placement, opened: undefined, holders: 0 };
   }
 
@@ -143,6 +149,15 @@ export class SiloClients implements Iterable<Silo> {
     silo.opened = opened;
     return opened;
   }
+}
+
+// The client connects with the new password from now on.
+function renew(silo: Silo, placement: OwnPlacement, password: string | undefined): void {
+  silo.placement = placement;
+  if (silo.opened === undefined) return;
+  const { options } = silo.opened.client;
+  const own = 'redisOptions' in options ? options.redisOptions : options;
+  inScope(undefined, () => Object.assign(own ?? {}, { password }));
 }
 
 async function quit({ client }: Opened): Promise<void> {

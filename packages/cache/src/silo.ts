@@ -37,7 +37,8 @@ export interface Opened {
 
 /** A server or database where tenants are that are not in the pool. Its client is made with the first call. */
 export interface Silo {
-  readonly placement: OwnPlacement;
+  /** As it was last said: the password may change. */
+  placement: OwnPlacement;
   opened: Opened | undefined;
   /** How many use its client who are no tenants, and do not ask for it again with each call. */
   holders: number;

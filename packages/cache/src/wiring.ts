@@ -8,7 +8,7 @@ import type { ClusterOptions, RedisOptions } from './client-options.ts';
 import { assertClient, withoutAutoPipelines } from './couplings.ts';
 import { Definitions, type MakeCommand } from './define.ts';
 import { Guard } from './guard.ts';
-import { isHandshake } from './handshake.ts';
+import { isOwn } from './handshake.ts';
 import { Housing } from './housing.ts';
 import { readOptions, type CacheOptions } from './options.ts';
 import { lockOptions } from './options-lock.ts';
@@ -82,7 +82,7 @@ export class Wiring {
       );
       this.tenant = Object.freeze(tenant);
       placeOf = place;
-      this.guard = new Guard(this.tenant, (name, args) => isHandshake(client, name, args), client.isCluster);
+      this.guard = new Guard(this.tenant, (...command) => isOwn(client, ...command), client.isCluster);
       this.#definitions = new Definitions(client, this.guard.scripts, make);
       this.#definitions.defineAll(client.options.scripts);
     } catch (error) {
