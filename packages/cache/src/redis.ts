@@ -188,9 +188,15 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     if (there !== undefined) return there.duplicate(override);
     const own = ownOverride(override);
     // What is lent is never connected itself.
-    const { lazyConnect } = (this.#lender ?? this).options;
+    const { lazyConnect, enableAutoPipelining } = (this.#lender ?? this).options;
     const tenant = this.#wiring.housing.tenantFor(currentScope());
-    const options: RedisOptions = { ...withLogin(this.options), lazyConnect, tenant, ...own };
+    const options: RedisOptions = {
+      ...withLogin(this.options),
+      lazyConnect,
+      enableAutoPipelining,
+      tenant,
+      ...own,
+    };
     const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
     copy.#wiring.stays(this.#wiring);
     if (!('username' in own || 'password' in own)) followLogin(copy.options, this.options);
@@ -298,7 +304,9 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   // A client of its own for every loan: once it is over, whoever has kept it is told so.
   #over(line: Line): Redis<ReplyMapping> {
-    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, lazyConnect: true };
+    // What waits for the end of a turn would be too late for the loan.
+    const own: RedisOptions = { lazyConnect: true, enableAutoPipelining: false };
+    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...own };
     const lent = new Redis(options as MappedRedisOptions<ReplyMapping>);
     followLogin(lent.options, this.options);
     lent.#line = line;

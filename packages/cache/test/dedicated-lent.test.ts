@@ -283,16 +283,26 @@ describe('once it is over', () => {
     client.disconnect();
   });
 
-  it('what was not awaited is answered, what was not yet sent is refused', async () => {
-    const client = opened.guarded({ enableAutoPipelining: true });
-    const left: Promise<unknown>[] = [];
-    await acme(() => redis.dedicated((own) => void left.push(own.set('key', 'x'), own.get('key'))));
-    expect(await Promise.all(left)).toEqual(['OK', 'x']);
-    await acme(() => client.dedicated((own) => void left.push(own.set('key', 'y'))));
-    expect(await failure(() => left[2])).toEqual(over);
-    expect(await raw.get('tk:acme:key')).toBe('x');
-    client.disconnect();
-  });
+  it.each([{}, { enableAutoPipelining: true }, { enableAutoPipelining: true, tenant: { index: true } }])(
+    'what was not awaited is answered: %j',
+    async (options) => {
+      const client = opened.guarded(options);
+      const left: Promise<unknown>[] = [];
+      let copy: Redis | undefined;
+      await acme(() =>
+        client.dedicated((own) => {
+          left.push(own.set('key', 'x'), own.get('key'));
+          copy = own.duplicate();
+        }),
+      );
+      expect(await Promise.all(left)).toEqual(['OK', 'x']);
+      expect(await raw.get('tk:acme:key')).toBe('x');
+      // That one is lent to nobody.
+      expect(copy?.options.enableAutoPipelining).toBe(client.options.enableAutoPipelining);
+      copy?.disconnect();
+      client.disconnect();
+    },
+  );
 
   it.each([
     ['watched', async (own: Redis) => own.watch('key'), true],
