@@ -68,8 +68,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
         send: (command) => atWork(() => super.sendCommand(command)),
         sockets: () => this.nodes().map(({ stream }) => stream),
         destination: (command) => destinationIn(this, command),
-        readiness: (command) =>
-          readinessOf(this, command, (callback) => super.delayUntilReady(callback as Callback)),
+        readiness: (command) => readinessOf(this, command, (callback) => this.#delay(callback as Callback)),
       },
       async () => {
         // Until the first answer a cluster knows only the nodes it was started with.
@@ -132,7 +131,13 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
 
   // Runs the callback in the context that has opened the connection, which is another tenant's or none.
   override delayUntilReady(callback: Callback): void {
-    super.delayUntilReady(bound(callback));
+    this.#delay(bound(callback));
+  }
+
+  // ioredis calls back when it knows the slots or has given up: a cluster that has ended has done so before.
+  #delay(callback: Callback): void {
+    if (this.status === 'end') process.nextTick(callback, new Error('Connection is closed.'));
+    else super.delayUntilReady(callback);
   }
 
   override nodes(role?: NodeRole): Redis[] {

@@ -232,6 +232,37 @@ describe('a cluster', () => {
     expect(cluster.autoPipelineQueueSize).toBe(0);
   });
 
+  it.each([true, false])('that has ended rejects what is called then: autopipelining %s', async (isAuto) => {
+    const nowhere = new Cluster([{ host: '127.0.0.1', port: 1 }], {
+      enableAutoPipelining: isAuto,
+      clusterRetryStrategy: () => null,
+    });
+    clients.push(nowhere);
+    nowhere.on('error', () => undefined);
+    await until(() => nowhere.status === 'end');
+    const known = open({ enableAutoPipelining: isAuto });
+    expect(await acme(() => known.get('key'))).toBe('of acme');
+    const ended = once(known, 'end');
+    known.disconnect();
+    await ended;
+    for (const cluster of [nowhere, known]) {
+      const told = Promise.withResolvers<unknown>();
+      const calls = acme(() => [
+        cluster.get('a'),
+        cluster
+          .pipeline()
+          .get('a')
+          .exec((...answer) => told.resolve(answer)),
+        cluster.multi().get('a').exec(),
+        told.promise,
+      ]);
+      // ioredis answers a pipeline with the error of each command, where it knows the slots.
+      for (const call of await Promise.allSettled(calls))
+        expect(shown(call)).toMatch(/Connection is closed|Cluster is ended/);
+      expect(cluster.autoPipelineQueueSize).toBe(0);
+    }
+  });
+
   it('refuses a node of the caller’s own', async () => {
     const cluster = open();
     expect(await acme(() => cluster.get('key'))).toBe('of acme');
