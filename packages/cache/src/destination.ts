@@ -25,8 +25,8 @@ export function masterOf(cluster: object, command: Sent): RawRedis | undefined {
 
 /**
  * What has to be waited for before a batch can be sent to a cluster: until the first answer nobody knows where.
- * Without an offline queue ioredis rejects all but the first command of a turn while the node connects; its own
- * autopipelining waits for the first answer, and sends the turn as a whole.
+ * Without an offline queue ioredis rejects what comes before the cluster has found itself ready, and all but the first
+ * command of a turn while the node connects; its own autopipelining waits for the first answer.
  *
  * @param delay - calls back when the cluster knows its slots
  */
@@ -45,15 +45,21 @@ export function readinessOf(
     });
   }
   if (options.enableOfflineQueue !== false) return undefined;
+  if (status === 'connect') return left(cluster);
   const node = connectionPool.getInstanceByKey(destinationIn(cluster, command) ?? '');
   // One that is not there is told by ioredis to the command itself, when it is sent.
   if (node?.status === 'wait') node.connect().catch(ignore);
   if (node?.status !== 'connecting' && node?.status !== 'connect') return undefined;
-  const wiring = wiringOf(node);
+  return left(node);
+}
+
+/** Resolves when a client that connects is ready, or is not to be. */
+function left(client: object): Promise<void> | undefined {
+  const wiring = wiringOf(client);
   if (wiring === undefined) return undefined;
   return new Promise((resolve) => {
     const end = wiring.onStatus((status) => {
-      if (!['ready', 'close', 'end'].includes(status)) return;
+      if (!['ready', 'disconnecting', 'close', 'end'].includes(status)) return;
       end();
       resolve();
     });

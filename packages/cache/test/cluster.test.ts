@@ -194,6 +194,27 @@ describe('a cluster', () => {
     expect(names).toEqual(['plain']);
   });
 
+  it('without an offline queue waits with a turn until it is ready', async () => {
+    for (let times = 0; times < 10; times += 1) {
+      const cluster = open({ enableAutoPipelining: true, enableOfflineQueue: false });
+      const early = acme(() => Promise.all([cluster.get('key'), cluster.strlen('key')]));
+      expect(await early).toEqual(['of acme', 7]);
+      expect(cluster.status).toBe('ready');
+      cluster.disconnect();
+    }
+  });
+
+  it('that is never ready rejects what has waited for it', async () => {
+    const cluster = open({
+      enableAutoPipelining: true,
+      enableOfflineQueue: false,
+      clusterRetryStrategy: () => null,
+    });
+    cluster.on('connect', () => cluster.disconnect());
+    const error = await acme(() => failure(() => cluster.get('key')));
+    expect(error.message).toMatch(/Connection is closed|Cluster is ended|Cluster isn't ready/);
+  });
+
   it('without an offline queue answers a whole turn, as the autopipelining of ioredis does', async () => {
     const options = {
       enableAutoPipelining: true,
