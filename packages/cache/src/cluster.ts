@@ -21,7 +21,7 @@ import { destinationIn, masterOf, readinessOf } from './destination.ts';
 import { CLUSTER_INNER } from './inner-names.ts';
 import { assertInner, isRetried, keepInner } from './inner.ts';
 import { lighten } from './lighten.ts';
-import { followLogin, hasLoginOf, withLogin } from './login.ts';
+import { followLogin, hasLoginOf } from './login.ts';
 import { bindListeners } from './listeners.ts';
 import { ownMethods } from './methods.ts';
 import { assertNode, guardNodes } from './nodes.ts';
@@ -160,7 +160,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
     const { startupNodes } = this as unknown as { startupNodes: ClusterNode[] };
     const nodes = given.length > 0 ? given : [...startupNodes];
     const nested = { ...ownOverride(own.redisOptions) };
-    const redisOptions = { ...withLogin(this.options.redisOptions ?? {}), ...nested };
+    const redisOptions = { ...this.options.redisOptions, ...nested };
     const tenant = this.#wiring.housing.tenantFor(currentScope());
     const options: ClusterOptions = { ...this.options, tenant, ...own, redisOptions };
     const copy = new Cluster(

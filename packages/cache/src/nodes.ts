@@ -2,7 +2,6 @@ import type { Redis as RawRedis } from 'ioredis';
 import type { EventEmitter } from 'node:events';
 import type { RedisOptions } from './client-options.ts';
 import { brokenCoupling } from './couplings.ts';
-import { asPlumbing } from './plumbing.ts';
 import { wiringOf } from './wirings.ts';
 
 /**
@@ -17,8 +16,7 @@ export function guardNodes(
   // The pool has a copy, with the login as it was.
   connectionPool.redisOptions = cluster.options.redisOptions;
   const create = connectionPool.createRedisFromOptions.bind(connectionPool);
-  connectionPool.createRedisFromOptions = (node, readOnly) =>
-    make(asPlumbing(() => create(node, readOnly)).options);
+  connectionPool.createRedisFromOptions = (node, readOnly) => make(create(node, readOnly).options);
   // Before anybody else hears of it.
   connectionPool.prependListener('+node', assertNode);
 }
