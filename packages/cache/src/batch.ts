@@ -54,6 +54,7 @@ export class Batch {
   readonly #lanes = new Map<unknown, Lane>();
 
   readonly #before: (commands: readonly Sent[]) => void;
+  readonly #send = (command: Sent): unknown => sendOrReject(command, this.#client.send);
 
   /** @param before - told what is about to be written, to write something before it */
   constructor(client: BatchClient, before: (commands: readonly Sent[]) => void) {
@@ -82,6 +83,7 @@ export class Batch {
       lane = { waiting: [], running: 0, scheduled: false };
       this.#lanes.set(destination, lane);
     }
+    Sent.later(command);
     lane.waiting.push(command);
     // As long as commands keep coming in callbacks of this turn, they join.
     if (lane.running === 0) this.#schedule(destination, lane);
@@ -127,7 +129,7 @@ export class Batch {
         this.#before(commands);
         for (const command of commands) {
           Sent.whenSettled(command, settled);
-          sendOrReject(command, this.#client.send);
+          Sent.asCalled(command, this.#send);
         }
       }),
     );

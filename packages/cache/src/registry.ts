@@ -93,6 +93,7 @@ export class Registry {
       this.#turn = turn;
       process.nextTick(this.#flush);
     }
+    Sent.later(command);
     turn.commands.push(command);
     turn.sends.push(send);
     return command.promise;
@@ -109,7 +110,7 @@ export class Registry {
     asPlumbing(() =>
       corked(this.#sockets(), () => {
         this.#write(turn);
-        for (const [place, command] of turn.commands.entries()) turn.sends[place]?.(command);
+        for (const [place, send] of turn.sends.entries()) Sent.asCalled(turn.commands[place] as Sent, send);
       }),
     );
   }
@@ -136,7 +137,7 @@ export class Registry {
       const names = this.#tenantOf(command, key);
       if (names === undefined) continue;
       into ??= openTurn(now);
-      const one = this.#want(into, names, this.#tagOf(names, key, command), key, subject, waits, own);
+      const one = this.#want(into, names, this.#tagOf(names, key, command), key, waits, own, command);
       own ??= one.entry;
       if (!waits) {
         one.beliefs.push(belief);
@@ -148,7 +149,8 @@ export class Registry {
   }
 
   #write({ wanted }: Turn): void {
-    for (const one of wanted.values()) this.#writeOne(one);
+    // A registry is one of a tenant, so this is for a call of that tenant.
+    for (const one of wanted.values()) Sent.asCalled(one.first, () => this.#writeOne(one));
   }
 
   // Whatever it was named by when it was called: inside acrossTenants a raw name may be any tenant's.
@@ -157,10 +159,11 @@ export class Registry {
     names: TenantNames,
     tag: string | undefined,
     key: Argument,
-    subject: string | undefined,
     waits: boolean,
     own: Entry | undefined,
+    command: Sent,
   ): Wanted {
+    const { subject } = command;
     const score = waits ? `${time + WAITING}` : `${time}`;
     const member = keyEntry(names.decode(key, 'index'));
     const add = (to: string | undefined, what: Argument): Wanted => {
@@ -169,7 +172,7 @@ export class Registry {
       let one = wanted.get(by);
       if (one === undefined) {
         const name = typeof by === 'string' ? by : keysName(names.prefix, tag);
-        wanted.set(by, (one = openWanted(name, names, tag, at)));
+        wanted.set(by, (one = openWanted(name, names, tag, at, command)));
       }
       one.members.push(score, what);
       if (own !== undefined) one.others.add(own);

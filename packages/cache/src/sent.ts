@@ -10,6 +10,7 @@ import { isSecret } from './login.ts';
 import { isTransformed } from './methods.ts';
 import { TenantNames } from './names.ts';
 import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
+import { callersContext, type Within } from './tracing.ts';
 
 /** For whom a command of ioredis's own work is sent: nobody; it names nothing, and may be sent at any time. */
 export const OWN: unique symbol = Symbol('tenantkit.cache.own');
@@ -37,6 +38,7 @@ interface Rare {
   isWritten?: boolean;
   resolve?: Resolve;
   reject?: Reject;
+  within?: Within;
 }
 
 type Resolve = (reply: unknown) => unknown;
@@ -230,6 +232,19 @@ export class Sent extends Bare {
   /** Calls `heard` when this is settled; one listener at most. */
   static whenSettled(sent: Sent, heard: () => void): void {
     (sent.#rare ??= {}).whenSettled = heard;
+  }
+
+  /** Keeps the context of the caller, where somebody wants to know whose call is sent. */
+  static later(sent: Sent): void {
+    const within = callersContext();
+    if (within !== undefined) (sent.#rare ??= {}).within = within;
+  }
+
+  /** Sends one that has waited, or something for it, as if that were when it was called, as far as that was kept. */
+  static asCalled(sent: Sent, send: (sent: Sent) => unknown): void {
+    const within = sent.#rare?.within;
+    if (within === undefined) send(sent);
+    else within(() => send(sent));
   }
 
   /** Notes which person the caller works for. */

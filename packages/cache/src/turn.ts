@@ -8,6 +8,8 @@ export interface Wanted {
   readonly name: string;
   readonly names: TenantNames;
   readonly tag: string | undefined;
+  /** What has wanted something there first. */
+  readonly first: Sent;
   /** Each after its score. */
   readonly members: Argument[];
   /** What is known once it is written, and the entry that says whether it is. */
@@ -38,11 +40,18 @@ export function openTurn(at: number): Turn {
 }
 
 /** @param at - as for {@link openTurn} */
-export function openWanted(name: string, names: TenantNames, tag: string | undefined, at: number): Wanted {
+export function openWanted(
+  name: string,
+  names: TenantNames,
+  tag: string | undefined,
+  at: number,
+  first: Sent,
+): Wanted {
   return {
     name,
     names,
     tag,
+    first,
     members: [],
     beliefs: [],
     believed: [],

@@ -1,4 +1,4 @@
-import { SpanStatusCode, context, trace, type Span } from '@opentelemetry/api';
+import { SpanKind, SpanStatusCode, context, trace, type Span } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { IORedisInstrumentation } from '@opentelemetry/instrumentation-ioredis';
 import { TracerProvider, type ReadableSpan, type SpanProcessor } from '@opentelemetry/sdk-trace';
@@ -162,6 +162,40 @@ describe.each(CLIENTS)('OpenTelemetry over %s', (title, open) => {
         ...entry,
       ]),
     );
+  });
+
+  it('traces each call under the request that has made it', async () => {
+    // In one turn: what waits for the end of it, or for a reply, leaves together.
+    const tenants = ['acme', 'acme2'];
+    const replies = await Promise.all(
+      tenants.map((tenant) =>
+        request(tenant, async () => [
+          await Promise.all([client.set('key', tenant), client.incr('counter')]),
+          await Promise.all([client.get('key'), client.pipeline().set('other', '').get(tenant).exec()]),
+        ]),
+      ),
+    );
+    const rest = ['OK', null].map((reply) => [null, reply]);
+    expect(replies).toEqual(
+      tenants.map((tenant) => [
+        ['OK', 1],
+        [tenant, rest],
+      ]),
+    );
+    for (const tenant of tenants)
+      expect(new Set((await under(tenant)).map(told))).toEqual(
+        new Set([
+          'set key [1 other arguments]',
+          'incr counter',
+          'get key',
+          'set other [1 other arguments]',
+          `get ${tenant}`,
+          ...entry,
+        ]),
+      );
+    const calls = ended.filter(({ name, kind }) => kind === SpanKind.CLIENT && name !== 'zadd');
+    expect(calls.filter(({ parentSpanContext }) => parentSpanContext === undefined)).toEqual([]);
+    expect(calls).toHaveLength(tenants.length * 5);
   });
 
   it('ends a span with the error of its own call', async () => {
