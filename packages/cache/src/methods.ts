@@ -72,7 +72,7 @@ function inherit(prototype: object, name: string, value: Method): void {
 
 // What ioredis makes of every command: see `generateFunction` there.
 function methodOf(name: string, encoding: BufferEncoding | null): Method {
-  return function (...args) {
+  const method: Method = function (...args) {
     // Read once, as below.
     // oxlint-disable-next-line typescript/unbound-method -- called on this
     const own = this.sendCommand;
@@ -83,6 +83,8 @@ function methodOf(name: string, encoding: BufferEncoding | null): Method {
     const last = args.at(-1);
     const callback = typeof last === 'function' ? (args.pop() as Callback<unknown>) : undefined;
     const errorStack = this.options.showFriendlyErrorStack === true ? new Error() : undefined;
+    // ioredis takes its own frames off, and this is none of them.
+    if (errorStack !== undefined) Error.captureStackTrace(errorStack, method);
     const options = { errorStack, replyEncoding: encoding };
     const command = new Command(name, args as string[], options as object, callback);
     // Read once. Any other function could keep the Command, and change it later.
@@ -91,6 +93,7 @@ function methodOf(name: string, encoding: BufferEncoding | null): Method {
     made = isOurs(this, send) ? command : undefined;
     return send.call(this, command);
   };
+  return method;
 }
 
 function isOurs(host: object, send: Send): boolean {

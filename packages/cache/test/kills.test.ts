@@ -143,11 +143,20 @@ describe('a kill', () => {
     }
   });
 
-  it('in a friendly stack the error names the line of the caller, and logical names', async () => {
+  it('in a friendly stack the error begins with the line of the caller, and has logical names', async () => {
     const client = open({ showFriendlyErrorStack: true });
     await acme(() => client.set('key', 'x'));
-    const error = await acme(() => failure(() => client.lpush('key', 'x')));
-    expect(error.stack).toContain('kills.test.ts');
-    expect(shown(error)).not.toContain('tk:');
+    const errors = [
+      await acme(() => failure(() => client.lpush('key', 'x'))),
+      await acme(() => failure(() => client.call('lpush', 'key', 'x'))),
+      ...((await acme(() => client.pipeline().lpush('key', 'x').call('lpush', 'key', 'x').exec())) ?? []).map(
+        ([error]) => error,
+      ),
+    ];
+    expect(errors).toHaveLength(4);
+    for (const error of errors) {
+      expect(error?.stack?.split('\n')[1]).toContain('kills.test.ts');
+      expect(shown(error)).not.toContain('tk:');
+    }
   });
 });
