@@ -1,5 +1,6 @@
 import type { Guard } from './guard.ts';
 import type { TenantNames } from './names.ts';
+import { BATCH } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
 import {
   hasFixedSlot,
@@ -12,7 +13,6 @@ import {
   slotTag,
   subjectName,
 } from './registry-names.ts';
-import { BATCH } from './stored-registry.ts';
 
 /** A name of tenantkit's own that belongs to a tenant. */
 export interface OwnName {

@@ -3,6 +3,7 @@ import { inspectRegistry, notEntered, ownNameOf } from './audit-registry.ts';
 import type { Redis } from './client.ts';
 import type { Guard } from './guard.ts';
 import { RESERVED } from './names.ts';
+import { idOf, startOf } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
 import { StoredRegistry } from './stored-registry.ts';
 
@@ -108,7 +109,7 @@ export class Audit {
     const byTenant = new Map<string, Buffer[]>();
     for (const key of keys) {
       // Every prefix is plain ASCII, which this keeps byte for byte.
-      const name = key.toString('latin1');
+      const name = startOf(key);
       if (name.startsWith(RESERVED)) {
         for (const code of await this.#reserved(key, name)) found.push({ code, name: key });
         continue;
@@ -180,7 +181,7 @@ export class Audit {
 
   #count(code: Code, name: Buffer, count: number): void {
     if (count === 0) return;
-    const id = `${code} ${name.toString('latin1')}`;
+    const id = `${code} ${idOf(name)}`;
     const held = this.#counts.get(id);
     if (held === undefined) this.#counts.set(id, { code, name, count });
     else held.count += count;

@@ -40,6 +40,9 @@ const schema = z.strictObject({
   timeout: z.number().int().positive().optional(),
 });
 
+// Of a longer name that much is shown, in bytes.
+const SHOWN = 1_024;
+
 /**
  * The auditor of one Redis or Cluster: walks every key of the database that the client uses, and reports those
  * that no tenant owns. It reads names only, and changes nothing.
@@ -97,9 +100,10 @@ export function cacheAuditor(client: Redis | Cluster, options: CacheAuditorOptio
   };
 }
 
-// A key may hold any bytes, also those that drive a terminal.
+// A key may hold any bytes, also those that drive a terminal, and more than fit into a text.
 function printable(key: Buffer): string {
-  return key
-    .toString('utf8')
+  const shown = key
+    .toString('utf8', 0, SHOWN)
     .replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+  return key.length > SHOWN ? `${shown}… (${key.length} bytes)` : shown;
 }

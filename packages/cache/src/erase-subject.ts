@@ -10,6 +10,7 @@ import {
   type Progress,
 } from './erase-tenant.ts';
 import { escapeGlob, type TenantNames } from './names.ts';
+import { idOf } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
 import { keyEntry, slotOf, slotTag, hasFixedSlot, subjectName } from './registry-names.ts';
 import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
@@ -55,7 +56,7 @@ export class SubjectStore implements Erasable {
       let found = 0;
       for await (const keys of this.#pages(signal)) {
         found += keys.length;
-        for (const key of keys) removed.set(key.toString('latin1'), key);
+        for (const key of keys) removed.set(idOf(key), key);
         await progress.add(await this.#remove(keys));
       }
       if (indexed) await this.#registry.forgetSubject(this.#subject);
@@ -96,9 +97,9 @@ export class SubjectStore implements Erasable {
     const keys = new Map<string, Buffer>();
     if (isIndexed(this.#raw)) {
       for await (const some of this.#registry.all(this.#subject))
-        for (const key of some) keys.set(key.toString('latin1'), key);
+        for (const key of some) keys.set(idOf(key), key);
     }
-    for await (const some of this.#matching()) for (const key of some) keys.set(key.toString('latin1'), key);
+    for await (const some of this.#matching()) for (const key of some) keys.set(idOf(key), key);
     return sumOf(await this.#raw.numbers([...keys.values()].map((key) => ['exists', key])));
   }
 

@@ -5,7 +5,8 @@ import type { TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
 import { notEntered } from './audit-registry.ts';
 import { BELIEF } from './beliefs.ts';
-import { BATCH, StoredRegistry, unlinkKeys } from './stored-registry.ts';
+import { idOf, isFull } from './portions.ts';
+import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
 
 /** What an eraser does to one tenant, or one person. */
 export interface Erasable {
@@ -175,7 +176,7 @@ export class TenantStore implements Erasable {
       if (waiting !== undefined && waiting.node !== node) await remove();
       waiting ??= { node, keys: [] };
       waiting.keys.push(...keys);
-      if (waiting.keys.length >= BATCH) await remove();
+      if (isFull(waiting.keys)) await remove();
     }
     await remove();
     const names = indexed ? await this.#registry.find(undefined, signal) : [];
@@ -204,7 +205,7 @@ export class TenantStore implements Erasable {
     const keys = new Set<string>();
     for await (const page of this.#raw.pages({ match: tenant.glob('*') })) {
       await look?.(page.keys);
-      for (const key of page.keys) keys.add(key.toString('latin1'));
+      for (const key of page.keys) keys.add(idOf(key));
     }
     return keys.size;
   }

@@ -1,14 +1,17 @@
 import { ConfigError } from '@tenantkit/core';
 import type { Cluster, Redis } from './client.ts';
+import { assertGuarded } from './fit.ts';
 import type { Argument } from './keyspec.ts';
-import { ask } from './tenant-keys.ts';
 
 /** A command with raw names. */
 export type RawCall = readonly [name: string, ...args: Argument[]];
 
-/** Sends one. What it is answered with is what the server says, untransformed. */
+/**
+ * Sends one to this client and no other. What it is answered with is what the server says, untransformed; a name may
+ * be longer than those that callers may give.
+ */
 export function sendRaw(client: Redis | Cluster, [name, ...args]: RawCall): Promise<unknown> {
-  return ask(client, name, args);
+  return assertGuarded(client).ask(name, args);
 }
 
 /** What the server has answered with instead of a reply. @throws all other errors */
@@ -28,4 +31,9 @@ export function numberOf(reply: unknown): number {
     problem: 'what is connected has not answered with a number where Redis does',
     hint: 'Connect the client to the server itself.',
   });
+}
+
+/** How long one is, roughly: what it is framed by is left out. */
+export function bytesOf(call: RawCall): number {
+  return call.reduce((sum, part) => sum + part.length, 0);
 }

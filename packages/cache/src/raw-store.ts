@@ -10,9 +10,9 @@ import {
 } from '@tenantkit/core';
 import { Cluster, type Redis } from './client.ts';
 import { assertFit, assertGuarded, assertOutside } from './fit.ts';
-import { numberOf, replyError, sendRaw, type RawCall } from './raw-call.ts';
+import { portionsOf, portionsOfNames } from './portions.ts';
+import { bytesOf, numberOf, replyError, sendRaw, type RawCall } from './raw-call.ts';
 import { startOf, targetOf } from './target.ts';
-import { unlinkEach } from './tenant-keys.ts';
 import { topologyOf, type Topology } from './topology.ts';
 import type { Wiring } from './wiring.ts';
 
@@ -99,15 +99,8 @@ export class RawStore {
   }
 
   /** As {@link RawStore.askEach}, with the errors of the server in the places of its replies. */
-  async tryEach(calls: readonly RawCall[]): Promise<unknown[]> {
-    const replies: unknown[] = [];
-    for (let from = 0; from < calls.length; from += IN_FLIGHT) {
-      const some = calls.slice(from, from + IN_FLIGHT);
-      const sent = (): Promise<unknown[]> =>
-        Promise.all(some.map((call) => sendRaw(this.#client, call).catch(replyError)));
-      replies.push(...(await this.#run(sent)));
-    }
-    return replies;
+  tryEach(calls: readonly RawCall[]): Promise<unknown[]> {
+    return this.#tryAt(this.#client, calls);
   }
 
   /** What one of the servers says. */
@@ -116,8 +109,7 @@ export class RawStore {
   }
 
   async numbersAt(node: Redis, calls: readonly RawCall[]): Promise<number[]> {
-    const replies = await this.#run(() => Promise.all(calls.map((call) => sendRaw(node, call))));
-    return replies.map(numberOf);
+    return (await this.#tryAt(node, calls)).map(numberOf);
   }
 
   /**
@@ -149,9 +141,20 @@ export class RawStore {
 
   /** Removes keys from the master that holds them. @returns how many were there */
   async unlink({ node, keys }: Page): Promise<number> {
+    let removed = 0;
+    if (!this.isCluster) {
+      for (const some of portionsOfNames(keys))
+        removed += numberOf(await this.askAt(node, 'unlink', ...some));
+      return removed;
+    }
     // The keys of one node are not in one slot.
-    if (this.isCluster) return this.#run(() => unlinkEach(node, keys));
-    return numberOf(await this.askAt(node, 'unlink', ...keys));
+    const calls = keys.map((key): RawCall => ['unlink', key]);
+    for (const reply of await this.#tryAt(node, calls)) {
+      // A slot that moves away is walked on its new node, in this pass or the next.
+      const isMoving = reply instanceof Error && /^(?:MOVED|ASK|TRYAGAIN) /.test(reply.message);
+      if (!isMoving) removed += numberOf(reply);
+    }
+    return removed;
   }
 
   /** The address, without user and password. */
@@ -193,6 +196,16 @@ export class RawStore {
     if (!(client instanceof Cluster)) return [client];
     await this.#topology();
     return client.nodes('all');
+  }
+
+  async #tryAt(client: Redis | Cluster, calls: readonly RawCall[]): Promise<unknown[]> {
+    const replies: unknown[] = [];
+    for (const some of portionsOf(calls, bytesOf, IN_FLIGHT)) {
+      const sent = (): Promise<unknown[]> =>
+        Promise.all(some.map((call) => sendRaw(client, call).catch(replyError)));
+      replies.push(...(await this.#run(sent)));
+    }
+    return replies;
   }
 
   async #topology(): Promise<Topology> {

@@ -18,6 +18,9 @@ const NAME = new RegExp(
   's',
 );
 
+// The longest id of a person.
+const MAX_ID = 64;
+
 // What the members of a registry begin with.
 const KEY = 'k';
 const SUBJECT = 's';
@@ -76,7 +79,8 @@ export function parseEntry(
   entry: Buffer,
 ): { readonly key: Buffer } | { readonly subject: string } | undefined {
   if (entry[0] === KEY_BYTE) return { key: entry.subarray(1) };
-  const text = entry.toString('latin1');
+  // A longer one need not fit into a text.
+  const text = entry.toString('latin1', 0, 1 + MAX_ID + 1);
   return /^s[A-Za-z0-9_-]{1,64}$/.test(text) ? { subject: text.slice(1) } : undefined;
 }
 

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import type { Cluster, Redis } from './client.ts';
 import type { Argument } from './keyspec.ts';
 import { assertGuarded } from './fit.ts';
+import { portionsOfNames, startOf } from './portions.ts';
 import type { RawCall } from './raw-call.ts';
 import { RawStore, type RawStoreOptions } from './raw-store.ts';
 import { hasFixedSlot, indexedName, keyEntry, keysName, slotOf, slotTag } from './registry-names.ts';
-import { BATCH } from './stored-registry.ts';
 
 /** Options of {@link indexCache}. */
 export interface IndexCacheOptions extends RawStoreOptions {
@@ -78,17 +78,16 @@ async function indexPlace(
   let keys = 0;
   for await (const page of raw.pages({ ...(signal && { signal }) })) {
     const entries = new Map<string, Argument[]>();
-    const score = `${Date.now()}`;
     for (const key of await present(raw, page.keys)) {
-      const owner = codec.tenantOf(key.toString('latin1'));
+      const owner = codec.tenantOf(startOf(key));
       if (owner === undefined || guard.fence?.state(owner) === 'erased') continue;
       const names = guard.names.of(owner);
       const perSlot = raw.isCluster && !hasFixedSlot(names.prefix);
       const name = keysName(names.prefix, perSlot ? slotTag(slotOf(key)) : undefined);
       const entry = keyEntry(names.decode(key, 'indexCache'));
       const some = entries.get(name);
-      if (some === undefined) entries.set(name, [score, entry]);
-      else some.push(score, entry);
+      if (some === undefined) entries.set(name, [entry]);
+      else some.push(entry);
       tenants.add(owner);
       keys += 1;
     }
@@ -102,7 +101,7 @@ async function indexPlace(
 async function present(raw: RawStore, keys: readonly Buffer[]): Promise<readonly Buffer[]> {
   const { names, fence } = raw.wiring.guard;
   const isFrozen = (key: Buffer): boolean => {
-    const owner = names.codec.tenantOf(key.toString('latin1'));
+    const owner = names.codec.tenantOf(startOf(key));
     return owner !== undefined && fence?.state(owner) === 'frozen';
   };
   const frozen = keys.filter(isFrozen);
@@ -113,11 +112,12 @@ async function present(raw: RawStore, keys: readonly Buffer[]): Promise<readonly
 
 // Commands of one page together: they may go to as many registries as there are keys.
 async function enter(raw: RawStore, entries: ReadonlyMap<string, Argument[]>): Promise<void> {
+  const score = `${Date.now()}`;
   const calls: RawCall[] = [];
   // An entry that is kept for a command in the server keeps its score; one that was about to go is written anew.
   for (const [name, all] of entries)
-    for (let from = 0; from < all.length; from += 2 * BATCH)
-      calls.push(['zadd', name, 'GT', ...all.slice(from, from + 2 * BATCH)]);
+    for (const some of portionsOfNames(all))
+      calls.push(['zadd', name, 'GT', ...some.flatMap((entry) => [score, entry])]);
   await raw.askEach(calls);
 }
 

@@ -4,6 +4,7 @@ import { Batch, type BatchClient } from './batch.ts';
 import type { Belonging } from './belonging.ts';
 import { hasTextNumbers, type ClusterOptions, type RedisOptions } from './client-options.ts';
 import { rejectCommand, sendOrReject } from './command.ts';
+import type { Argument } from './keyspec.ts';
 import { onStream } from './pipeline.ts';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
@@ -117,7 +118,7 @@ export class Sending {
   }
 
   /** Asks the server on our own behalf, about all tenants: the answer says nothing to the caller as it is. */
-  ask(name: string, args: string[]): Promise<unknown> {
+  ask(name: string, args: Argument[]): Promise<unknown> {
     const command = commandOf(name, args);
     this.now(new Sent(RAW, rowOf(name, args), name, args, callerOf(command)));
     return command.promise;

@@ -1,5 +1,6 @@
 import type { Argument } from './keyspec.ts';
 import { escapeGlob, type TenantNames } from './names.ts';
+import { BATCH, portionsOfNames, startOf } from './portions.ts';
 import { numberOf } from './raw-call.ts';
 import type { RawStore } from './raw-store.ts';
 import type { Wiring } from './wiring.ts';
@@ -16,9 +17,6 @@ import {
   subjectEntry,
   subjectName,
 } from './registry-names.ts';
-
-/** Entries, or keys, per command: at this size one command holds the server up for a millisecond or two. */
-export const BATCH = 500;
 
 // Marks that were found to be wrong, by the client that has found it: not everybody may remove them.
 const disproved = new WeakMap<Wiring, string>();
@@ -135,10 +133,11 @@ export class StoredRegistry {
     const found = new Set<string>();
     for await (const { keys } of this.#raw.pages({ match, ...(signal && { signal }) })) {
       for (const key of keys) {
-        const parsed = parseRegistryName(key.toString('latin1'));
+        const name = startOf(key);
+        const parsed = parseRegistryName(name);
         // A pattern with `*` also finds those of others whose prefix ends alike.
         if (parsed?.of !== prefix || parsed.kind === 'indexed') continue;
-        if (subject === undefined || parsed.subject === subject) found.add(key.toString('latin1'));
+        if (subject === undefined || parsed.subject === subject) found.add(name);
       }
     }
     return [...found];
@@ -216,8 +215,7 @@ export class StoredRegistry {
   }
 
   async #remove(name: string, entries: readonly Argument[]): Promise<void> {
-    for (let from = 0; from < entries.length; from += BATCH)
-      await this.#raw.ask('zrem', name, ...entries.slice(from, from + BATCH));
+    for (const some of portionsOfNames(entries)) await this.#raw.ask('zrem', name, ...some);
   }
 }
 
@@ -230,7 +228,6 @@ function sizeOf(count: unknown): number {
 /** Removes keys of one slot, or of a server that knows no slots. @returns how many were there */
 export async function unlinkKeys(raw: RawStore, keys: readonly Argument[]): Promise<number> {
   let removed = 0;
-  for (let from = 0; from < keys.length; from += BATCH)
-    removed += await raw.number('unlink', ...keys.slice(from, from + BATCH));
+  for (const some of portionsOfNames(keys)) removed += await raw.number('unlink', ...some);
   return removed;
 }

@@ -2,6 +2,7 @@ import { refusal, refuse } from '@tenantkit/core';
 import type { Command } from 'ioredis';
 import type { Argument } from './keyspec.ts';
 import type { RawPipeline } from './pipeline.ts';
+import { idOf, portionsOfNames } from './portions.ts';
 
 /** Some keys of one tenant, in logical names. */
 export interface KeyPage {
@@ -98,13 +99,13 @@ export class WalkedKeys implements TenantKeys {
       const [next, keys] = await scan(node, cursor, pattern);
       cursor = next;
       if (keys.length > 0)
-        yield { keys, remove: () => (isCluster ? unlinkEach(node, keys) : unlink(node, keys)) };
+        yield { keys, remove: () => removeBy(isCluster ? unlinkEach : unlink, node, keys) };
     } while (String(cursor) !== '0');
   }
 
   async count(): Promise<number> {
     const keys = new Set<string>();
-    for await (const page of this.pages()) for (const key of page.keys) keys.add(key.toString('latin1'));
+    for await (const page of this.pages()) for (const key of page.keys) keys.add(idOf(key));
     return keys.size;
   }
 
@@ -144,6 +145,12 @@ async function scan(node: Node, cursor: Argument, pattern: Argument): Promise<[B
   return page as [Buffer, Buffer[]];
 }
 
+async function removeBy(by: typeof unlink, node: Node, keys: readonly Buffer[]): Promise<number> {
+  let removed = 0;
+  for (const some of portionsOfNames(keys)) removed += await by(node, some);
+  return removed;
+}
+
 async function unlink(node: Node, keys: readonly Buffer[]): Promise<number> {
   try {
     return Number(await ask(node, 'unlink', [...keys]));
@@ -154,8 +161,8 @@ async function unlink(node: Node, keys: readonly Buffer[]): Promise<number> {
   }
 }
 
-/** Removes keys from a node of a cluster, which are not in one slot. @returns how many were there */
-export async function unlinkEach(node: Node, keys: readonly Buffer[]): Promise<number> {
+// The keys of one node are not in one slot.
+async function unlinkEach(node: Node, keys: readonly Buffer[]): Promise<number> {
   const pipeline = node.pipeline() as RawPipeline;
   for (const key of keys) pipeline.sendCommand(commandOf('unlink', [key]));
   let removed = 0;

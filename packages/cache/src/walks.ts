@@ -1,4 +1,5 @@
 import { word, type Argument } from './keyspec.ts';
+import { idOf } from './portions.ts';
 import type { TenantKeys } from './tenant-keys.ts';
 
 /** A command on the whole keyspace, which for a tenant is one on its own keys. */
@@ -34,8 +35,7 @@ export const WALKS: Readonly<Record<string, Walk>> = Object.assign(
       takes: (args) => args.length === 1,
       async run(keys, [pattern]) {
         const found = new Map<string, Buffer>();
-        for await (const page of keys.pages(pattern))
-          for (const key of page.keys) found.set(key.toString('latin1'), key);
+        for await (const page of keys.pages(pattern)) for (const key of page.keys) found.set(idOf(key), key);
         return [...found.values()];
       },
     },

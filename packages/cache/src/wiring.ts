@@ -149,7 +149,7 @@ export class Wiring {
   }
 
   /** Sends our own question to the server about all tenants, which says nothing to the caller as it is. */
-  ask(name: string, args: string[]): Promise<unknown> {
+  ask(name: string, args: (string | Buffer)[]): Promise<unknown> {
     return this.#sending.ask(name, args);
   }
 
