@@ -29,6 +29,9 @@ const schema = z.strictObject({
   tenants: z.array(tenantId).optional(),
 });
 
+// Names of registries in an error.
+const SHOWN = 3;
+
 /**
  * Completes the registries of all tenants with the keys that are stored already, and marks them as complete: from
  * then on the eraser need not walk the keyspace. Run it once, when every process that writes to this store has the
@@ -42,7 +45,8 @@ const schema = z.strictObject({
  *
  * @param client - a client of this package with `tenant: { index: true }`
  * @returns how many keys of how many tenants there are
- * @throws {@link ConfigError} for another client, or unknown options
+ * @throws {@link ConfigError} for another client, or unknown options; and when something stands in the place of a
+ * registry: the keys of all others are entered before, and nothing is marked in that place
  * @throws {@link StoreUnreachableError} when there is no answer in time
  *
  * @example
@@ -56,14 +60,17 @@ export async function indexCache(client: Redis | Cluster, options: IndexCacheOpt
   const { tenant, silos } = assertGuarded(client);
   if (tenant.index !== true) throw notIndexed();
   const tenants = new Set<string>();
+  const broken = new Set<string>();
   let keys = 0;
   using others = silos?.everywhere(listed);
   for (const one of [client, ...(others?.clients ?? [])])
     keys += await indexPlace(
       new RawStore(one, 'indexCache', 'registry of all keys', { timeout }),
       tenants,
+      broken,
       signal,
     );
+  if (broken.size > 0) throw notRegistries([...broken]);
   return { keys, tenants: tenants.size };
 }
 
@@ -71,11 +78,13 @@ export async function indexCache(client: Redis | Cluster, options: IndexCacheOpt
 async function indexPlace(
   raw: RawStore,
   tenants: Set<string>,
+  broken: Set<string>,
   signal: AbortSignal | undefined,
 ): Promise<number> {
   const { guard } = raw.wiring;
   const { codec } = guard.names;
   let keys = 0;
+  let isComplete = true;
   for await (const page of raw.pages({ ...(signal && { signal }) })) {
     const entries = new Map<string, Argument[]>();
     for (const key of await present(raw, page.keys)) {
@@ -91,9 +100,15 @@ async function indexPlace(
       tenants.add(owner);
       keys += 1;
     }
-    await enter(raw, entries);
+    for (const name of await enter(raw, entries)) {
+      broken.add(name);
+      isComplete = false;
+    }
   }
-  await raw.ask('set', indexedName(codec.template), new Date().toISOString());
+  const mark = indexedName(codec.template);
+  if (isComplete) await raw.ask('set', mark, new Date().toISOString());
+  // An earlier one would be believed again, once what stands there has been removed.
+  else await raw.ask('del', mark);
   return keys;
 }
 
@@ -110,15 +125,35 @@ async function present(raw: RawStore, keys: readonly Buffer[]): Promise<readonly
   return keys.filter((key) => !gone.has(key));
 }
 
-// Commands of one page together: they may go to as many registries as there are keys.
-async function enter(raw: RawStore, entries: ReadonlyMap<string, Argument[]>): Promise<void> {
+/**
+ * Commands of one page together: they may go to as many registries as there are keys.
+ *
+ * @returns what stands in the place of a registry and is none: the others must not wait for it
+ */
+async function enter(raw: RawStore, entries: ReadonlyMap<string, Argument[]>): Promise<readonly string[]> {
   const score = `${Date.now()}`;
   const calls: RawCall[] = [];
   // An entry that is kept for a command in the server keeps its score; one that was about to go is written anew.
   for (const [name, all] of entries)
     for (const some of portionsOfNames(all))
       calls.push(['zadd', name, 'GT', ...some.flatMap((entry) => [score, entry])]);
-  await raw.askEach(calls);
+  const replies = await raw.tryEach(calls);
+  return calls.flatMap(([, name], place) => {
+    const reply = replies[place];
+    if (!(reply instanceof Error)) return [];
+    if (!reply.message.startsWith('WRONGTYPE')) throw reply;
+    return [String(name)];
+  });
+}
+
+function notRegistries(names: readonly string[]): ConfigError {
+  const more = names.length > SHOWN ? `, and ${names.length - SHOWN} more` : '';
+  return new ConfigError({
+    surface: 'cache',
+    operation: 'indexCache',
+    problem: `what stands in the place of a registry is no sorted set: ${names.slice(0, SHOWN).join(', ')}${more}`,
+    hint: 'Find out who writes to names that begin with tk!, remove it, and run indexCache again: all others are complete, and are not marked as such yet.',
+  });
 }
 
 function notIndexed(): ConfigError {
