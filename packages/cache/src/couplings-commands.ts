@@ -100,10 +100,10 @@ export const COMMANDS = {
   'a pipeline is what its own fields hold': () => {
     const { client, written } = connected();
     const made = pipelineOf(client);
-    const pipeline = lighten(made);
+    const pipeline = lighten(made, Pipeline.prototype);
     pipeline.sendCommand(asCommand(marked()));
     void pipeline.exec();
-    return written.join() === MARK && pipeline.length === 1 && made._queue === undefined;
+    return written.join() === MARK && pipeline._queue.length === 1 && made._queue === undefined;
   },
   'a pipeline counts its open transactions': () => {
     const pipeline = pipelineOf(connected().client);

@@ -1,7 +1,7 @@
 import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import type { Redis as RawRedis } from 'ioredis';
 import type { EventEmitter } from 'node:events';
-import { isExecuting } from './pipeline.ts';
+import { isExecuting } from './pipeline-stream.ts';
 import { asPlumbing } from './plumbing.ts';
 
 const LENT = refuse(

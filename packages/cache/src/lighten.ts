@@ -1,10 +1,4 @@
-import { pipelinePrototype } from './methods.ts';
-
-const LENGTH: PropertyDescriptor & ThisType<{ readonly _queue: readonly unknown[] }> = {
-  get() {
-    return this._queue.length;
-  },
-};
+import { innerPrototype } from './pipeline-queue.ts';
 
 /**
  * The same pipeline, in an object that is gone when nobody uses it any more. ioredis gives each pipeline a `length`
@@ -13,10 +7,10 @@ const LENGTH: PropertyDescriptor & ThisType<{ readonly _queue: readonly unknown[
  * That was a third of the time of a pipeline of 100; see docs/benchmarks.md.
  *
  * @param made - as the constructor of ioredis has left it; nothing else may hold it, and it is empty afterwards
+ * @param prototype - what the copy inherits
  */
-export function lighten<P extends object>(made: P): P {
-  const light = Object.assign(Object.create(pipelinePrototype) as P, made);
-  Object.defineProperty(light, 'length', LENGTH);
+export function lighten<P extends object>(made: P, prototype = innerPrototype): P {
+  const light = Object.assign(Object.create(prototype) as P, made);
   for (const name of Object.keys(made)) Reflect.set(made, name, undefined);
   return light;
 }

@@ -7,7 +7,6 @@ interface Host {
   sendCommand(command: Command): unknown;
 }
 
-type Send = Host['sendCommand'];
 type Method = (this: Host, ...args: unknown[]) => unknown;
 
 // What the clients of ioredis have mixed in, and what its pipelines inherit.
@@ -19,7 +18,7 @@ const replies = (Command as unknown as { _transformer: { reply: Readonly<Record<
 // The Command that a method of ours has made right now. Nobody else has seen it: what is on it is ioredis's own.
 let made: Command | undefined;
 
-// Our own `sendCommand` of clients, which hand on what they get and show it to nobody.
+// Our own `sendCommand` of clients and pipelines, which hand on what they get and show it to nobody.
 const sends = new Set<unknown>();
 
 /**
@@ -48,9 +47,9 @@ export function ownMethods(prototype: object): void {
   for (const [name, method] of METHODS) if (!Object.hasOwn(prototype, name)) inherit(prototype, name, method);
 }
 
-/** Makes `send` what a pipeline sends with, as long as nobody puts another in its place. */
-export function ownSend(pipeline: object, send: Send): void {
-  Own.keep(pipeline, send);
+/** Makes `send` one of those that hand on what they get and show it to nobody. */
+export function sendsAsOurs(send: unknown): void {
+  sends.add(send);
 }
 
 /** What pipelines of ours inherit: the same methods, as far as pipelines of ioredis have no other. */
@@ -76,7 +75,7 @@ function methodOf(name: string, encoding: BufferEncoding | null): Method {
     // Read once, as below.
     // oxlint-disable-next-line typescript/unbound-method -- called on this
     const own = this.sendCommand;
-    if (this.options.showFriendlyErrorStack !== true && isOurs(this, own)) {
+    if (this.options.showFriendlyErrorStack !== true && sends.has(own)) {
       const light = Light.from(name, args, encoding);
       if (light !== undefined) return own.call(this, light as unknown as Command);
     }
@@ -90,34 +89,8 @@ function methodOf(name: string, encoding: BufferEncoding | null): Method {
     // Read once. Any other function could keep the Command, and change it later.
     // oxlint-disable-next-line typescript/unbound-method -- called on this below
     const send = this.sendCommand;
-    made = isOurs(this, send) ? command : undefined;
+    made = sends.has(send) ? command : undefined;
     return send.call(this, command);
   };
   return method;
-}
-
-function isOurs(host: object, send: Send): boolean {
-  return sends.has(send) || Own.isOf(host, send);
-}
-
-// A constructor that returns an object makes it `this` of the class below, which puts its field there.
-const Given = function (given: object) {
-  return given;
-} as unknown as new (given: object) => object;
-
-class Own extends Given {
-  readonly #send: Send;
-
-  constructor(pipeline: object, send: Send) {
-    super(pipeline);
-    this.#send = send;
-  }
-
-  static keep(pipeline: object, send: Send): object {
-    return new Own(pipeline, send);
-  }
-
-  static isOf(pipeline: object, send: Send): boolean {
-    return #send in pipeline && pipeline.#send === send;
-  }
 }

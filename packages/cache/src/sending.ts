@@ -5,7 +5,7 @@ import type { Belonging } from './belonging.ts';
 import { hasTextNumbers, type ClusterOptions, type RedisOptions } from './client-options.ts';
 import { rejectCommand, sendOrReject } from './command.ts';
 import type { Argument } from './keyspec.ts';
-import { onStream } from './pipeline.ts';
+import { onStream } from './pipeline-stream.ts';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
 import { OWN, RAW, Sent } from './sent.ts';

@@ -1,7 +1,7 @@
 import { refusal, refuse } from '@tenantkit/core';
 import type { Command } from 'ioredis';
 import type { Argument } from './keyspec.ts';
-import type { RawPipeline } from './pipeline.ts';
+import type { OwnPipeline } from './pipeline.ts';
 import { idOf, portionsOfNames } from './portions.ts';
 
 /** Some keys of one tenant, in logical names. */
@@ -163,7 +163,7 @@ async function unlink(node: Node, keys: readonly Buffer[]): Promise<number> {
 
 // The keys of one node are not in one slot.
 async function unlinkEach(node: Node, keys: readonly Buffer[]): Promise<number> {
-  const pipeline = node.pipeline() as RawPipeline;
+  const pipeline = node.pipeline() as OwnPipeline;
   for (const key of keys) pipeline.sendCommand(commandOf('unlink', [key]));
   let removed = 0;
   for (const [error, count] of (await pipeline.exec()) as Results) {

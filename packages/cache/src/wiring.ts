@@ -12,7 +12,7 @@ import { isOwn } from './handshake.ts';
 import { Housing } from './housing.ts';
 import { readOptions, type CacheOptions } from './options.ts';
 import { lockOptions } from './options-lock.ts';
-import { addCommands, guardPipeline } from './pipeline.ts';
+import { guardPipeline } from './pipeline.ts';
 import type { OwnPlacement } from './place.ts';
 import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { pickBy } from './questions.ts';
@@ -221,10 +221,9 @@ export class Wiring {
     commands: unknown,
   ): P {
     const owner = this.belonging.enter(operation);
-    const pipeline = make();
-    guardPipeline(pipeline, this.guard, owner, this.belonging.place);
-    if (Array.isArray(commands)) addCommands(pipeline, commands);
-    return pipeline;
+    const pipeline = guardPipeline(make(), this.guard, owner, this.belonging.place);
+    if (Array.isArray(commands)) pipeline.addBatch(commands);
+    return pipeline as object as P;
   }
 
   /** Makes a script a method of the client. @throws {@link OperationRefusedError}, {@link ConfigError} */

@@ -275,25 +275,6 @@ describe('what a pipeline has queued', () => {
   });
 });
 
-describe('a queue that was given what another pipeline has queued', () => {
-  it.each([
-    ['in another tenant', acme2],
-    ['by an operator', operator],
-    ['in the same tenant', acme],
-  ])('%s sends nothing of it', async (_, run) => {
-    const queueOf = (chain: unknown): Command[] => (chain as { _queue: Command[] })._queue;
-    const [stolen] = run(() => queueOf(redis.pipeline().set('tk:acme2:key', 'overwritten')));
-    const outcome = acme(() => {
-      const pipeline = redis.pipeline().get('key');
-      Pipeline.prototype.sendCommand.call(pipeline as unknown as Pipeline, given(stolen));
-      return pipeline.get('key').exec();
-    });
-    expect(await outcome).toEqual([[null, 'of acme'], [expect.objectContaining(refused)], [null, 'of acme']]);
-    expect(await raw.dbsize()).toBe(2);
-    await expectNoShift();
-  });
-});
-
 describe('MULTI of a pipeline, in a pipeline of the raw class', () => {
   it('opens no transaction', async () => {
     const outcome = await acme(async () => {
@@ -303,21 +284,6 @@ describe('MULTI of a pipeline, in a pipeline of the raw class', () => {
       return pipeline.get('key').exec();
     });
     expect(outcome).toEqual([[expect.objectContaining(refused)], [expect.objectContaining(refused)]]);
-    await expectNoShift();
-  });
-
-  it('and a queue from which EXEC was taken opens none either', async () => {
-    const tampered = acme(() => {
-      const pipeline = redis.pipeline() as unknown as {
-        multi(): void;
-        _queue: Command[];
-      } & ChainableCommander;
-      pipeline.multi();
-      void pipeline.get('key').exec();
-      pipeline._queue.pop();
-      return pipeline.exec();
-    });
-    expect(await failure(() => tampered)).toMatchObject(refused);
     await expectNoShift();
   });
 

@@ -184,16 +184,6 @@ describe('a pipeline', () => {
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');
   });
 
-  it('whose queue was tampered with sends what was admitted only', async () => {
-    const results = await acme(() => {
-      const pipeline = redis.pipeline().get('key');
-      const foreign = new Command('get', ['tk:acme2:key'], { replyEncoding: 'utf8' });
-      Pipeline.prototype.sendCommand.call(pipeline as unknown as Pipeline, foreign);
-      return pipeline.exec();
-    });
-    expect(results).toEqual([[null, 'of acme'], [refused]]);
-  });
-
   it('of a tenant that was frozen meanwhile gives no reply to others when the connection breaks in it', async () => {
     const fence = await createTenantRegistry({ store: memoryTenantStore() });
     const { hostname, port, pathname } = new URL(opened.url);
@@ -362,7 +352,6 @@ describe('a transaction', () => {
       (pipeline) => pipeline.call('MULTI'),
       (pipeline) => (pipeline as unknown as Pipeline).sendCommand(new Command('multi')),
       (pipeline) => (pipeline as unknown as Pipeline).addBatch([['call', 'multi']]),
-      (pipeline) => Object.assign(withMulti(pipeline), { _transactions: 0 }),
     ];
     for (const open of opening) {
       await acme(async () => {

@@ -1,6 +1,5 @@
 import { currentScope } from '@tenantkit/core';
 import { Redis } from '@tenantkit/cache';
-import { Command } from 'ioredis';
 import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acme, acme2, failure, openCache, type Opened } from './support.ts';
@@ -115,44 +114,6 @@ describe('what a pipeline shows of its commands', () => {
       [null, '1'],
     ]);
   });
-
-  it.each(['resolve', 'reject', 'transformReply', 'setReplyContext'])(
-    'runs %s of a caller’s own MULTI in the tenant',
-    async (member) => {
-      const seen: unknown[] = [];
-      const { run, errors } = declaring(redis);
-      const command = new Command('multi', [], { replyEncoding: 'utf8' });
-      const given = Reflect.get(command, member) as (...args: unknown[]) => unknown;
-      Reflect.set(command, member, (...args: unknown[]) => {
-        seen.push(currentScope()?.tenant?.tenant);
-        run();
-        return given.apply(command, args);
-      });
-      if (member === 'reject') command.promise.catch(() => undefined);
-      await acme(async () => {
-        const pipeline = redis.pipeline() as unknown as { _transactions: number } & ReturnType<
-          Redis['pipeline']
-        >;
-        pipeline._transactions = 1;
-        Reflect.get(pipeline, 'sendCommand').call(pipeline, command);
-        if (member === 'reject') {
-          // Without its EXEC nothing of it is sent.
-          pipeline._transactions = 0;
-          return pipeline
-            .get('key')
-            .exec()
-            .catch(() => undefined);
-        }
-        pipeline.get('key');
-        void pipeline.exec();
-        return pipeline.exec();
-      });
-      expect(seen.length).toBeGreaterThan(0);
-      expect(new Set(seen)).toEqual(new Set(['acme']));
-      expect(errors.length).toBe(seen.length);
-      expect(await acme2(() => redis.get('key'))).toBe('of acme2');
-    },
-  );
 });
 
 describe('what ioredis keeps on the client', () => {

@@ -1,0 +1,226 @@
+import { refusal, refuse, type Scope } from '@tenantkit/core';
+import { Pipeline, type Callback, type Command } from 'ioredis';
+import { asCommand, ownCommand, placeholder } from './command.ts';
+import { explain } from './explain.ts';
+import type { Guard } from './guard.ts';
+import { Hidden } from './hidden.ts';
+import { pipelinePrototype } from './methods.ts';
+import type { Place } from './misplaced.ts';
+import { executed, type RawPipeline } from './pipeline-stream.ts';
+import { answer, atWork } from './plumbing.ts';
+import { BRACKET, Sent } from './sent.ts';
+
+const UNBALANCED = refuse(
+  'MULTI and EXEC have to come in pairs, or the commands of other tenants fall into the transaction',
+  'Use redis.multi(), or pipeline.multi() … exec() in the method form.',
+);
+const TWICE = refuse(
+  'this Command object was queued before, and its replies could not be told apart',
+  'Make a new Command for every call.',
+);
+
+const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec', 'asking']);
+
+// As ioredis has them: the class declares one of them only.
+const raw = Pipeline.prototype as unknown as Readonly<
+  Record<'sendCommand' | 'exec' | 'fillResult', (this: RawPipeline, ...args: unknown[]) => unknown>
+>;
+
+/**
+ * What one pipeline has queued, and what becomes of it. Commands are rewritten when they are queued, in the caller's
+ * context: ioredis sends them much later, in the context of `exec` or of a reconnect.
+ */
+export class PipelineQueue {
+  readonly #pipeline: RawPipeline;
+  readonly #guard: Guard;
+  readonly #owner: Scope;
+  readonly #outside: Place;
+  readonly #inside: Place;
+  readonly #exec: RawPipeline['exec'];
+  #open = false;
+  readonly #closesItself: boolean;
+  // A cluster queues everything anew, with ASKING in between, when it sends the pipeline to another node.
+  #requeueing = false;
+  #refusedInside: Error | undefined;
+
+  /** @param pipeline - of ioredis, in nobody's hands but ours */
+  constructor(pipeline: object, guard: Guard, owner: Scope, place: Place) {
+    const made = pipeline as RawPipeline;
+    this.#pipeline = made;
+    this.#guard = guard;
+    this.#owner = owner;
+    this.#outside = { ...place, isQueued: true };
+    this.#inside = { ...place, isQueued: true, mayBlock: true };
+    // One of redis.multi() inherits nothing of ours, has an `exec` of its own, and has queued its MULTI already.
+    const isTransaction = !Object.prototype.isPrototypeOf.call(innerPrototype, made);
+    // oxlint-disable-next-line typescript/unbound-method -- called on the pipeline
+    this.#exec = isTransaction ? made.exec : raw.exec;
+    Owned.give(made, this);
+    const reject = made.reject.bind(made);
+    // What ioredis itself says about the keys of a pipeline.
+    define(made, 'reject', (error: Error) => reject(explain(error)));
+    this.#open = this.#closesItself = isTransaction;
+    if (isTransaction) this.#adopt();
+  }
+
+  get pipeline(): RawPipeline {
+    return this.#pipeline;
+  }
+
+  /** Queues what a caller sends, or what fills its place. @throws TenantSwitchError in another tenant */
+  send(command: Command): unknown {
+    const own = this.#pipeline;
+    const elsewhere = this.#guard.elsewhere(this.#owner, 'pipeline');
+    if (elsewhere !== undefined) throw elsewhere;
+    const earlier = Sent.of(command);
+    if (earlier !== undefined && this.#requeueing && earlier.isOf(own))
+      return raw.sendCommand.call(own, command);
+    // As ioredis marks what it has sent.
+    const again = earlier === undefined && command?.isTraced;
+    const admitted = earlier !== undefined ? this.#foreign(earlier) : again ? twice() : this.#admit(command);
+    if (!(admitted instanceof Error)) {
+      command.isTraced = true;
+      Sent.join(admitted, own);
+      return raw.sendCommand.call(own, admitted);
+    }
+    if (this.#open) this.#refusedInside ??= admitted;
+    // What was queued before hears of its first place only.
+    const filler = placeholder(admitted, again ? undefined : command);
+    if (!again && typeof command?.reject === 'function') command.promise.catch(ignore);
+    Sent.join(filler, own);
+    return raw.sendCommand.call(own, filler);
+  }
+
+  /** Sends what is queued, unless a MULTI would be left open; or ends a transaction of the method form. */
+  exec(...args: unknown[]): unknown {
+    const own = this.#pipeline;
+    const [callback] = args as [Callback | undefined];
+    const sends = this.#closesItself || own._transactions === 0;
+    let error = this.#guard.elsewhere(this.#owner, 'exec');
+    if (error === undefined && sends) {
+      error = this.#refusedInside ?? (this.#isBalanced() ? undefined : refusal('cache', 'exec', UNBALANCED));
+      // Their callbacks would wait for ever: nothing of it is sent.
+      if (error !== undefined) for (const command of own._queue) Sent.of(command)?.reject(error);
+    }
+    if (error !== undefined) return answer(Promise.reject(error), callback);
+    try {
+      // What was called before comes before.
+      this.#guard.registry?.flush();
+      // Handed on as an argument, even `undefined` would become one of EXEC.
+      return executed(own, () =>
+        callback === undefined ? this.#exec.call(own) : this.#exec.call(own, callback),
+      );
+    } catch (thrown) {
+      return answer(Promise.reject(thrown as Error), callback);
+    }
+  }
+
+  /** Takes a reply in, or an error. */
+  fill(value: unknown[], position: number): void {
+    const own = this.#pipeline;
+    const reply = value[1];
+    if (Array.isArray(reply) && own._queue[position]?.name === 'exec') {
+      const first = position - reply.length;
+      for (const [index, item] of reply.entries()) Sent.of(own._queue[first + index])?.read(item);
+    }
+    this.#requeueing = true;
+    try {
+      // A cluster sends it again from here, in the context of whoever waits for the reply.
+      atWork(() => raw.fillResult.call(own, value, position));
+    } finally {
+      this.#requeueing = false;
+    }
+  }
+
+  #admit(command: Command): Sent | Error {
+    const guard = this.#guard;
+    const own = this.#pipeline;
+    const name: unknown = command?.name;
+    // In other letter cases they come from no method of ioredis: the table refuses them.
+    if (!BRACKETS.has(name))
+      return this.#open ? guard.admit(command, this.#inside, own) : guard.admit(command, this.#outside);
+    if (name === 'asking') return this.#requeueing ? asking(command) : guard.admit(command);
+    const opens = name === 'multi';
+    // ioredis counts the transactions of the method form before it comes here, and those of no other form.
+    if (opens === this.#open || own._transactions !== (opens ? 1 : 0))
+      return refusal('cache', opens ? 'multi' : 'exec', UNBALANCED);
+    this.#open = opens;
+    return ownCommand(opens ? 'multi' : 'exec', command, BRACKET);
+  }
+
+  #foreign(command: Sent): Error {
+    return this.#guard.foreign(command) ?? twice();
+  }
+
+  // Whether every MULTI of the queue has its EXEC; that of redis.multi() comes last, from ioredis.
+  #isBalanced(): boolean {
+    return this.#open === (this.#closesItself && this.#pipeline._transactions > 0);
+  }
+
+  #adopt(): void {
+    const own = this.#pipeline;
+    for (const [name, value] of Object.entries(INNER)) define(own, name, value);
+    const begun = own._queue as Command[];
+    for (const [index, command] of begun.splice(0).entries()) {
+      const sent = ownCommand('multi', command, BRACKET);
+      Sent.join(sent, own);
+      sent.inTransaction = true;
+      sent.pipelineIndex = index;
+      begun.push(asCommand(sent));
+    }
+  }
+}
+
+// What ioredis calls on the pipelines that it works with.
+const INNER = {
+  sendCommand(this: RawPipeline, command: Command): unknown {
+    return Owned.queueOf(this).send(command);
+  },
+  exec(this: RawPipeline, ...args: unknown[]): unknown {
+    return Owned.queueOf(this).exec(...args);
+  },
+  fillResult(this: RawPipeline, value: unknown[], position: number): void {
+    Owned.queueOf(this).fill(value, position);
+  },
+};
+
+/** What the pipelines inherit that ioredis works with, in the place of its class. */
+export const innerPrototype: object = Object.create(pipelinePrototype) as object;
+for (const [name, value] of Object.entries(INNER)) define(innerPrototype, name, value);
+
+class Owned extends Hidden {
+  readonly #queue: PipelineQueue;
+
+  constructor(pipeline: RawPipeline, queue: PipelineQueue) {
+    super(pipeline);
+    this.#queue = queue;
+  }
+
+  static give(pipeline: RawPipeline, queue: PipelineQueue): object {
+    return new Owned(pipeline, queue);
+  }
+
+  static queueOf(pipeline: object): PipelineQueue {
+    return (pipeline as Owned).#queue;
+  }
+}
+
+// As an assignment would, but for what V8 makes of it: for a function that is assigned it keeps a hidden class, and
+// with it the pipeline and its commands, until it collects the old generation (see `lighten`).
+function define(pipeline: object, name: string, value: unknown): void {
+  Object.defineProperty(pipeline, name, { value, writable: true, enumerable: true, configurable: true });
+}
+
+function twice(): Error {
+  return refusal('cache', 'pipeline', TWICE);
+}
+
+function asking(command: Command): Sent {
+  const sent = ownCommand('asking', command);
+  sent.ignore = true;
+  return sent;
+}
+
+function ignore(): void {
+  // The refusal is the result of the command's place.
+}
