@@ -1,9 +1,7 @@
-import { currentScope, type Scope } from '@tenantkit/core';
 import { Command } from 'ioredis';
 import { rowOf } from './rows.ts';
-import { inScope } from './plumbing.ts';
-import { callerOf, type Caller } from './caller.ts';
-import { BRACKET, OWN, Sent, type Mark } from './sent.ts';
+import { callerOf } from './caller.ts';
+import { OWN, Sent, type Mark } from './sent.ts';
 
 /**
  * Takes the place of a refused command where something has to be sent: in a pipeline that counts its replies. It
@@ -17,37 +15,9 @@ export function placeholder(why: Error, refused: unknown): Sent {
   return ownCommand('ping', command);
 }
 
-/** A command without arguments that is nobody's. */
+/** A command without arguments that is nobody's: of ioredis's or of our own making. */
 export function ownCommand(name: string, command: Partial<Command>, mark: Mark = OWN): Sent {
-  const caller = callerOf(command);
-  // MULTI and EXEC have no tenant in them, but functions of a caller all the same.
-  const isCallers = mark === BRACKET && !caller.isMade;
-  return new Sent(mark, rowOf(name, []), name, [], isCallers ? within(currentScope(), caller) : caller);
-}
-
-// What settles a command, in the scope in which it was queued.
-function within(scope: Scope | undefined, { command, promise, resolve, reject }: Caller): Caller {
-  const enter =
-    <A extends unknown[], R>(fn: ((...args: A) => R) | undefined) =>
-    (...args: A): R | undefined =>
-      inScope(scope, () => fn?.apply(command, args));
-  const settling = {
-    promise,
-    resolve: enter(resolve),
-    reject: enter(reject),
-    transformReply: (reply: Buffer) =>
-      inScope(scope, () => (command.transformReply === undefined ? reply : command.transformReply(reply))),
-    setReplyContext: enter((context: never) => command.setReplyContext?.(context)),
-    initPromise(): void {
-      inScope(scope, () => (command as { initPromise?: () => void }).initPromise?.());
-      ({
-        promise: this.promise,
-        resolve: this.resolve,
-        reject: this.reject,
-      } = within(scope, callerOf(command)));
-    },
-  };
-  return callerOf(settling);
+  return new Sent(mark, rowOf(name, []), name, [], callerOf(command));
 }
 
 /** Sends a command, and rejects it when ioredis throws while it writes it. */

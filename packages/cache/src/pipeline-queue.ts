@@ -19,7 +19,8 @@ const TWICE = refuse(
   'Make a new Command for every call.',
 );
 
-const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec', 'asking']);
+// From a caller they come in no pair. In other letter cases the table refuses them.
+const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec']);
 
 // As ioredis has them: the class declares one of them only.
 const raw = Pipeline.prototype as unknown as Readonly<
@@ -39,8 +40,6 @@ export class PipelineQueue {
   readonly #exec: RawPipeline['exec'];
   #open = false;
   readonly #closesItself: boolean;
-  // A cluster queues everything anew, with ASKING in between, when it sends the pipeline to another node.
-  #requeueing = false;
   #refusedInside: Error | undefined;
 
   /** @param pipeline - of ioredis, in nobody's hands but ours */
@@ -68,27 +67,36 @@ export class PipelineQueue {
   }
 
   /** Queues what a caller sends, or what fills its place. @throws TenantSwitchError in another tenant */
-  send(command: Command): unknown {
-    const own = this.#pipeline;
-    const elsewhere = this.#guard.elsewhere(this.#owner, 'pipeline');
-    if (elsewhere !== undefined) throw elsewhere;
+  send(command: Command): void {
+    this.#assertHere('pipeline');
     const earlier = Sent.of(command);
-    if (earlier !== undefined && this.#requeueing && earlier.isOf(own))
-      return raw.sendCommand.call(own, command);
     // As ioredis marks what it has sent.
     const again = earlier === undefined && command?.isTraced;
     const admitted = earlier !== undefined ? this.#foreign(earlier) : again ? twice() : this.#admit(command);
     if (!(admitted instanceof Error)) {
       command.isTraced = true;
-      Sent.join(admitted, own);
-      return raw.sendCommand.call(own, admitted);
+      this.#add(admitted);
+      return;
     }
-    if (this.#open) this.#refusedInside ??= admitted;
     // What was queued before hears of its first place only.
-    const filler = placeholder(admitted, again ? undefined : command);
-    if (!again && typeof command?.reject === 'function') command.promise.catch(ignore);
-    Sent.join(filler, own);
-    return raw.sendCommand.call(own, filler);
+    this.#fill(admitted, again ? undefined : command);
+  }
+
+  /**
+   * Queues what ioredis itself sends: MULTI and EXEC of the method form; and, when a Cluster sends the pipeline to
+   * another node, everything anew, with ASKING in between.
+   */
+  take(command: Command): unknown {
+    const earlier = Sent.of(command);
+    if (earlier !== undefined) return this.#add(earlier);
+    const { name } = command;
+    if (name === 'asking') return this.#add(asking(command));
+    this.#assertHere(name);
+    const opens = name === 'multi';
+    if (opens === this.#open || this.#pipeline._transactions !== (opens ? 1 : 0))
+      return this.#fill(refusal('cache', name, UNBALANCED), command);
+    this.#open = opens;
+    return this.#add(ownCommand(name, command, BRACKET));
   }
 
   /** Sends what is queued, unless a MULTI would be left open; or ends a transaction of the method form. */
@@ -116,36 +124,40 @@ export class PipelineQueue {
   }
 
   /** Takes a reply in, or an error. */
-  fill(value: unknown[], position: number): void {
+  settle(value: unknown[], position: number): void {
     const own = this.#pipeline;
     const reply = value[1];
     if (Array.isArray(reply) && own._queue[position]?.name === 'exec') {
       const first = position - reply.length;
       for (const [index, item] of reply.entries()) Sent.of(own._queue[first + index])?.read(item);
     }
-    this.#requeueing = true;
-    try {
-      // A cluster sends it again from here, in the context of whoever waits for the reply.
-      atWork(() => raw.fillResult.call(own, value, position));
-    } finally {
-      this.#requeueing = false;
-    }
+    // A cluster sends it again from here, in the context of whoever waits for the reply.
+    atWork(() => raw.fillResult.call(own, value, position));
   }
 
   #admit(command: Command): Sent | Error {
-    const guard = this.#guard;
-    const own = this.#pipeline;
     const name: unknown = command?.name;
-    // In other letter cases they come from no method of ioredis: the table refuses them.
-    if (!BRACKETS.has(name))
-      return this.#open ? guard.admit(command, this.#inside, own) : guard.admit(command, this.#outside);
-    if (name === 'asking') return this.#requeueing ? asking(command) : guard.admit(command);
-    const opens = name === 'multi';
-    // ioredis counts the transactions of the method form before it comes here, and those of no other form.
-    if (opens === this.#open || own._transactions !== (opens ? 1 : 0))
-      return refusal('cache', opens ? 'multi' : 'exec', UNBALANCED);
-    this.#open = opens;
-    return ownCommand(opens ? 'multi' : 'exec', command, BRACKET);
+    if (BRACKETS.has(name)) return refusal('cache', name as string, UNBALANCED);
+    const guard = this.#guard;
+    return this.#open
+      ? guard.admit(command, this.#inside, this.#pipeline)
+      : guard.admit(command, this.#outside);
+  }
+
+  #add(sent: Sent): unknown {
+    return raw.sendCommand.call(this.#pipeline, sent);
+  }
+
+  #fill(error: Error, command: Command | undefined): unknown {
+    if (this.#open) this.#refusedInside ??= error;
+    // oxlint-disable-next-line promise/no-promise-in-callback -- no callback
+    if (typeof command?.reject === 'function') command.promise.catch(ignore);
+    return this.#add(placeholder(error, command));
+  }
+
+  #assertHere(operation: string): void {
+    const elsewhere = this.#guard.elsewhere(this.#owner, operation);
+    if (elsewhere !== undefined) throw elsewhere;
   }
 
   #foreign(command: Sent): Error {
@@ -163,7 +175,6 @@ export class PipelineQueue {
     const begun = own._queue as Command[];
     for (const [index, command] of begun.splice(0).entries()) {
       const sent = ownCommand('multi', command, BRACKET);
-      Sent.join(sent, own);
       sent.inTransaction = true;
       sent.pipelineIndex = index;
       begun.push(asCommand(sent));
@@ -174,13 +185,13 @@ export class PipelineQueue {
 // What ioredis calls on the pipelines that it works with.
 const INNER = {
   sendCommand(this: RawPipeline, command: Command): unknown {
-    return Owned.queueOf(this).send(command);
+    return Owned.queueOf(this).take(command);
   },
   exec(this: RawPipeline, ...args: unknown[]): unknown {
     return Owned.queueOf(this).exec(...args);
   },
   fillResult(this: RawPipeline, value: unknown[], position: number): void {
-    Owned.queueOf(this).fill(value, position);
+    Owned.queueOf(this).settle(value, position);
   },
 };
 

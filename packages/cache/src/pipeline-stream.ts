@@ -60,11 +60,7 @@ export function onStream(command: unknown, stream: object, guard: Guard): Sent |
   // Long after `exec`, ioredis sends again what it has kept.
   if (run === undefined || (run !== executing && !isPlumbing())) return guard.notAdmitted(command);
   const sent = Sent.of(command);
-  if (sent === undefined || sent.isAltered) {
-    const filler = guard.stranger(command);
-    Sent.join(filler, run.pipeline);
-    return filler;
-  }
+  if (sent === undefined || sent.isAltered) return guard.stranger(command);
   // Before anything of the pipeline is written, which ioredis does as a whole.
   if (run.pipeline._queue[0] === command) prepare(run.pipeline, guard);
   const error = guard.stillAllowed(sent, false);

@@ -79,7 +79,6 @@ export class Sent extends Bare {
   readonly #isMade: boolean;
   #resolve: Caller['resolve'];
   #reject: Caller['reject'];
-  #pipeline: object | undefined = undefined;
   #rare: Rare | undefined = undefined;
   // What its keys are entered by, which with a registry most of those that write have for a moment.
   #entry: Entry | undefined = undefined;
@@ -165,15 +164,6 @@ export class Sent extends Bare {
   }
 
   // What changes one is no method: callers find them in the queues of ioredis.
-
-  /** Makes it one of a pipeline, for as long as it lives. */
-  static join(sent: Sent, pipeline: object): void {
-    sent.#pipeline = pipeline;
-  }
-
-  isOf(pipeline: object): boolean {
-    return this.#pipeline === pipeline;
-  }
 
   /** Makes it a PING that answers with `error`: its place in a pipeline stays, and nothing else of it is sent. */
   static deny(sent: Sent, error: Error): Sent {
