@@ -17,7 +17,7 @@ import { ClusterLines } from './cluster-lines.ts';
 import { asCommand, rejectCommand } from './command.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
-import { destinationIn, masterOf, readinessOf } from './destination.ts';
+import { laneIn, masterOf, readinessOf } from './destination.ts';
 import { CLUSTER_INNER } from './inner-names.ts';
 import { assertInner, isRetried, keepInner } from './inner.ts';
 import { lighten } from './lighten.ts';
@@ -67,7 +67,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
       {
         send: (command) => atWork(() => super.sendCommand(command)),
         sockets: () => this.nodes().map(({ stream }) => stream),
-        destination: (command) => destinationIn(this, command),
+        destination: (command) => laneIn(this, command),
         readiness: (command) => readinessOf(this, command, (callback) => this.#delay(callback as Callback)),
       },
       async () => {

@@ -1,3 +1,4 @@
+import { exists, hasFlag } from '@ioredis/commands';
 import type { Redis as RawRedis } from 'ioredis';
 import type { Sent } from './sent.ts';
 import { wiringOf } from './wirings.ts';
@@ -7,9 +8,19 @@ interface Cluster {
   readonly status: string;
   /** The keys of the nodes that hold a slot, the master's first. */
   readonly slots: readonly (readonly string[] | undefined)[];
-  readonly options: { readonly enableOfflineQueue?: boolean | undefined };
+  readonly options: { readonly enableOfflineQueue?: boolean | undefined; readonly scaleReads?: unknown };
   readonly connectionPool: { getInstanceByKey(key: string): RawRedis | undefined };
   connect(): Promise<void>;
+}
+
+/**
+ * What has one destination waits for what was sent there before. Where replicas answer reads, those are a destination
+ * of their own: a replica that hangs must not hold up what is written to its master.
+ */
+export function laneIn(cluster: object, command: Sent): string | undefined {
+  const { scaleReads = 'master' } = (cluster as Cluster).options;
+  const destination = destinationIn(cluster, command);
+  return scaleReads !== 'master' && isRead(command) ? `${destination ?? ''} reads` : destination;
 }
 
 /** The node that holds the slot of a command; `undefined` for one that any node can answer. */
@@ -64,6 +75,11 @@ function left(client: object): Promise<void> | undefined {
       resolve();
     });
   });
+}
+
+// As ioredis decides where to send it.
+function isRead({ name, isReadOnly }: Sent): boolean {
+  return isReadOnly === true || (exists(name) && hasFlag(name, 'readonly'));
 }
 
 function ignore(): void {

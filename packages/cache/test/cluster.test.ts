@@ -13,7 +13,9 @@ import { Cluster as RawCluster } from 'ioredis';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isPlumbing } from '../src/plumbing.ts';
+import { slotOf } from '../src/registry-names.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
+import { startClusterNodes } from './cluster-nodes.ts';
 import { acme, acme2, failure, operator, shown, until } from './support.ts';
 
 let node: ClusterNode;
@@ -283,6 +285,37 @@ describe('a cluster', () => {
       expect(cluster.autoPipelineQueueSize).toBe(0);
     }
   });
+
+  it('with replicas that answer reads, one that hangs holds up no write', async () => {
+    await using nodes = await startClusterNodes();
+    const cluster = new Cluster([{ host: '127.0.0.1', port: nodes.first.port }], {
+      enableAutoPipelining: true,
+      scaleReads: 'slave',
+    });
+    clients.push(cluster);
+    cluster.on('error', () => undefined);
+    const key = Array.from({ length: 100 }, (_, n) => `key${n}`).find(
+      (name) => slotOf(`tk:acme:${name}`) < 8192,
+    ) as string;
+    await acme(() => cluster.set(key, 'x'));
+    await expect.poll(() => acme(() => cluster.get(key))).toBe('x');
+    await nodes.replica.raw.client('PAUSE', 60_000);
+    const reads: unknown[] = [];
+    const read = (): void =>
+      void acme(() => cluster.get(key)).then(
+        (value) => reads.push(value),
+        (error) => reads.push(error),
+      );
+    read();
+    // It has left by then, and what is called now waits for it.
+    await new Promise(setImmediate);
+    read();
+    expect(await acme(() => cluster.set(key, 'y'))).toBe('OK');
+    expect(await acme(() => cluster.set(key, 'z'))).toBe('OK');
+    expect(reads).toEqual([]);
+    expect(cluster.autoPipelineQueueSize).toBe(1);
+    expect(await nodes.first.raw.get(`tk:acme:${key}`)).toBe('z');
+  }, 20_000);
 
   it('refuses a node of the caller’s own', async () => {
     const cluster = open();
