@@ -97,10 +97,15 @@ describe('a password that changes', () => {
       expect(await acme(() => all.get('key'))).toBe('of acme');
       expect(await acme(() => own.get('key'))).toBe('of acme');
       expect(await acme(() => client.dedicated((lent) => lent.get('key')))).toBe('of acme');
-      const late = acme(() => client.duplicate());
-      clients.push(late);
-      await ready(late);
-      expect(await acme(() => late.get('key'))).toBe('of acme');
+      const late = [
+        acme(() => client.duplicate()),
+        await acme(() => client.dedicated((lent) => lent.duplicate())),
+      ];
+      clients.push(...late);
+      for (const copy of late) {
+        await ready(copy);
+        expect(await acme(() => copy.get('key'))).toBe('of acme');
+      }
       await heardBy(heard, 'tk:acme:news');
     },
   );
