@@ -176,10 +176,19 @@ export class Silos implements Placing {
     const client = silo === undefined ? this.#pool.client : this.#clients.client(silo, 'subscribe');
     if (client instanceof Error) return;
     const to = client as Placed;
+    // Without an offline queue it would be lost: the next round finds it connected.
+    if (to.options.enableOfflineQueue === false && to.status !== 'ready') {
+      if (to.status === 'wait') to.connect().catch(ignore);
+      return;
+    }
     inScope({ tenant: Object.freeze({ tenant }), bypass: undefined }, () => {
       for (const [kind, names] of subscriptions.evict(tenant))
         if (names.length > 0)
           to.call(kind, ...names).catch((error: Error) => this.#complaints.tell(error, silo));
     });
   }
+}
+
+function ignore(): void {
+  // The client of the silo says so itself.
 }

@@ -70,6 +70,7 @@ const SWEPT = 1000;
 
 // The text of ioredis, which callers may look for.
 const CLOSED = 'Connection is closed.';
+const OFFLINE = ' and enableOfflineQueue options is false';
 
 /**
  * Who has subscribed to what on one client, and who hears it. The server knows physical names only, each once,
@@ -223,6 +224,13 @@ export class Subscriptions implements Heard {
     const names = command.args.map(bytes);
     if (names.length === 0) return command.reject(refusal('cache', command.row.where.operation, NOTHING));
     if (this.#isEnded) return command.reject(new Error(CLOSED));
+    const { status, options, isCluster } = this.#client;
+    // As ioredis: the first command connects.
+    if (status === 'wait') asPlumbing(() => this.#client.connect()).catch(ignore);
+    if (status !== 'ready' && options.enableOfflineQueue === false)
+      return command.reject(
+        new Error(`${isCluster ? "Cluster isn't ready" : "Stream isn't writeable"}${OFFLINE}`),
+      );
     const found = names.map((logical) => targetsOf(kind, logical, holder.names, this.#database));
     for (const targets of found)
       if ('kind' in targets) return command.reject(refusal('cache', command.row.where.operation, targets));
@@ -230,8 +238,6 @@ export class Subscriptions implements Heard {
       this.#claim(holder, kind, logical, found[place] as readonly Target[]),
     );
     const count = this.#count(holder, kind);
-    // As ioredis: the first command connects.
-    if (this.#client.status === 'wait') asPlumbing(() => this.#client.connect()).catch(ignore);
     this.#lines.join(kind, namesOf(claimed)).then(
       () => command.resolve(count),
       (error: Error) => {
