@@ -4,6 +4,7 @@ import { startRedisCluster, type RedisCluster, type RedisNode } from '@tenantkit
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { witnessOf, type Witnessed } from './cluster-node.ts';
+import { assertGuarded } from '../src/fit.ts';
 import { Storm } from './storm.ts';
 import { acme, acme2, failure, shown } from './support.ts';
 
@@ -166,13 +167,14 @@ describe('a cluster of three masters', () => {
     for (let n = 0; name === ''; n += 1)
       if ((await holderOf(`tk:acme:n${n}`))?.node === source) name = `n${n}`;
     await acme(() => cluster.set(name, 'x'));
-    const scan = last.scanBuffer.bind(last) as (...args: unknown[]) => Promise<unknown>;
+    const wiring = assertGuarded(last);
+    const ask = wiring.ask.bind(wiring);
     let moves = 0;
     // The walk is over with the first master, and asks the last one.
-    last.scanBuffer = async (...args: unknown[]) => {
-      moves += 1;
-      if (moves === 1) await servers.move(await slotOf(`tk:acme:${name}`), target);
-      return (await scan(...args)) as never;
+    wiring.ask = async (command, args) => {
+      if (command === 'scan') moves += 1;
+      if (command === 'scan' && moves === 1) await servers.move(await slotOf(`tk:acme:${name}`), target);
+      return ask(command, args);
     };
     expect((await eraser.plan({ tenant: 'acme' })).items).toContainEqual({ kind: 'keys', count: 1 });
     expect(moves).toBe(2);
