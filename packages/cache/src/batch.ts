@@ -16,23 +16,8 @@ export interface BatchClient {
   readonly readiness: (command: Sent) => Promise<void> | undefined;
 }
 
-// ioredis does not put these into its own autopipelines either.
-const ALONE: ReadonlySet<string> = new Set([
-  'auth',
-  'client',
-  'cluster',
-  'hello',
-  'himport',
-  'info',
-  'psubscribe',
-  'punsubscribe',
-  'quit',
-  'readonly',
-  'script',
-  'select',
-  'subscribe',
-  'unsubscribe',
-]);
+// Those of ioredis's own list that come here: the others are refused, or go to the connection that hears messages.
+const ALONE: ReadonlySet<string> = new Set(['client', 'cluster', 'himport', 'info', 'quit', 'script']);
 
 interface Lane {
   waiting: Sent[];

@@ -2,9 +2,10 @@ import { withTenant } from '@tenantkit/core';
 import { Command, Redis } from '@tenantkit/cache';
 import { TENANTS } from '@tenantkit/testing';
 import { Redis as PlainRedis, type Redis as Raw } from 'ioredis';
+import { notAllowedAutoPipelineCommands } from 'ioredis/built/autoPipelining.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { proxyTo } from './proxy.ts';
-import { acme, acme2, openCache, ready, THROWING, NO_TEXT, type Opened } from './support.ts';
+import { acme, acme2, openCache, operator, ready, THROWING, NO_TEXT, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
@@ -119,6 +120,30 @@ describe('autopipelining', () => {
       expect(client.options.autoPipeliningIgnoredCommands).toHaveLength(1);
       client.disconnect();
     }
+  });
+
+  // With what each may be asked by an operator.
+  const ASKED: Readonly<Record<string, readonly string[]>> = {
+    client: ['ID'],
+    cluster: ['INFO'],
+    script: ['EXISTS', '0'.repeat(40)],
+    subscribe: ['channel'],
+    psubscribe: ['channel*'],
+  };
+  // Two of them are no commands.
+  const ALONE = notAllowedAutoPipelineCommands.filter((name) => !/^(?:pipeline|unpsubscribe)$/.test(name));
+  it.each(ALONE)('leaves out %s, as ioredis does', async (name) => {
+    const own = opened.guarded({ enableAutoPipelining: true });
+    await ready(own);
+    for (const scope of [acme, operator]) {
+      const calls = [scope(() => own.call(name, ...(ASKED[name] ?? [])))];
+      expect(own.autoPipelineQueueSize).toBe(0);
+      // What is asked in the same way, and joins.
+      calls.push(scope(() => own.call('get', 'key')));
+      expect(own.autoPipelineQueueSize).toBe(1);
+      await Promise.allSettled(calls);
+    }
+    own.disconnect();
   });
 
   it('waits for the replies of a write before the next, and counts what waits, as ioredis does', async () => {
