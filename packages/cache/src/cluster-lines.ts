@@ -2,7 +2,7 @@ import { StoreUnreachableError } from '@tenantkit/core';
 import type { RedisOptions } from 'ioredis';
 import type { Kind } from './channels.ts';
 import { Joins } from './joins.ts';
-import { Line, lineOptions, type Heard, type Lines } from './lines.ts';
+import { Subscriber, lineOptions, type Heard, type Lines } from './lines.ts';
 import { asPlumbing } from './plumbing.ts';
 import { slotOf } from './registry-names.ts';
 import { bySlot, groupBy } from './groups.ts';
@@ -39,9 +39,9 @@ const REDIRECTIONS = 16;
 export class ClusterLines implements Lines {
   readonly #cluster: Cluster;
   readonly #heard: Heard;
-  readonly #plain: Line;
+  readonly #plain: Subscriber;
   /** By the key of the node. */
-  readonly #sharded = new Map<string, Line>();
+  readonly #sharded = new Map<string, Subscriber>();
   /** The node on which a sharded channel is subscribed to, by the channel. */
   readonly #homes = new Map<string, string>();
   readonly #joins = new Joins();
@@ -51,7 +51,7 @@ export class ClusterLines implements Lines {
   constructor(cluster: object, heard: Heard) {
     this.#cluster = cluster as Cluster;
     this.#heard = heard;
-    this.#plain = new Line(
+    this.#plain = new Subscriber(
       ['subscribe', 'psubscribe'],
       () => nodeOptions(sample(poolOf(cluster).getNodes())),
       {
@@ -153,7 +153,7 @@ export class ClusterLines implements Lines {
     this.#settle();
   }
 
-  #lineTo(owner: string | undefined): Line {
+  #lineTo(owner: string | undefined): Subscriber {
     const key = owner ?? '';
     let line = this.#sharded.get(key);
     if (line === undefined) {
@@ -162,7 +162,7 @@ export class ClusterLines implements Lines {
         this.#later();
       };
       const options = (): RedisOptions => nodeOptions(poolOf(this.#cluster).getInstanceByKey(key));
-      line = new Line(
+      line = new Subscriber(
         ['ssubscribe'],
         options,
         {

@@ -45,7 +45,7 @@ const CHUNK = 1000;
  * What is subscribed to after a reconnect is what is wanted then. ioredis would take it from a set of texts, which
  * loses names that are no UTF-8.
  */
-export class Line {
+export class Subscriber {
   readonly #kinds: readonly Kind[];
   readonly #options: () => RedisOptions;
   readonly #heard: Heard;
@@ -135,13 +135,13 @@ export class Line {
  * one kind for that of both, and with the last sharded channel of anybody it would stop to hear all others.
  */
 export class ServerLines implements Lines {
-  readonly #plain: Line;
-  readonly #sharded: Line;
+  readonly #plain: Subscriber;
+  readonly #sharded: Subscriber;
 
   constructor(client: { readonly options: RedisOptions }, heard: Heard) {
     const options = (): RedisOptions => lineOptions(client.options);
-    this.#plain = new Line(['subscribe', 'psubscribe'], options, heard);
-    this.#sharded = new Line(['ssubscribe'], options, heard);
+    this.#plain = new Subscriber(['subscribe', 'psubscribe'], options, heard);
+    this.#sharded = new Subscriber(['ssubscribe'], options, heard);
   }
 
   join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
@@ -162,7 +162,7 @@ export class ServerLines implements Lines {
     this.#sharded.close();
   }
 
-  #of(kind: Kind): Line {
+  #of(kind: Kind): Subscriber {
     return kind === 'ssubscribe' ? this.#sharded : this.#plain;
   }
 }
