@@ -104,12 +104,14 @@ export function bindListeners(
       return isTenants(this) ? all.filter((entry) => ownerOf(entry as Listener) === tenant) : all;
     },
     listenerCount(this: EventEmitter, event: Name, listener?: Listener) {
-      if (!MESSAGES.has(event)) return node.listenerCount.call(this, event, listener);
+      if (!MESSAGES.has(event) && !isTenants(this)) return node.listenerCount.call(this, event, listener);
       const all = this.listeners(event);
       return (listener === undefined ? all : all.filter((one) => one === listener)).length;
     },
     eventNames(this: EventEmitter) {
-      return [...node.eventNames.call(this), ...(find(this)?.peek()?.eventNames() ?? [])];
+      const names = [...node.eventNames.call(this), ...(find(this)?.peek()?.eventNames() ?? [])];
+      // The name may be what another tenant waits for.
+      return isTenants(this) ? names.filter((name) => this.rawListeners(name).length > 0) : names;
     },
   };
   for (const [name, value] of Object.entries(methods)) {

@@ -16,7 +16,11 @@ export function guardNodes(
   // The pool has a copy, with the login as it was.
   connectionPool.redisOptions = cluster.options.redisOptions;
   const create = connectionPool.createRedisFromOptions.bind(connectionPool);
-  connectionPool.createRedisFromOptions = (node, readOnly) => make(create(node, readOnly).options);
+  connectionPool.createRedisFromOptions = (node, readOnly) => {
+    const made = make(create(node, readOnly).options);
+    hearAsking(made);
+    return made;
+  };
   // Before anybody else hears of it.
   connectionPool.prependListener('+node', assertNode);
 }
@@ -25,6 +29,22 @@ export function guardNodes(
 export function assertNode(node: object): void {
   if (wiringOf(node) === undefined)
     throw brokenCoupling('nodes of a cluster are made in createRedisFromOptions of its pool');
+}
+
+// A cluster sends ASKING right before what it is for, and lets go of its promise: on a connection that breaks in
+// between that rejection would end the process. What it is for is rejected, or sent again, by itself.
+function hearAsking(node: RawRedis): void {
+  const asking = node.asking.bind(node) as (...args: unknown[]) => Promise<unknown>;
+  const heard = (...args: unknown[]): Promise<unknown> => {
+    const asked = asking(...args);
+    asked.catch(ignore);
+    return asked;
+  };
+  Object.defineProperty(node, 'asking', { value: heard, writable: true, configurable: true });
+}
+
+function ignore(): void {
+  // See above.
 }
 
 interface ConnectionPool extends EventEmitter {

@@ -1,8 +1,9 @@
-import { Cluster } from '@tenantkit/cache';
+import { Cluster, type Redis } from '@tenantkit/cache';
 import { startRedisCluster } from '@tenantkit/testing/servers';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { acme, failure, openCache, operator, ready, until, type Opened } from './support.ts';
+import { asPlumbing } from '../src/plumbing.ts';
+import { acme, acme2, failure, openCache, operator, ready, until, type Opened } from './support.ts';
 
 let opened: Opened;
 beforeAll(async () => {
@@ -75,6 +76,58 @@ describe('when a service has removed all listeners', () => {
       await until(() => one.listenerCount('ready') === 0);
       for (const event of ['close', 'end', 'error', 'connect', 'reconnecting'])
         expect([event, one.listenerCount(event)]).toEqual([event, 0]);
+    }
+  });
+});
+
+describe('what others listen to', () => {
+  it('is not told inside a tenant: neither its events nor how many listen', async () => {
+    const client = opened.guarded();
+    await ready(client);
+    const own = (): void => undefined;
+    acme2(() => {
+      client.on('reply:4711', own).on('app', own).once('app', own);
+      client.on('message', own);
+    });
+    acme(() => client.on('app', own).on('smessage', own));
+    client.on('error', own);
+    const told = (): unknown => [
+      client.eventNames().filter((name) => name !== 'newListener'),
+      ['app', 'reply:4711', 'error', 'message', 'smessage'].map((event) => client.listenerCount(event)),
+      client.listenerCount('app', own),
+    ];
+    expect(acme(told)).toEqual([['app', 'smessage'], [1, 0, 0, 0, 1], 1]);
+    expect(acme2(told)).toEqual([['reply:4711', 'app', 'message'], [2, 1, 0, 1, 0], 2]);
+    expect(client.eventNames()).toEqual(expect.arrayContaining(['reply:4711', 'app', 'error']));
+    expect(client.listenerCount('app')).toBe(3);
+  });
+});
+
+describe('ASKING, which a cluster sends for a slot that moves', () => {
+  it('ends no process when the connection breaks before its reply', async () => {
+    const servers = await startRedisCluster({ masters: 3 });
+    const cluster = new Cluster(servers.masters.map(({ port }) => ({ host: '127.0.0.1', port })));
+    const unheard: unknown[] = [];
+    const hear = (reason: unknown): void => void unheard.push(reason);
+    process.on('unhandledRejection', hear);
+    try {
+      await once(cluster, 'ready');
+      const [node] = cluster.nodes('master') as [Redis];
+      await acme(() => node.ping());
+      const ended = once(node, 'end');
+      const asked = asPlumbing(() => node.asking());
+      const outcome = failure(() => asked.then(() => undefined));
+      // As ioredis does it: nobody holds this one.
+      void asPlumbing(() => node.asking());
+      node.stream.destroy();
+      await ended;
+      expect((await outcome).message).toBe('Connection is closed.');
+      await new Promise(setImmediate);
+      expect(unheard).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', hear);
+      cluster.disconnect();
+      await servers[Symbol.asyncDispose]();
     }
   });
 });
