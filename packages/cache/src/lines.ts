@@ -1,6 +1,6 @@
 import { Redis as RawRedis, type RedisOptions } from 'ioredis';
 import type { Kind } from './channels.ts';
-import { followLogin, hideLogin, withLogin } from './login.ts';
+import { followLogin, withLogin } from './login.ts';
 import { asPlumbing } from './plumbing.ts';
 
 /** What is told about the connections that hear messages. */
@@ -104,7 +104,7 @@ export class Subscriber {
         this.#connection = undefined;
         if (this.#wanted() > 0) this.#heard.ended();
       });
-      connection.on('error', (error) => this.#heard.error(hideLogin(error)));
+      connection.on('error', (error) => this.#heard.error(error));
       connection.on('moved', () => this.#heard.moved());
       connection.on('messageBuffer', (channel, message) =>
         this.#heard.message('subscribe', undefined, channel, message),

@@ -176,6 +176,15 @@ export function splitPlacement(placement: OwnPlacement): {
   return { place: { ...placement, url: address?.href, options: own }, password };
 }
 
+const ADDRESS = ['host', 'port', 'path', 'family', 'db', 'username', 'sentinels', 'name'] as const;
+
+/** The same text for the same place, and most often another one for another. */
+export function addressOf(place: OwnPlacement): string {
+  if (place.level === 'bridge') return JSON.stringify(place.db);
+  const { url, nodes, options } = place;
+  return JSON.stringify([url, nodes, ...ADDRESS.map((name) => options?.[name])]);
+}
+
 /** The options of a client in another place: how it behaves is that of the pool, where it is and as whom is not. */
 export function optionsIn<O extends object>(options: O, placement: OwnPlacement): O {
   if (placement.level === 'bridge') return { ...options, db: placement.db };

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
-import { splitPlacement, type OwnPlacement } from './place.ts';
+import { addressOf, splitPlacement, type OwnPlacement } from './place.ts';
 import { asPlumbing, inScope } from './plumbing.ts';
 import type { Held, Opened, Placed, Placing, Pooled, Silo } from './silo.ts';
 
@@ -24,6 +24,8 @@ export class SiloClients implements Iterable<Silo> {
   readonly #pool: Pooled;
   readonly #keeper: Keeper;
   readonly #silos = new Set<Silo>();
+  // The same by their addresses, of which few have more than one.
+  readonly #addresses = new Map<string, Set<Silo>>();
   #isClosed = false;
   #isQuitting = false;
 
@@ -39,18 +41,28 @@ export class SiloClients implements Iterable<Silo> {
   /** The silo of a placement: the one that is known, or a new one that is not yet. */
   at(placement: OwnPlacement): Silo {
     const { place, password } = splitPlacement(placement);
-    for (const silo of this.#silos) {
-      const known = splitPlacement(silo.placement);
-      if (!isDeepStrictEqual(known.place, place)) continue;
-      if (password !== known.password) renew(silo, placement, password);
+    // It is asked for every tenant, once a second.
+    for (const silo of this.#addresses.get(addressOf(place)) ?? []) {
+      if (!isDeepStrictEqual(silo.place, place)) continue;
+      if (password !== splitPlacement(silo.placement).password) renew(silo, placement, password);
       return silo;
     }
-    return { placement, opened: undefined, holders: 0 };
+    return { place, placement, opened: undefined, holders: 0 };
   }
 
   /** Knows a silo from now on. */
   add(silo: Silo): void {
     this.#silos.add(silo);
+    const address = addressOf(silo.place);
+    this.#addresses.set(address, (this.#addresses.get(address) ?? new Set()).add(silo));
+  }
+
+  #delete(silo: Silo): void {
+    this.#silos.delete(silo);
+    const address = addressOf(silo.place);
+    const others = this.#addresses.get(address);
+    others?.delete(silo);
+    if (others?.size === 0) this.#addresses.delete(address);
   }
 
   /** The client of a silo. @returns the error when there can be none. Never throws. */
@@ -95,7 +107,7 @@ export class SiloClients implements Iterable<Silo> {
     for (const silo of this.#silos) {
       if (needed.has(silo) || silo.holders > 0) continue;
       if ((silo.opened?.wiring.subscriptions.subscribers.length ?? 0) > 0) continue;
-      this.#silos.delete(silo);
+      this.#delete(silo);
       if (silo.opened !== undefined) void quit(silo.opened);
     }
   }
@@ -145,7 +157,7 @@ export class SiloClients implements Iterable<Silo> {
     wiring.onStatus((status) => {
       if (status === 'end' && silo.opened === opened) silo.opened = undefined;
     });
-    this.#silos.add(silo);
+    this.add(silo);
     silo.opened = opened;
     return opened;
   }

@@ -37,6 +37,8 @@ export interface Opened {
 
 /** A server or database where tenants are that are not in the pool. Its client is made with the first call. */
 export interface Silo {
+  /** Where it is, and as whom: without the password. */
+  readonly place: OwnPlacement;
   /** As it was last said: the password may change. */
   placement: OwnPlacement;
   opened: Opened | undefined;

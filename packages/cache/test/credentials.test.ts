@@ -102,6 +102,7 @@ describe('a password that changes', () => {
         await acme(() => client.dedicated((lent) => lent.duplicate())),
       ];
       clients.push(...late);
+      for (const copy of late) expect(copy.options.password).toBe('token2');
       for (const copy of late) {
         await ready(copy);
         expect(await acme(() => copy.get('key'))).toBe('of acme');
