@@ -153,7 +153,7 @@ export class Sending {
 
   // Answered when all have ended, so that a service which stops then cuts nobody off.
   async #quit(sent: Sent, silos: Silos): Promise<unknown> {
-    const [reply] = await Promise.all([this.now(sent), silos.quit()]);
+    const [reply] = await Promise.all([silos.spared(() => this.now(sent)), silos.quit()]);
     return reply;
   }
 }
