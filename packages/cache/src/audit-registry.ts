@@ -1,10 +1,10 @@
-import type { Guard } from './guard.ts';
 import type { TenantNames } from './names.ts';
 import { BATCH } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
 import {
   hasFixedSlot,
   indexedName,
+  isOwnTag,
   keyEntry,
   keysName,
   parseEntry,
@@ -34,14 +34,17 @@ export interface RegistryReport {
  * Whose registry a reserved name is.
  * @returns `mark` for the mark that registries are complete, `undefined` for a name that this client does not write
  */
-export function ownNameOf({ names }: Guard, name: string): OwnName | 'mark' | undefined {
+export function ownNameOf(raw: RawStore, name: string): OwnName | 'mark' | undefined {
+  const { names } = raw.wiring.guard;
   const parsed = parseRegistryName(name);
   if (parsed === undefined) return undefined;
   if (parsed.kind === 'indexed') return name === indexedName(names.codec.template) ? 'mark' : undefined;
   const tenant = names.codec.tenantOf(parsed.of);
   if (tenant === undefined) return undefined;
   const own = names.of(tenant);
-  return own.prefix === parsed.of ? { names: own, tenant } : undefined;
+  return own.prefix === parsed.of && isOwnTag(parsed.tag, own.prefix, raw.isCluster)
+    ? { names: own, tenant }
+    : undefined;
 }
 
 /** Looks at every entry of one registry. @param deep - whether it is asked for the key of each */

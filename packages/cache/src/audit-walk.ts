@@ -135,7 +135,7 @@ export class Audit {
   }
 
   async #reserved(key: Buffer, name: string): Promise<Code[]> {
-    const own = ownNameOf(this.#guard, name);
+    const own = ownNameOf(this.#raw, name);
     if (own === undefined) return ['unknown_reserved_name'];
     if (own === 'mark') return [];
     if (this.#guard.fence?.state(own.tenant) === 'erased') return ['erased_tenant'];

@@ -13,7 +13,8 @@ import { escapeGlob, type TenantNames } from './names.ts';
 import { idOf } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
 import { keyEntry, slotOf, slotTag, hasFixedSlot, subjectName } from './registry-names.ts';
-import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
+import { unlinkKeys } from './raw-call.ts';
+import { StoredRegistry } from './stored-registry.ts';
 
 const TOKEN = '{subject}';
 
@@ -54,7 +55,7 @@ export class SubjectStore implements Erasable {
     const removed = new Map<string, Buffer>();
     for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
       let found = 0;
-      for await (const keys of this.#pages(signal)) {
+      for await (const keys of this.#pages(signal, pass === 1)) {
         found += keys.length;
         for (const key of keys) removed.set(idOf(key), key);
         await progress.add(await this.#remove(keys));
@@ -103,11 +104,15 @@ export class SubjectStore implements Erasable {
     return sumOf(await this.#raw.numbers([...keys.values()].map((key) => ['exists', key])));
   }
 
-  async *#pages(signal: AbortSignal): AsyncGenerator<readonly Buffer[]> {
+  async *#pages(signal: AbortSignal, isFirst: boolean): AsyncGenerator<readonly Buffer[]> {
     if (isIndexed(this.#raw)) {
-      for await (const { keys, forget } of this.#registry.entered(this.#subject, signal)) {
-        yield keys;
-        await forget();
+      const sets = [this.#registry.entered(this.#subject, signal)];
+      if (isFirst) sets.push(this.#registry.strays(this.#subject, signal));
+      for (const set of sets) {
+        for await (const { keys, forget } of set) {
+          yield keys;
+          await forget();
+        }
       }
     }
     yield* this.#matching(signal);

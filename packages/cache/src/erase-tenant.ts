@@ -6,7 +6,8 @@ import type { RawStore } from './raw-store.ts';
 import { notEntered } from './audit-registry.ts';
 import { BELIEF } from './beliefs.ts';
 import { idOf, isFull } from './portions.ts';
-import { StoredRegistry, unlinkKeys } from './stored-registry.ts';
+import { unlinkKeys } from './raw-call.ts';
+import { StoredRegistry } from './stored-registry.ts';
 
 /** What an eraser does to one tenant, or one person. */
 export interface Erasable {
@@ -85,29 +86,37 @@ export class TenantStore implements Erasable {
     this.#registry = new StoredRegistry(raw, this.#names);
   }
 
-  count(): Promise<InventoryItem[]> {
-    return this.#count();
+  async count(): Promise<InventoryItem[]> {
+    const keys: InventoryItem = { kind: 'keys', count: await this.#countOf(this.#names) };
+    if (!isIndexed(this.#raw)) return [keys];
+    return [keys, { kind: 'entries', count: await this.#registry.size(await this.#registry.find()) }];
   }
 
   /** Finds more than the registry has led to: then that is not complete, and the next erasure must not go by it. */
   async recount(): Promise<InventoryItem[]> {
     const mark = isIndexed(this.#raw) ? await this.#registry.mark() : undefined;
-    if (mark === undefined) return this.#count();
+    if (mark === undefined) return this.count();
     let isDisproved = false;
-    const items = await this.#count(async (keys) => {
-      if (!isDisproved) isDisproved = await this.#isPassedBy(keys);
+    const keys = await this.#countOf(this.#names, async (some) => {
+      if (!isDisproved) isDisproved = await this.#isPassedBy(some);
     });
-    if (isDisproved) {
+    const names = await this.#registry.find();
+    const entries = await this.#registry.size(names);
+    // Under any other name than this client writes, only a walk finds a registry.
+    if (isDisproved || names.some((name) => this.#registry.isStray(name))) {
       await this.#registry.disprove(mark);
       publish('erasure', {
         surface: 'cache',
         operation: 'verify',
-        message: 'A key is in no registry: erasures walk the keyspace until indexCache has run again.',
+        message: 'Something is in no registry: erasures walk the keyspace until indexCache has run again.',
         tenant: this.#names.tenant,
         actor: 'tenantkit/cacheEraser',
       });
     }
-    return items;
+    return [
+      { kind: 'keys', count: keys },
+      { kind: 'entries', count: entries },
+    ];
   }
 
   async erase({ signal }: EraseRun, progress: Progress): Promise<void> {
@@ -189,15 +198,6 @@ export class TenantStore implements Erasable {
     const missing = await notEntered(this.#raw, this.#names, keys);
     const there = await this.#raw.numbers(missing.map((key) => ['exists', key]));
     return there.includes(1);
-  }
-
-  async #count(look?: (keys: readonly Buffer[]) => Promise<void>): Promise<InventoryItem[]> {
-    const keys: InventoryItem = { kind: 'keys', count: await this.#countOf(this.#names, look) };
-    return isIndexed(this.#raw) ? [keys, await this.#entries()] : [keys];
-  }
-
-  async #entries(): Promise<InventoryItem> {
-    return { kind: 'entries', count: await this.#registry.size(await this.#registry.find()) };
   }
 
   // A walk may meet a key twice, when the server resizes its table meanwhile.

@@ -2,6 +2,8 @@ import { ConfigError } from '@tenantkit/core';
 import type { Cluster, Redis } from './client.ts';
 import { assertGuarded } from './fit.ts';
 import type { Argument } from './keyspec.ts';
+import { portionsOfNames } from './portions.ts';
+import type { RawStore } from './raw-store.ts';
 
 /** A command with raw names. */
 export type RawCall = readonly [name: string, ...args: Argument[]];
@@ -36,4 +38,11 @@ export function numberOf(reply: unknown): number {
 /** How long one is, roughly: what it is framed by is left out. */
 export function bytesOf(call: RawCall): number {
   return call.reduce((sum, part) => sum + part.length, 0);
+}
+
+/** Removes keys of one slot, or of a server that knows no slots. @returns how many were there */
+export async function unlinkKeys(raw: Pick<RawStore, 'number'>, keys: readonly Argument[]): Promise<number> {
+  let removed = 0;
+  for (const some of portionsOfNames(keys)) removed += await raw.number('unlink', ...some);
+  return removed;
 }

@@ -9,12 +9,14 @@ export interface RegistryName {
   /** The tenant's prefix, or for `indexed` the template. */
   readonly of: string;
   readonly subject?: string;
+  /** What stands in braces; `undefined` where nothing does. */
+  readonly tag: string | undefined;
 }
 
 const SLOTS = 16_384;
 
 const NAME = new RegExp(
-  `^${RESERVED}(?:(keys)(?:\\{[0-9a-z]+\\})?|(subject)(?:\\{[0-9a-z]+\\})?:([A-Za-z0-9_-]{1,64})|(indexed)):(.+)$`,
+  `^${RESERVED}(?:(keys)(?:\\{([0-9a-z]+)\\})?|(subject)(?:\\{([0-9a-z]+)\\})?:([A-Za-z0-9_-]{1,64})|(indexed)):(.+)$`,
   's',
 );
 
@@ -57,11 +59,21 @@ export function indexedName(template: string): string {
 
 /** @returns `undefined` for a name that this version does not write */
 export function parseRegistryName(name: string): RegistryName | undefined {
-  const [, keys, subject, id, indexed, of] = NAME.exec(name) ?? [];
+  const [, keys, slot, subject, place, id, indexed, of] = NAME.exec(name) ?? [];
   if (of === undefined) return undefined;
-  if (keys !== undefined) return { kind: 'keys', of };
-  if (subject !== undefined && id !== undefined) return { kind: 'subject', of, subject: id };
-  return indexed === undefined ? undefined : { kind: 'indexed', of };
+  if (keys !== undefined) return { kind: 'keys', of, tag: slot };
+  if (subject !== undefined && id !== undefined) return { kind: 'subject', of, subject: id, tag: place };
+  return indexed === undefined ? undefined : { kind: 'indexed', of, tag: undefined };
+}
+
+/**
+ * Whether a client writes registries with this tag for a tenant. Under any other name nobody looks for one.
+ *
+ * @param isCluster - whether the client is a Cluster
+ */
+export function isOwnTag(tag: string | undefined, prefix: string, isCluster: boolean): boolean {
+  if (!isCluster || hasFixedSlot(prefix)) return tag === undefined;
+  return tag !== undefined && slotTag(slotOf(tag)) === tag;
 }
 
 /** The entry of a key. Logical, so that no entry can ever name the key of another tenant. */

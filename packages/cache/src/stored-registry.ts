@@ -7,6 +7,7 @@ import type { Wiring } from './wiring.ts';
 import {
   hasFixedSlot,
   indexedName,
+  isOwnTag,
   keyEntry,
   keysName,
   parseEntry,
@@ -82,17 +83,24 @@ export class StoredRegistry {
 
   /** The registry itself, or a person's set: as many entries as there are now, so that writers cannot prolong it. */
   async *entered(subject?: string, signal?: AbortSignal): AsyncGenerator<EnteredKeys> {
-    for (const tag of await this.#used(subject)) {
-      const name = this.#name(subject, tag);
-      const count = await this.#raw.number('zcard', name);
-      for (let seen = 0; seen < count; seen += BATCH) {
-        signal?.throwIfAborted();
-        // From the beginning: what was seen has been removed.
-        const entries = await this.#entries(name, 0);
-        if (entries.length === 0) break;
-        yield { ...this.#read(entries, tag), forget: () => this.#remove(name, entries) };
-      }
-    }
+    for (const tag of await this.#used(subject)) yield* this.#entered(this.#name(subject, tag), tag, signal);
+  }
+
+  /**
+   * The same of a person's sets under names that this client does not write, and then these go: left by clients that
+   * did, of a Cluster that is none any more, or by somebody else. They are found by walking the keyspace.
+   */
+  async *strays(subject: string, signal?: AbortSignal): AsyncGenerator<EnteredKeys> {
+    const names = (await this.find(subject, signal)).filter((name) => this.isStray(name));
+    const types = await this.#raw.askEach(names.map((name) => ['type', name]));
+    for (const [place, name] of names.entries())
+      if (String(types[place]) === 'zset') yield* this.#entered(name, undefined, signal);
+    await this.drop(names);
+  }
+
+  /** Whether a name that {@link StoredRegistry.find} has found is none that this client writes. */
+  isStray(name: string): boolean {
+    return !isOwnTag(parseRegistryName(name)?.tag, this.#names.prefix, this.#raw.isCluster);
   }
 
   /** Every entry once, without changing any. */
@@ -177,6 +185,21 @@ export class StoredRegistry {
     return tags.filter((_, place) => wanted(String(types[place])));
   }
 
+  async *#entered(
+    name: string,
+    tag: string | undefined,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<EnteredKeys> {
+    const count = await this.#raw.number('zcard', name);
+    for (let seen = 0; seen < count; seen += BATCH) {
+      signal?.throwIfAborted();
+      // From the beginning: what was seen has been removed.
+      const entries = await this.#entries(name, 0);
+      if (entries.length === 0) break;
+      yield { ...this.#read(entries, tag), forget: () => this.#remove(name, entries) };
+    }
+  }
+
   async #entries(name: string, from: number): Promise<readonly Buffer[]> {
     return (await this.#raw.ask('zrange', name, `${from}`, `${from + BATCH - 1}`)) as Buffer[];
   }
@@ -223,11 +246,4 @@ export class StoredRegistry {
 function sizeOf(count: unknown): number {
   if (count instanceof Error && count.message.startsWith('WRONGTYPE')) return 1;
   return numberOf(count);
-}
-
-/** Removes keys of one slot, or of a server that knows no slots. @returns how many were there */
-export async function unlinkKeys(raw: RawStore, keys: readonly Argument[]): Promise<number> {
-  let removed = 0;
-  for (const some of portionsOfNames(keys)) removed += await raw.number('unlink', ...some);
-  return removed;
 }
