@@ -127,10 +127,13 @@ export class ClusterLines implements Lines {
     const lost = this.#heard.wanted('ssubscribe').filter((name) => !this.#homes.has(keyFor(name)));
     if (lost.length === 0 || this.#cluster.status !== 'ready') return;
     const joined = this.#joins.run(keysFor('ssubscribe', lost), () => this.#joinShards(lost));
-    joined.catch((error: Error) => {
-      if (isReply(error)) this.#heard.error(error);
-      this.#later();
-    });
+    joined.then(
+      () => this.#heard.again(new Map([['ssubscribe', lost]])),
+      (error: Error) => {
+        if (isReply(error)) this.#heard.error(error);
+        this.#later();
+      },
+    );
   }
 
   // After a node has gone, or has said that it no longer has a slot.
@@ -186,6 +189,7 @@ export class ClusterLines implements Lines {
       error: (error) => {
         if (isReply(error)) this.#heard.error(error);
       },
+      again: (names) => this.#heard.again(names),
       ended: () => this.#later(),
       moved: () => undefined,
     };

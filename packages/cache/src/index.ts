@@ -11,6 +11,7 @@ export type { CacheOptions, DedicatedOptions } from './options.ts';
 export type { CachePlacement, SiloOptions, SiloPlacement } from './place.ts';
 export type { RawStoreOptions } from './raw-store.ts';
 export type { AllowedScript } from './scripts.ts';
+export type { ResubscribedListener } from './subscriptions.ts';
 export type { ClusterOptions, RedisOptions } from './client-options.ts';
 
 /** The class of errors that the server itself replies with. */

@@ -8,6 +8,8 @@ export interface Heard {
   /** A message; `pattern` is the one by which it came. */
   message(kind: Kind, pattern: string | undefined, channel: Buffer, message: Buffer): void;
   error(error: Error): void;
+  /** A connection was away, and these are subscribed to again: what was published in between is lost. */
+  again(names: ReadonlyMap<Kind, readonly Buffer[]>): void;
   /** A connection has ended for good, though something has to be heard. */
   ended(): void;
   /** A node of a cluster no longer has what is subscribed to there. */
@@ -96,7 +98,7 @@ export class Subscriber {
       followLogin(connection.options, options);
       let behind = resubscribes;
       connection.on('ready', () => {
-        if (behind) this.#resubscribe(connection);
+        if (behind) void this.#resubscribe(connection);
         behind = true;
       });
       connection.on('end', () => {
@@ -119,14 +121,22 @@ export class Subscriber {
     });
   }
 
-  #resubscribe(connection: RawRedis): void {
-    for (const kind of this.#kinds) {
-      for (const chunk of this.#split(this.#heard.wanted(kind)))
-        connection.call(kind, ...chunk).catch((error: Error) => {
+  // Told when all is acknowledged: what is read from then on misses no message.
+  async #resubscribe(connection: RawRedis): Promise<void> {
+    const again = new Map<Kind, Buffer[]>();
+    const calls = this.#kinds.flatMap((kind) =>
+      this.#split(this.#heard.wanted(kind)).map(async (chunk) => {
+        try {
+          await connection.call(kind, ...chunk);
+          again.set(kind, (again.get(kind) ?? []).concat(chunk));
+        } catch (error) {
           // Otherwise the connection has gone again, and the next one does it.
-          if (connection.status === 'ready') this.#heard.error(error);
-        });
-    }
+          if (connection.status === 'ready') this.#heard.error(error as Error);
+        }
+      }),
+    );
+    await Promise.all(calls);
+    if (again.size > 0) this.#heard.again(again);
   }
 }
 
@@ -138,8 +148,8 @@ export class ServerLines implements Lines {
   readonly #plain: Subscriber;
   readonly #sharded: Subscriber;
 
-  constructor(client: { readonly options: RedisOptions }, heard: Heard) {
-    const options = (): RedisOptions => lineOptions(client.options);
+  constructor(client: Followed, heard: Heard) {
+    const options = (): RedisOptions => persistent(client);
     this.#plain = new Subscriber(['subscribe', 'psubscribe'], options, heard);
     this.#sharded = new Subscriber(['ssubscribe'], options, heard);
   }
@@ -165,6 +175,28 @@ export class ServerLines implements Lines {
   #of(kind: Kind): Subscriber {
     return kind === 'ssubscribe' ? this.#sharded : this.#plain;
   }
+}
+
+/** What a client has for {@link ServerLines}. */
+interface Followed {
+  readonly status: string;
+  readonly options: RedisOptions;
+}
+
+// Milliseconds after which a connection is tried again, at most.
+const PAUSE = 2000;
+
+// A strategy that gives up ends the client, and everybody knows. If only this connection was cut, the client would
+// stay as it is, and nobody would hear anything any more.
+function persistent(client: Followed): RedisOptions {
+  const { retryStrategy } = client.options;
+  return lineOptions(client.options, {
+    retryStrategy(times) {
+      const delay: unknown = typeof retryStrategy === 'function' ? retryStrategy(times) : undefined;
+      if (typeof delay === 'number') return delay;
+      return client.status === 'ready' ? Math.min(times * 50, PAUSE) : null;
+    },
+  });
 }
 
 /**

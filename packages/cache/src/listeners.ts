@@ -9,7 +9,7 @@ type Name = string | symbol;
 const node = EventEmitter.prototype;
 
 const MESSAGES: ReadonlySet<unknown> = new Set(
-  ['message', 'pmessage', 'smessage'].flatMap((event) => [event, `${event}Buffer`]),
+  ['message', 'pmessage', 'smessage'].flatMap((event) => [event, `${event}Buffer`]).concat('resubscribed'),
 );
 
 // What node tells about listeners.

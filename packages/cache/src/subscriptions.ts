@@ -37,6 +37,14 @@ interface Holding {
   claims: number;
 }
 
+/**
+ * A listener of `resubscribed`: the connection that hears messages was away, and is subscribed again.
+ *
+ * @param names - the channels and patterns of its tenant of which messages may have been lost meanwhile; such that
+ * were first subscribed to in between are named as well
+ */
+export type ResubscribedListener = (names: readonly string[]) => void;
+
 type Held = Map<string, Holding>;
 
 /** Who subscribes and listens: one tenant, or whoever works across tenants. */
@@ -183,14 +191,7 @@ export class Subscriptions implements Heard {
     this.#sweep();
     const name = (pattern === undefined ? channel : Buffer.from(pattern)).toString('latin1');
     for (const [holding, form] of Array.from(this.#physical[kind].get(name) ?? [])) {
-      try {
-        this.#deliver(kind, holding, form, channel, message);
-      } catch (error) {
-        // One listener that throws keeps no other tenant from hearing.
-        process.nextTick(() => {
-          throw error;
-        });
-      }
+      attempt(() => this.#deliver(kind, holding, form, channel, message));
     }
   }
 
@@ -198,6 +199,21 @@ export class Subscriptions implements Heard {
     // An error that nobody listens for is printed, and stops nothing.
     const client = this.#client as unknown as RawRedis;
     asPlumbing(() => RawRedis.prototype.silentEmit.call(client, 'error', withoutNames(error)));
+  }
+
+  again(found: ReadonlyMap<Kind, readonly Buffer[]>): void {
+    const holdings = [...found].flatMap(([kind, names]) =>
+      names.flatMap((name) => [...(this.#physical[kind].get(keyFor(name))?.keys() ?? [])]),
+    );
+    // A pattern of keys may have two physical names.
+    const lost = [...new Set(holdings)].filter(({ holder }) => this.#isActive(holder));
+    for (const [holder, own] of Map.groupBy(lost, (holding) => holding.holder))
+      attempt(() =>
+        this.#emitterOf(holder)?.emit(
+          'resubscribed',
+          own.map(({ logical }) => logical.toString()),
+        ),
+      );
   }
 
   ended(): void {
@@ -379,6 +395,17 @@ export class Subscriptions implements Heard {
     const { key, held, emitter } = holder;
     const isIdle = Object.values(held).every(({ size }) => size === 0) && emitter.eventNames().length === 0;
     if (isIdle && this.#holders.get(key) === holder) this.#holders.delete(key);
+  }
+}
+
+// One listener that throws keeps no other tenant from hearing.
+function attempt(tell: () => void): void {
+  try {
+    tell();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
   }
 }
 

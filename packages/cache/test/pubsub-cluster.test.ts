@@ -104,6 +104,8 @@ describe.each(FORMS)('publish and subscribe on a cluster with %j', (options) => 
     await acme(() => cluster.psubscribe('p*'));
     await acme(() => cluster.ssubscribe(...channels));
     await acme(() => cluster.unsubscribe('left'));
+    const lost = new Set<string>();
+    acme(() => cluster.on('resubscribed', (own: readonly string[]) => own.forEach((name) => lost.add(name))));
     let killed = 0;
     for (const admin of admins)
       for (const id of await idsOn(admin)) killed += Number(await admin.client('KILL', 'ID', id));
@@ -118,6 +120,8 @@ describe.each(FORMS)('publish and subscribe on a cluster with %j', (options) => 
       await publishIn(other, 'acme', 'pp', `pp ${probes}`);
     }
     for (const channel of channels) await ear.hears(`${channel} again`);
+    await until(() => lost.size === channels.length + 2);
+    expect([...lost].toSorted()).toEqual(['news', 'p*', ...channels].toSorted());
   });
 });
 
