@@ -1,4 +1,4 @@
-import { controlTenant, type EraseRun, type InventoryItem } from '@tenantkit/core';
+import { type EraseRun, type InventoryItem } from '@tenantkit/core';
 import {
   CONTROL_SECONDS,
   MAX_PASSES,
@@ -9,6 +9,7 @@ import {
   type Erasable,
   type Progress,
 } from './erase-tenant.ts';
+import { controlKeys, controlOf } from './control.ts';
 import { escapeGlob, type TenantNames } from './names.ts';
 import { idOf } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
@@ -71,25 +72,26 @@ export class SubjectStore implements Erasable {
   }
 
   async control(): ReturnType<Erasable['control']> {
-    const names = this.#raw.wiring.guard.names.of(controlTenant());
-    const control = new SubjectStore(this.#raw, names, this.#subject);
-    const planted = [...new Set(this.#patterns().map((pattern) => pattern.replace(/[*?]/g, 'c')))];
-    const entered = 'entered';
-    if (isIndexed(this.#raw)) planted.push(entered);
+    const raw = this.#raw;
+    const names = await controlOf(raw, this.#names);
+    const control = new SubjectStore(raw, names, this.#subject);
+    const planted = new Set(this.#patterns().flatMap((pattern) => controlsOf(raw, names, pattern)));
+    const entered = isIndexed(raw) ? controlKeys(raw, names) : [];
+    for (const key of entered) planted.add(key);
+    const keys = [...planted].map((key) => names.encode(key));
     try {
-      for (const name of planted)
-        await this.#raw.ask('set', names.encode(name), '1', 'EX', `${CONTROL_SECONDS}`);
-      if (isIndexed(this.#raw)) await control.#enter(entered);
+      await raw.askEach(keys.map((key) => ['set', key, '1', 'EX', `${CONTROL_SECONDS}`]));
+      for (const key of entered) await control.#enter(key);
       return {
-        planted: planted.length,
+        planted: keys.length,
         found: await control.#countKeys(),
         method:
-          'keys of a throw-away tenant were written, one in the set of the person and one per pattern, found in the same way, and removed',
+          'keys of a throw-away tenant were written where the tenant’s may be, in the set of the person and for every pattern, found in the same way, and removed',
       };
     } finally {
-      for (const name of planted) await this.#raw.ask('unlink', names.encode(name));
-      if (isIndexed(this.#raw)) await control.#registry.drop([control.#setOf(entered)]);
-      await dropControl(this.#raw, names);
+      await raw.askEach(keys.map((key) => ['unlink', key]));
+      await control.#registry.drop(entered.map((key) => control.#setOf(key)));
+      await dropControl(raw, names);
     }
   }
 
@@ -154,6 +156,12 @@ export class SubjectStore implements Erasable {
   async #enter(key: string): Promise<void> {
     await this.#raw.ask('zadd', this.#setOf(key), `${Date.now()}`, keyEntry(key));
   }
+}
+
+// A pattern with a star matches names in any slot; any other one is a single name, or nearly so.
+function controlsOf(raw: RawStore, names: TenantNames, pattern: string): string[] {
+  const nameOf = (label: string): string => pattern.replace(/\*/g, label).replace(/\?/g, 'c');
+  return pattern.includes('*') ? controlKeys(raw, names, nameOf) : [nameOf('')];
 }
 
 function sumOf(counts: readonly number[]): number {

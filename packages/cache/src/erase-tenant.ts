@@ -1,6 +1,7 @@
-import { controlTenant, publish, type EraseRun, type InventoryItem, type TenantState } from '@tenantkit/core';
+import { publish, type EraseRun, type InventoryItem, type TenantState } from '@tenantkit/core';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from './client.ts';
+import { controlKeys, controlOf } from './control.ts';
 import type { TenantNames } from './names.ts';
 import type { RawStore } from './raw-store.ts';
 import { notEntered } from './audit-registry.ts';
@@ -143,19 +144,19 @@ export class TenantStore implements Erasable {
   }
 
   async control(): ReturnType<Erasable['control']> {
-    const names = this.#raw.wiring.guard.names.of(controlTenant());
-    const key = names.encode('control');
-    // It expires by itself, should this process end before it is removed.
-    await this.#raw.ask('set', key, '1', 'EX', `${CONTROL_SECONDS}`);
+    const names = await controlOf(this.#raw, this.#names);
+    const keys = controlKeys(this.#raw, names).map((key) => names.encode(key));
     try {
+      // They expire by themselves, should this process end before they are removed.
+      await this.#raw.askEach(keys.map((key) => ['set', key, '1', 'EX', `${CONTROL_SECONDS}`]));
       return {
-        planted: 1,
+        planted: keys.length,
         found: await this.#countOf(names),
         method:
-          'a key of a throw-away tenant was written, found by the same SCAN over all masters, and removed',
+          'keys of a throw-away tenant were written where the tenant’s may be, found by the same SCAN over all masters, and removed',
       };
     } finally {
-      await this.#raw.ask('unlink', key);
+      await this.#raw.askEach(keys.map((key) => ['unlink', key]));
       await dropControl(this.#raw, names);
     }
   }

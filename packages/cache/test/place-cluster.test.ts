@@ -166,7 +166,8 @@ describe.each(OPTIONS)('%s with places', (_, options, tenant) => {
     ]);
     const verification = await eraser.verify({ tenant: 'acme2' });
     expect(isVerified(verification)).toBe(true);
-    expect(verification.control.planted).toBe(2);
+    // One in each place at least; where slots are spread, one for all 512.
+    expect(verification.control.planted).toBeGreaterThanOrEqual(2);
     expect(await acme(() => cluster.dbsize())).toBe(NAMES.length);
   });
 
