@@ -18,12 +18,21 @@ const kept = new WeakMap<object, Kept>();
 // cluster's slots) and not a caller who forgot the tenant: both have no scope.
 const plumbing = new AsyncLocalStorage<boolean>();
 
+// The contexts of nobody: as it was when this was loaded, no request was under way.
+const bare = AsyncLocalStorage.snapshot();
+
+/** Runs `fn` in no context of a caller: outside of any tenant, and of all that a service keeps for its requests. */
+export function inNoContext<T>(fn: () => T): T {
+  return bare(() => runInScope(undefined, fn));
+}
+
 /**
- * Runs ioredis's own work outside of any tenant. A connection lives longer than the call that happened to open
- * it: without this, every later event on its socket would run in that caller's tenant.
+ * Runs ioredis's own work outside of any tenant and of any request. A connection lives longer than the call that
+ * happened to open it: without this, every later event on its socket would run in that caller's tenant, and as the
+ * user whom the service has noted for that request.
  */
 export function asPlumbing<T>(fn: () => T): T {
-  return runInScope(undefined, () => plumbing.run(true, fn));
+  return bare(() => runInScope(undefined, () => plumbing.run(true, fn)));
 }
 
 /** Whether ioredis works on its connection. */
@@ -71,20 +80,20 @@ export function sameScope(a: Scope | undefined, b: Scope | undefined): boolean {
   return a.tenant?.tenant === b.tenant?.tenant;
 }
 
-/** `callback`, bound to the scope it is given in. */
+/** `callback`, bound to the contexts it is given in: to the tenant, and to those of the service. */
 export function bound<A extends unknown[], R>(callback: (...args: A) => R): (...args: A) => R {
   if (isPlumbing()) return callback;
-  const scope = currentScope();
-  return (...args) => inScope(scope, () => callback(...args));
+  const enter = AsyncLocalStorage.snapshot();
+  return (...args) => atRest(() => enter(callback, ...args));
 }
 
 /**
  * `fn` of the options, which ioredis calls in the midst of its own work for all tenants: it runs outside of any
- * tenant, and what it sends is no work of ioredis, also from timers that it starts.
+ * tenant and of any request, and what it sends is no work of ioredis, also from timers that it starts.
  */
 export function outside<A extends unknown[], R>(fn: (this: unknown, ...args: A) => R): typeof fn {
   return function (this: unknown, ...args) {
-    return inScope(undefined, () => fn.apply(this, args));
+    return inNoContext(() => inScope(undefined, () => fn.apply(this, args)));
   };
 }
 
@@ -109,9 +118,10 @@ export function bindListener(listener: Listener, host?: unknown, isOfOwn = false
   // What is no function is left to the emitter, which says so.
   if (typeof listener !== 'function' || isPlumbing()) return listener;
   const scope = currentScope();
+  const enter = AsyncLocalStorage.snapshot();
   const run: Listener = function (this: unknown, ...args: unknown[]) {
     if (isOfOwn && scope?.tenant !== undefined && !sameScope(scope, currentScope())) return undefined;
-    return inScope(scope, () => listener.apply(host ?? this, args));
+    return atRest(() => enter(() => listener.apply(host ?? this, args)));
   };
   kept.set(run, { listener, scope });
   // As node's own wrappers have it.
