@@ -30,6 +30,13 @@ export class Lending<Client extends Lendable> {
     this.#client = client;
     this.#wiring = wiring;
     this.#over = over;
+    let isCut = false;
+    wiring.onStatus((status) => {
+      if (status === 'end') this.#lines?.close();
+      // One that was made while the client had no connection may still have gone to where that was before.
+      if (status === 'close' || (status === 'ready' && isCut)) this.#lines?.renew();
+      if (status === 'close' || status === 'ready') isCut = status === 'close';
+    });
   }
 
   /** Lends a connection for as long as `fn` takes; see `Redis.dedicated`. */
@@ -60,13 +67,6 @@ export class Lending<Client extends Lendable> {
       () => targetOf(this.#client.options),
       this.#wiring.tenant.dedicated,
     );
-    let isCut = false;
-    this.#wiring.onStatus((status) => {
-      if (status === 'end') pool.close();
-      // One that was made while the client had no connection may still have gone to where that was before.
-      if (status === 'close' || (status === 'ready' && isCut)) pool.renew();
-      if (status === 'close' || status === 'ready') isCut = status === 'close';
-    });
     return (this.#lines = pool);
   }
 

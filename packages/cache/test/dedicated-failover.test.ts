@@ -1,6 +1,7 @@
 import { Redis, type RedisOptions } from '@tenantkit/cache';
 import { startRedisNode } from '@tenantkit/testing/servers';
 import { Redis as Raw } from 'ioredis';
+import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { proxyTo, type Proxy } from './proxy.ts';
 import { acme, failure, ready } from './support.ts';
@@ -124,12 +125,50 @@ describe('after a failover behind one address', () => {
   });
 });
 
-describe('an error that the client would answer with another connection', () => {
-  const lines = async (): Promise<string[]> =>
-    String(await former.client('LIST'))
-      .split('\n')
-      .filter((line) => line.includes(' name=behind '));
+/** The connections of the client to the former master. */
+const lines = async (): Promise<string[]> =>
+  String(await former.client('LIST'))
+    .split('\n')
+    .filter((line) => line.includes(' name=behind '));
 
+const idsOf = (found: readonly string[]): number[] =>
+  found.map((line) => Number(/^id=(\d+)/.exec(line)?.[1])).sort((a, b) => a - b);
+
+describe('while the client has no connection', () => {
+  // It connects when the test says so.
+  const options: RedisOptions = { retryStrategy: () => 3_600_000, tenant: { dedicated: { max: 1 } } };
+  const balance = (client: Redis): Promise<string | null> =>
+    acme(() => client.dedicated((own) => own.get('balance')));
+  async function cut({ client }: Behind): Promise<void> {
+    const [shared] = idsOf(await lines());
+    const gone = once(client, 'reconnecting');
+    await former.client('KILL', 'ID', shared ?? 0);
+    await gone;
+  }
+  beforeEach(async () => {
+    await former.set('tk:acme:balance', '100');
+    await next.set('tk:acme:balance', '5');
+  });
+
+  it('what was idle is lent no more', async () => {
+    await using behind = await behindOneAddress(options);
+    expect(await balance(behind.client)).toBe('100');
+    await cut(behind);
+    await behind.failOver();
+    expect(await balance(behind.client)).toBe('5');
+  });
+
+  it('what was made then is lent no more once it has one', async () => {
+    await using behind = await behindOneAddress(options);
+    await cut(behind);
+    expect(await balance(behind.client)).toBe('100');
+    await behind.failOver();
+    await behind.client.connect();
+    expect(await balance(behind.client)).toBe('5');
+  });
+});
+
+describe('an error that the client would answer with another connection', () => {
   it('ends the one that is lent, and no other error does', async () => {
     const asked: string[] = [];
     await using behind = await behindOneAddress({
@@ -162,5 +201,28 @@ describe('an error that the client would answer with another connection', () => 
     // With the name that the tenant knows, and on the shared connection as ever.
     expect(asked.join()).not.toContain('tk:');
     expect(asked.filter((message) => message.startsWith('WRONGTYPE'))).toHaveLength(1);
+  });
+
+  it('that comes once more, where it was known already, ends nothing that is younger', async () => {
+    await using behind = await behindOneAddress({
+      reconnectOnError: ({ message }) => message.startsWith('WRONGTYPE'),
+      tenant: { dedicated: { max: 2, perTenant: 2 } },
+    });
+    const { client } = behind;
+    await acme(() => client.set('text', 'x'));
+    const fails = async (own: Redis): Promise<void> => {
+      expect((await failure(() => own.lpush('text', 'x'))).message).toMatch(/^WRONGTYPE/);
+    };
+    await acme(() =>
+      client.dedicated(async (old) => {
+        await client.dedicated(fails);
+        await client.dedicated((young) => young.ping());
+        const before = idsOf(await lines());
+        expect(before).toHaveLength(3);
+        await fails(old);
+        await client.dedicated((young) => young.ping());
+        expect(idsOf(await lines())).toEqual(before);
+      }),
+    );
   });
 });
