@@ -1,5 +1,5 @@
 import { OperationRefusedError, withTenant } from '@tenantkit/core';
-import { Cluster } from '@tenantkit/cache';
+import { Cluster, Command } from '@tenantkit/cache';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClusterNodes, type ClusterNodes } from './cluster-nodes.ts';
@@ -94,6 +94,36 @@ describe('handleError', () => {
     const seen: string[] = [];
     await failure(() => acme(() => cluster.handleError(error, {}, handlers(seen) as never)));
     expect(seen).toEqual(['defaults']);
+  });
+
+  it('is refused inside a tenant to code of callers that ioredis runs in its work on a call', async () => {
+    const seen: string[] = [];
+    const errors: unknown[] = [];
+    const attempt = (): void => {
+      try {
+        cluster.handleError(new Error('TRYAGAIN later'), {}, handlers(seen));
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    const other = new Cluster([{ host: '127.0.0.1', port: nodes.first.port }], {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      scaleReads(all: unknown[]) {
+        acme(attempt);
+        return all[0];
+      },
+    });
+    // A caller's own command is rejected by the caller's own function, here at once.
+    const command = Object.assign(new Command('get', ['key']), { reject: attempt });
+    acme(() => void other.sendCommand(command));
+    expect(errors).toHaveLength(1);
+    await ready(other);
+    await acme(() => other.get('key'));
+    expect(errors).toHaveLength(2);
+    for (const error of errors) expect(error).toBeInstanceOf(OperationRefusedError);
+    expect(seen).toEqual([]);
+    other.disconnect();
   });
 
   it('runs what a tenant gives for any other error in that tenant', async () => {
