@@ -24,7 +24,7 @@ export function laneIn(cluster: object, command: Sent): string | undefined {
 }
 
 /** The node that holds the slot of a command; `undefined` for one that any node can answer. */
-export function destinationIn(cluster: object, command: Sent): string | undefined {
+function destinationIn(cluster: object, command: Sent): string | undefined {
   const slot = command.getSlot();
   return slot === null ? undefined : (cluster as Cluster).slots[slot]?.[0];
 }

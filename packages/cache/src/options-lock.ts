@@ -68,7 +68,7 @@ export function lockOptions(
   options.autoPipeliningIgnoredCommands = Object.freeze(
     Everything.from<string>(options.autoPipeliningIgnoredCommands ?? []),
   ) as string[];
-  for (const name of WRITTEN) lockOption(options, name);
+  for (const name of WRITTEN) if (name in options) lockOption(options, name);
   if ('password' in options) openLogin(options);
   // Those of a cluster are in there.
   if (options.redisOptions !== undefined) {

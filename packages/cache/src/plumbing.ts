@@ -101,7 +101,7 @@ export function outside<A extends unknown[], R>(fn: (this: unknown, ...args: A) 
 export function answer<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
   if (typeof callback === 'function') {
     promise.then(
-      (value) => process.nextTick(callback, null, value),
+      (value) => process.nextTick(callback, null, ...(value === undefined ? [] : [value])),
       (error: unknown) => process.nextTick(callback, error),
     );
   }

@@ -1,6 +1,12 @@
-import type { Redis as RawRedis } from 'ioredis';
+import { ReplyError, type Redis as RawRedis } from 'ioredis';
 import { Sent } from './sent.ts';
 import { asPlumbing } from './plumbing.ts';
+
+// That of ioredis is not exported, but what it is derived from.
+const RedisError = Object.getPrototypeOf(ReplyError) as new (message: string) => Error;
+
+/** The error of ioredis for what is given up. */
+class AbortError extends RedisError {}
 
 /** What ioredis keeps of a connection that has closed, until there is the next. */
 type Closed = RawRedis['commandQueue'] | null | undefined;
@@ -16,7 +22,9 @@ export function rejectUnfulfilled(redis: object): void {
     const queue = Reflect.get(redis, 'prevCommandQueue') as Closed;
     for (let item = queue?.shift(); item !== undefined; item = queue?.shift()) {
       const { command } = item;
-      command.reject(Object.assign(new Error('Command aborted due to connection close'), about(command)));
+      command.reject(
+        Object.assign(new AbortError('Command aborted due to connection close'), about(command)),
+      );
     }
   });
 }

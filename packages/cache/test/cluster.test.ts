@@ -208,7 +208,7 @@ describe('a cluster', () => {
 
   it('that is never ready rejects what has waited for it', async () => {
     const state = async (wanted: string): Promise<void> => {
-      while (!String(await node.raw.cluster('INFO')).includes(`cluster_state:${wanted}`));
+      while (!(await node.raw.cluster('INFO')).includes(`cluster_state:${wanted}`));
     };
     // A cluster that lacks a slot is not ready.
     await node.raw.cluster('DELSLOTS', 1);
@@ -260,6 +260,11 @@ describe('a cluster', () => {
     );
     for (const { message } of errors) expect(message).toMatch(/None of startup nodes|Connection is closed/);
     expect(cluster.autoPipelineQueueSize).toBe(0);
+  });
+
+  it('has no options of a connection', () => {
+    const cluster = open({ lazyConnect: true });
+    for (const name of ['host', 'port', 'readOnly', 'password']) expect(name in cluster.options).toBe(false);
   });
 
   it.each([true, false])('that has ended rejects what is called then: autopipelining %s', async (isAuto) => {

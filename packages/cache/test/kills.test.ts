@@ -1,5 +1,5 @@
 import { withTenant } from '@tenantkit/core';
-import { Redis, type RedisOptions } from '@tenantkit/cache';
+import { Redis, ReplyError, type RedisOptions } from '@tenantkit/cache';
 import { startRedisNode, type RedisNode, type StartedGroup } from '@tenantkit/testing/servers';
 import { Redis as Raw } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -137,6 +137,9 @@ describe('a kill', () => {
       client.stream.destroy();
       const error = await lost;
       expect(error.message).toBe('Command aborted due to connection close');
+      // As that of ioredis.
+      expect([error.name, error instanceof ReplyError]).toEqual(['AbortError', false]);
+      expect(error).toBeInstanceOf(Object.getPrototypeOf(ReplyError));
       expect(error).toMatchObject({ command: { name: 'get', args: ['key'] } });
       expect(shown(error)).not.toContain('tk:');
       expect(await acme(() => client.get('key'))).toBe('of acme');
