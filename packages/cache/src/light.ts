@@ -1,8 +1,8 @@
 import { Command } from 'ioredis';
-import { constants } from 'node:buffer';
 import { Bare } from './bare.ts';
 import { FRAME, type Argument } from './keyspec.ts';
 import type { Caller } from './caller.ts';
+import { LONGEST } from './own-arguments.ts';
 
 type Transformers = Readonly<Record<string, unknown>>;
 
@@ -46,9 +46,7 @@ export class Light extends Bare {
       length += argument.length + FRAME;
     }
     // What is too long is refused where everything is.
-    return length < constants.MAX_STRING_LENGTH
-      ? new Light(name, given as string[], replyEncoding)
-      : undefined;
+    return length < LONGEST ? new Light(name, given as string[], replyEncoding) : undefined;
   }
 
   /** What settles `command`, if it is one of these. */

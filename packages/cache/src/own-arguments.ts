@@ -3,6 +3,13 @@ import { types } from 'node:util';
 import { FRAME, type Argument } from './keyspec.ts';
 
 /**
+ * What one command may be given together, in bytes, or in characters of texts: what fits into a text, less the prefix
+ * of a tenant that goes in front of a key. With a key that fits into none the error of a server could not be read, and
+ * one that is longer than Redis takes ends the connection of all tenants.
+ */
+export const LONGEST = constants.MAX_STRING_LENGTH - 65_536;
+
+/**
  * The arguments as texts and Buffers that nobody else holds. The caller's own Buffers could answer the check with
  * one `length` or `toString` and ioredis with another, which puts a second command on the connection of all
  * tenants; and they could be changed while they wait in a pipeline or for a connection.
@@ -26,7 +33,7 @@ export function ownArguments(given: unknown): Argument[] | undefined {
     length += own.length + FRAME;
     args[place] = own;
   }
-  return length < constants.MAX_STRING_LENGTH ? args : undefined;
+  return length < LONGEST ? args : undefined;
 }
 
 function copyOf(argument: unknown): Buffer | undefined {

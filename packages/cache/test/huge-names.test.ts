@@ -143,6 +143,29 @@ async function registry() {
   };
 }
 
+describe('a name that is as long as can be written', () => {
+  // With the prefix of this tenant it is longer than Redis takes, or than a text can be.
+  const id = 'a'.repeat(64);
+  const LENGTH = 2 ** 29 - 41;
+
+  it.each([
+    ['a Buffer', () => Buffer.alloc(LENGTH)],
+    // Nobody writes it down: V8 keeps in mind what it is made of.
+    ['a text', () => 'x'.repeat(LENGTH)],
+  ])('is refused, and ends no connection: %s', async (_, make) => {
+    const redis = guarded({});
+    await withTenant('acme2', () => redis.set('n', '1'));
+    const connected = redis.stream;
+    const error: unknown = await withTenant(id, () => redis.exists(make())).catch(
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toMatchObject({ code: 'OPERATION_REFUSED', message: expect.stringContaining('512 MB') });
+    expect(await withTenant('acme2', () => redis.incr('n'))).toBe(2);
+    expect(redis.stream).toBe(connected);
+    expect(await withTenant(id, () => redis.exists(Buffer.alloc(MEGABYTE)))).toBe(0);
+  });
+});
+
 describe('portions', () => {
   const cut = (lengths: readonly number[], count?: number): number[][] =>
     [...portionsOf(lengths, (length) => length, count)].map((some) => [...some]);
