@@ -8,7 +8,7 @@ import { idOf, portionsOf, startOf } from '../src/portions.ts';
 import { run } from './erase-run.ts';
 
 const MEGABYTE = 2 ** 20;
-const COUNT = 60;
+const COUNT = 36;
 const SCOPE = { tenant: 'acme' };
 const PERSON = { tenant: 'acme', subject: 'p1' };
 
