@@ -1,5 +1,6 @@
 import { currentScope, refusal, refuse } from '@tenantkit/core';
 import type { EventEmitter } from 'node:events';
+import { types } from 'node:util';
 import { asPlumbing, isPlumbing } from './plumbing.ts';
 import { isOwned, wiringOf } from './wirings.ts';
 
@@ -41,6 +42,26 @@ export function endAsPlumbing(stream: EventEmitter): void {
     stream.removeListener('close', listener as () => void);
     stream.on('close', (...args: unknown[]) => asPlumbing(() => Reflect.apply(listener, stream, args)));
   }
+}
+
+// What ioredis reads of an error that nobody listens for.
+const READ = ['message', 'stack', 'syscall'] as const;
+
+const STACK = Object.getOwnPropertyDescriptor(new Error(), 'stack');
+
+/** Whether ioredis may look at it in the midst of its own work: no getter, Proxy or object of a caller runs there. */
+export function isPlainError(given: unknown): given is Error {
+  if (!types.isNativeError(given)) return false;
+  for (let from: unknown = given; from !== null; from = Object.getPrototypeOf(from)) {
+    if (types.isProxy(from)) return false;
+    for (const name of READ) {
+      const own = Object.getOwnPropertyDescriptor(from, name);
+      if (own?.get !== undefined && own.get !== STACK?.get) return false;
+      if (own?.value !== undefined && typeof own.value !== 'string') return false;
+    }
+  }
+  // An object could say itself how it is printed.
+  return typeof given.stack === 'string';
 }
 
 /** Whether a Cluster sends a command again after such an error, from a queue of the commands of all tenants. */

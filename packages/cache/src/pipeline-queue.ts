@@ -93,8 +93,7 @@ export class PipelineQueue {
     if (name === 'asking') return this.#add(asking(command));
     this.#assertHere(name);
     const opens = name === 'multi';
-    if (opens === this.#open || this.#pipeline._transactions !== (opens ? 1 : 0))
-      return this.#fill(refusal('cache', name, UNBALANCED), command);
+    if (opens === this.#open) return this.#fill(refusal('cache', name, UNBALANCED), command);
     this.#open = opens;
     return this.#add(ownCommand(name, command, BRACKET));
   }

@@ -1,6 +1,5 @@
 import { currentScope, markGuarded, refusal } from '@tenantkit/core';
 import { Redis as RawRedis, type Callback, type Command } from 'ioredis';
-import { types } from 'node:util';
 import type {
   CommandItem,
   ReplyMappingFromOptions,
@@ -14,7 +13,7 @@ import { asCommand, rejectCommand } from './command.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
 import { REDIS_INNER } from './inner-names.ts';
-import { endAsPlumbing, keepInner } from './inner.ts';
+import { endAsPlumbing, isPlainError, keepInner } from './inner.ts';
 import { Lending } from './lending.ts';
 import { lentOnly } from './lent.ts';
 import { lighten } from './lighten.ts';
@@ -288,7 +287,7 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
 
   // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.
   override silentEmit(eventName: string, arg?: unknown): boolean {
-    const isError = eventName === 'error' && types.isNativeError(arg);
+    const isError = eventName === 'error' && isPlainError(arg);
     return isError ? asPlumbing(() => super.silentEmit('error', arg)) : super.silentEmit(eventName, arg);
   }
 

@@ -59,6 +59,28 @@ describe('a stream that ioredis has not made', () => {
     }
   });
 
+  it('is refused while ioredis writes a pipeline, to a function in the place of sendCommand', async () => {
+    const own = opened.guarded();
+    await ready(own);
+    const write = { isPipeline: true, write: () => true, destination: { redis: own } } as never;
+    const refusals: Promise<unknown>[] = [];
+    const original = own.sendCommand.bind(own);
+    const sendMore = (command: Command): void => void refusals.push(failure(() => original(command, write)));
+    own.sendCommand = (command, stream) => {
+      // Before ioredis has sent anything with a stream of its own, and behind that.
+      if (refusals.length === 0) sendMore(get('key'));
+      const sent = original(command, stream);
+      if (refusals.length === 1) sendMore(command);
+      return sent;
+    };
+    const results = acme(() => own.pipeline().get('key').get('key').exec());
+    const others = Promise.all([0, 1, 2].map(() => acme2(() => original(get('key')))));
+    expect(await others).toEqual(['of acme2', 'of acme2', 'of acme2']);
+    // The first is its own, which it has spoilt.
+    expect(await results).toEqual([[expect.objectContaining(refused)], [null, 'of acme']]);
+    for (const refusal of await Promise.all(refusals)) expect(refusal).toMatchObject(refused);
+  });
+
   it('is refused for what a pipeline has queued, and after its exec as well', async () => {
     const kept: unknown[] = [];
     const results = await acme(() => {

@@ -1,8 +1,10 @@
 import { currentScope } from '@tenantkit/core';
 import { Redis } from '@tenantkit/cache';
 import { once } from 'node:events';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acme, acme2, failure, openCache, type Opened } from './support.ts';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { isPlumbing } from '../src/plumbing.ts';
+import { acme, acme2, failure, openCache, ready, type Opened } from './support.ts';
 
 // What a tenant can do with members of the client that ioredis has for its own work.
 const STEAL = {
@@ -56,6 +58,46 @@ describe('a function that ioredis calls in the midst of its work', () => {
     expect(redis.status).toBe('ready');
     expect(errors.every((error) => (error as { code?: unknown }).code === 'OPERATION_REFUSED')).toBe(true);
     expect('steal' in redis).toBe(false);
+  });
+
+  it.each<[string, (run: () => string) => unknown]>([
+    ['an object', (run) => Object.create(Error.prototype, { stack: { get: run } })],
+    ['a getter', (run) => Object.defineProperty(new Error('x'), 'stack', { get: run })],
+    [
+      'how its stack is printed',
+      (run) => Object.assign(new Error('x'), { stack: { [inspect.custom]: run } }),
+    ],
+    [
+      'a prototype',
+      (run) =>
+        Object.setPrototypeOf(
+          new Error('x'),
+          new Proxy({}, { getPrototypeOf: () => (run() === '' ? {} : null) }),
+        ),
+    ],
+    [
+      'a prototype with a getter',
+      (run) =>
+        Object.setPrototypeOf(new Error('x'), Object.create(Error.prototype, { syscall: { get: run } })),
+    ],
+  ])('is no work of ioredis: an error that is %s', async (_, make) => {
+    // While it closes ioredis looks at more of it.
+    const closing = opened.guarded();
+    await ready(closing);
+    closing.disconnect();
+    const seen: unknown[] = [];
+    const run = (): string => {
+      seen.push([isPlumbing(), currentScope()?.tenant?.tenant]);
+      return 'x';
+    };
+    const printed = vi.spyOn(console, 'error').mockImplementation((...args) => void inspect(args));
+    try {
+      for (const client of [redis, closing]) acme(() => client.silentEmit('error', make(run)));
+    } finally {
+      printed.mockRestore();
+    }
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen).toEqual(seen.map(() => [false, 'acme']));
   });
 
   it('declares none: a member of a client of one’s own', async () => {
