@@ -4,7 +4,7 @@ import { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { run } from './erase-run.ts';
 import { proxyTo } from './proxy.ts';
-import { acme, everythingIn, failure, openCache, type Opened } from './support.ts';
+import { everythingIn, failure, openCache, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
