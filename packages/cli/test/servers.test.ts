@@ -11,9 +11,10 @@ const CONFIG = `${IMPORTS}
 import { Redis, cacheAuditor, cacheEraser } from '@tenantkit/cache';
 const redis = new Redis(process.env.REDIS_URL!);
 redis.on('error', () => undefined);
+const timeout = Number(process.env.TIMEOUT ?? 30_000);
 export default defineConfig({
-  stores: [cacheEraser(redis, { timeout: 1_000 })],
-  auditors: [cacheAuditor(redis, { timeout: 1_000 })],
+  stores: [cacheEraser(redis, { timeout })],
+  auditors: [cacheAuditor(redis, { timeout })],
   ledger,
   signer,
   close: () => redis.disconnect(),
@@ -139,7 +140,7 @@ describe('on a Redis that is not there', () => {
     free.close();
     await once(free, 'close');
     const folder = project(CONFIG);
-    const env = { REDIS_URL: `redis://app:hunter2@127.0.0.1:${port}` };
+    const env = { REDIS_URL: `redis://app:hunter2@127.0.0.1:${port}`, TIMEOUT: '1000' };
     const begun = performance.now();
     for (const args of [['erase', 'acme', '--yes'], ['audit']]) {
       const ended = await tenantkit(folder, [...args, '--json'], { env });
