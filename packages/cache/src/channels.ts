@@ -5,6 +5,29 @@ import type { TenantNames } from './names.ts';
 /** What is subscribed to, by the command that does it. */
 export type Kind = 'subscribe' | 'psubscribe' | 'ssubscribe';
 
+/** The command that ends what another has begun. */
+export const LEAVING = {
+  subscribe: 'unsubscribe',
+  psubscribe: 'punsubscribe',
+  ssubscribe: 'sunsubscribe',
+} as const satisfies Record<Kind, string>;
+
+export const KINDS = Object.keys(LEAVING) as readonly Kind[];
+
+/** What a command subscribes to or leaves. */
+interface Verb {
+  readonly kind: Kind;
+  readonly leaves: boolean;
+}
+
+/** By the command. */
+export const VERBS: ReadonlyMap<string, Verb> = new Map(
+  KINDS.flatMap((kind): [string, Verb][] => [
+    [kind, { kind, leaves: false }],
+    [LEAVING[kind], { kind, leaves: true }],
+  ]),
+);
+
 /** What a physical name stands for, and so how its messages become logical. */
 export type Form = 'channel' | 'keyspace' | 'keyevent' | 'raw';
 

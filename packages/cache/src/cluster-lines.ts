@@ -6,6 +6,7 @@ import { Subscriber, lineOptions, type Heard, type Lines } from './lines.ts';
 import { asPlumbing } from './plumbing.ts';
 import { slotOf } from './registry-names.ts';
 import { bySlot, groupBy } from './groups.ts';
+import { keyFor } from './holdings.ts';
 
 /** What a cluster has for {@link ClusterLines}. */
 interface Cluster {
@@ -233,10 +234,6 @@ function nodeOptions(node: { readonly options: RedisOptions } | undefined): Redi
 
 function sample<T>(items: readonly T[]): T | undefined {
   return items[Math.floor(Math.random() * items.length)];
-}
-
-function keyFor(name: Buffer): string {
-  return name.toString('latin1');
 }
 
 function keysFor(kind: Kind, names: readonly Buffer[]): string[] {

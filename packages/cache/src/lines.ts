@@ -1,5 +1,5 @@
 import { Redis as RawRedis, type RedisOptions } from 'ioredis';
-import type { Kind } from './channels.ts';
+import { LEAVING, type Kind } from './channels.ts';
 import { followLogin, withLogin } from './login.ts';
 import { asPlumbing } from './plumbing.ts';
 
@@ -29,13 +29,6 @@ export interface Lines {
   open(): void;
   close(): void;
 }
-
-/** The command that ends what another has begun. */
-export const LEAVING = {
-  subscribe: 'unsubscribe',
-  psubscribe: 'punsubscribe',
-  ssubscribe: 'sunsubscribe',
-} as const satisfies Record<Kind, string>;
 
 // Names per command, so that no single one holds the server up.
 const CHUNK = 1000;
