@@ -35,6 +35,14 @@ export function asPlumbing<T>(fn: () => T): T {
   return bare(() => runInScope(undefined, () => plumbing.run(true, fn)));
 }
 
+/**
+ * The same for what is sent for a call, as the entry of its key: outside of any tenant, but in the caller's request,
+ * where tracers look for it. Nothing that lives longer may begin in it.
+ */
+export function asPartOfCall<T>(fn: () => T): T {
+  return runInScope(undefined, () => plumbing.run(true, fn));
+}
+
 /** Whether ioredis works on its connection. */
 export function isPlumbing(): boolean {
   return plumbing.getStore() === true;

@@ -14,7 +14,7 @@ import { readOptions, type CacheOptions } from './options.ts';
 import { lockOptions } from './options-lock.ts';
 import { guardPipeline } from './pipeline.ts';
 import type { OwnPlacement } from './place.ts';
-import { asPlumbing, isPlumbing } from './plumbing.ts';
+import { asPartOfCall, asPlumbing, isPlumbing } from './plumbing.ts';
 import { pickBy } from './questions.ts';
 import { Registry } from './registry.ts';
 import { Sending } from './sending.ts';
@@ -158,14 +158,14 @@ export class Wiring {
     this.guard.registry = new Registry(
       this.guard.names,
       perSlot,
-      (entry) => asPlumbing(() => this.#sending.now(entry)),
+      (entry) => asPartOfCall(() => this.#sending.now(entry)),
       this.#sending.sockets,
     );
   }
 
   /** Lends what is known of the keys to a connection that is lent, which notes them over itself. */
   noteOn(lent: Wiring): void {
-    lent.guard.registry = this.guard.registry?.over((entry) => asPlumbing(() => lent.#sending.now(entry)));
+    lent.guard.registry = this.guard.registry?.over((entry) => asPartOfCall(() => lent.#sending.now(entry)));
   }
 
   /** Makes it a node of a cluster: entries go through the cluster, which follows redirections. */
