@@ -27,6 +27,12 @@ const raw = Pipeline.prototype as unknown as Readonly<
   Record<'sendCommand' | 'exec' | 'fillResult', (this: RawPipeline, ...args: unknown[]) => unknown>
 >;
 
+/** What a function of a caller has thrown, and the result that it is. */
+interface Thrown {
+  readonly value: unknown[];
+  readonly error: unknown;
+}
+
 /**
  * What one pipeline has queued, and what becomes of it. Commands are rewritten when they are queued, in the caller's
  * context: ioredis sends them much later, in the context of `exec` or of a reconnect.
@@ -41,6 +47,7 @@ export class PipelineQueue {
   #open = false;
   readonly #closesItself: boolean;
   #refusedInside: Error | undefined;
+  #thrown: Thrown[] | undefined;
 
   /** @param pipeline - of ioredis, in nobody's hands but ours */
   constructor(pipeline: object, guard: Guard, owner: Scope, place: Place) {
@@ -130,8 +137,18 @@ export class PipelineQueue {
       const first = position - reply.length;
       for (const [index, item] of reply.entries()) Sent.of(own._queue[first + index])?.read(item);
     }
+    const [error] = value;
+    const sent = Sent.of(own._queue[position]);
+    if (own.isCluster && error !== null && sent !== undefined && !Sent.isTold(sent, error)) {
+      // By a function of the caller: a Cluster would follow `MOVED 1 his.host:1`. It is put back when all is there.
+      (this.#thrown ??= []).push({ value, error });
+      value[0] = new Error('thrown by the caller');
+    }
     // A cluster sends it again from here, in the context of whoever waits for the reply.
     atWork(() => raw.fillResult.call(own, value, position));
+    if (this.#thrown === undefined || own.replyPending > 0) return;
+    for (const { value, error } of this.#thrown) value[0] = error;
+    this.#thrown = undefined;
   }
 
   #admit(command: Command): Sent | Error {

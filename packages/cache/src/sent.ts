@@ -38,6 +38,7 @@ interface Rare {
   isWritten?: boolean;
   resolve?: Resolve;
   reject?: Reject;
+  told?: Error;
   within?: Within;
 }
 
@@ -219,6 +220,11 @@ export class Sent extends Bare {
     return Object.hasOwn(this, 'toWritable');
   }
 
+  /** Whether ioredis or the server has said so, and no code of the caller. */
+  static isTold(sent: Sent, error: unknown): boolean {
+    return sent.#rare?.told === error;
+  }
+
   /** Calls `heard` when this is settled; one listener at most. */
   static whenSettled(sent: Sent, heard: () => void): void {
     (sent.#rare ??= {}).whenSettled = heard;
@@ -321,7 +327,7 @@ export class Sent extends Bare {
   }
 
   get reject(): Reject {
-    return this.#rare?.reject ?? ((error) => this.#rejected(error));
+    return this.#rare?.reject ?? ((error) => this.#told(error));
   }
 
   set reject(value: Reject) {
@@ -336,17 +342,28 @@ export class Sent extends Bare {
       entry.wait(() => this.#resolved(reply));
       return this.promise;
     }
+    const error = this.#rare?.denied ?? entry?.error;
+    if (error !== undefined) {
+      // Where a Cluster has put its own handling of errors in front, this goes through it, as with ioredis.
+      this.reject(error);
+      return this.promise;
+    }
     try {
       // Else none of the caller's functions runs, and nothing of ours is worth entering their tenant for.
       if (this.#isMade && !isTransformed(this.#name)) this.#resolve.call(this.#command, this.#read(reply));
       else this.#inCaller(resolved, this.#command, this.#read(reply), this, this.#resolve);
       this.isSettled = true;
       this.#settle();
-    } catch (error) {
-      // Where a Cluster has put its own handling of errors in front, this goes through it, as with ioredis.
-      this.reject(error as Error);
+    } catch (thrown) {
+      // By a function of the caller, who could send a Cluster to a server of his own with it: `MOVED 1 his.host:1`.
+      this.#rejected(thrown as Error);
     }
     return this.promise;
+  }
+
+  #told(error: Error): void {
+    (this.#rare ??= {}).told = error;
+    this.#rejected(error);
   }
 
   #rejected(error: Error): void {
@@ -375,6 +392,7 @@ export class Sent extends Bare {
     if (rare === undefined) return;
     delete rare.resolve;
     delete rare.reject;
+    delete rare.told;
   }
 
   // A caller's own Command has methods of the caller. ioredis calls them in the midst of its own work, where what
