@@ -1,8 +1,9 @@
 import type { Command } from 'ioredis';
 import type { Socket } from 'node:net';
 import { sendOrReject } from './command.ts';
-import { Sent } from './sent.ts';
 import { asPlumbing } from './plumbing.ts';
+import { asCalled, keepContext, whenSettled } from './rare.ts';
+import type { Sent } from './sent.ts';
 
 /** What a client brings along for {@link Batch}. */
 export interface BatchClient {
@@ -68,7 +69,7 @@ export class Batch {
       lane = { waiting: [], running: 0, scheduled: false };
       this.#lanes.set(destination, lane);
     }
-    Sent.later(command);
+    keepContext(command);
     lane.waiting.push(command);
     // As long as commands keep coming in callbacks of this turn, they join.
     if (lane.running === 0) this.#schedule(destination, lane);
@@ -113,8 +114,8 @@ export class Batch {
       corked(this.#client.sockets(), () => {
         this.#before(commands);
         for (const command of commands) {
-          Sent.whenSettled(command, settled);
-          Sent.asCalled(command, this.#send);
+          whenSettled(command, settled);
+          asCalled(command, this.#send);
         }
       }),
     );

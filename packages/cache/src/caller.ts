@@ -1,6 +1,9 @@
 import type { Command } from 'ioredis';
+import { entranceOf } from './entrance.ts';
 import { Light } from './light.ts';
+import type { Mark } from './mark.ts';
 import { isMade } from './methods.ts';
+import { TenantNames } from './names.ts';
 
 /** What settles a caller's command, read once when it is admitted. */
 export interface Caller {
@@ -19,6 +22,14 @@ export function callerOf(command: Partial<Command>): Caller {
   const own = isMade(command);
   const { promise, resolve, reject } = command as Command;
   return { command, promise, resolve, reject, isMade: own };
+}
+
+/**
+ * Calls `fn` in the tenant of the command. A caller's own Command has methods of the caller. ioredis calls them in the
+ * midst of its own work, where what they send, or end, would pass for ioredis's.
+ */
+export function inCaller<A extends readonly unknown[], R>(mark: Mark, fn: (...args: A) => R, ...args: A): R {
+  return mark instanceof TenantNames ? entranceOf(mark)(fn, ...args) : fn(...args);
 }
 
 interface ReplyContext {

@@ -1,7 +1,8 @@
 import { Command } from 'ioredis';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
-import { OWN, Sent, type Mark } from './sent.ts';
+import { OWN, type Mark } from './mark.ts';
+import { Sent } from './sent.ts';
 
 /**
  * Takes the place of a refused command where something has to be sent: in a pipeline that counts its replies. It

@@ -4,8 +4,9 @@ import { Light } from './light.ts';
 import { lighten } from './lighten.ts';
 import { isTransformed, pipelinePrototype } from './methods.ts';
 import { callerOf } from './caller.ts';
-import { OWN, Sent } from './sent.ts';
+import { OWN } from './mark.ts';
 import { rowOf } from './rows.ts';
+import { Sent } from './sent.ts';
 
 /** What ioredis does with commands, pipelines and scripts. No server is asked. */
 export const COMMANDS = {

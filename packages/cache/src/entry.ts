@@ -1,6 +1,7 @@
 import { pass, type Where } from '@tenantkit/core';
 import type { Argument } from './keyspec.ts';
 import type { TenantNames } from './names.ts';
+import { note } from './rare.ts';
 import { rowOf, type Row } from './rows.ts';
 import { Sent } from './sent.ts';
 
@@ -76,7 +77,7 @@ export function ownEntry(
     },
     isMade: false,
   };
-  return Sent.note(new Sent(names, ROWS[name], name, args, caller), []);
+  return note(new Sent(names, ROWS[name], name, args, caller), []);
 }
 
 /** Whether a row is that of entries, which go where the command goes that they are for. */

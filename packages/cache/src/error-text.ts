@@ -1,5 +1,26 @@
+import { explain } from './explain.ts';
 import type { Argument } from './keyspec.ts';
-import type { TenantNames } from './names.ts';
+import type { Mark } from './mark.ts';
+import { TenantNames } from './names.ts';
+
+const translated = new WeakSet<Error>();
+
+/** An error reply in logical names: Redis repeats arguments in its texts. Changes the error, and gives it back. */
+export function readError<E extends Error>(
+  error: E,
+  mark: Mark,
+  command: { getKeys(): readonly Argument[] },
+): E {
+  // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
+  if (!(mark instanceof TenantNames) || /^(?:MOVED|ASK) /.test(error.message)) return explain(error);
+  // Once: what is logical now may look physical.
+  if (translated.has(error)) return error;
+  translated.add(error);
+  const keys = command.getKeys();
+  error.message = logicalText(error.message, keys, mark);
+  if (error.stack !== undefined) error.stack = logicalText(error.stack, keys, mark);
+  return explain(error);
+}
 
 /**
  * An error text of the server in logical names. Redis repeats arguments in its texts, and so do scripts.

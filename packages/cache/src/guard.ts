@@ -13,19 +13,21 @@ import type { Command } from 'ioredis';
 import { placeholder } from './command.ts';
 import { isEntry } from './entry.ts';
 import { callerOf, type Caller } from './caller.ts';
-import { OWN, RAW, Sent, type Mark } from './sent.ts';
 import type { Argument } from './keyspec.ts';
 import { Light } from './light.ts';
+import { OWN, RAW, isPart, type Mark } from './mark.ts';
 import { ENDS, NOT_ADMITTED, SHARED, across, misplaced, type Place } from './misplaced.ts';
 import { CacheNames, TenantNames } from './names.ts';
 import type { CacheOptions } from './options.ts';
 import { ownArguments } from './own-arguments.ts';
 import { isPlumbing, sameScope } from './plumbing.ts';
+import { about, isAllowedIn, lastErrorOf, note, tie } from './rare.ts';
 import { rewriteArguments } from './rewrite.ts';
 import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, rules } from './rules.ts';
 import { Scripts } from './scripts.ts';
+import { Sent } from './sent.ts';
 import type { Placing } from './silo.ts';
 
 /** Whether a command outside of any tenant is of the connection itself: see `isOwn` of handshake.ts. */
@@ -109,10 +111,10 @@ export class Guard {
     if (!Array.isArray(physical)) return physical;
     const sent = this.#sent(names, row, name, physical, caller);
     if (isReadOnly) sent.isReadOnly = true;
-    if (row.holds || row.ends || row.blocks(args)) Sent.tie(sent, within);
+    if (row.holds || row.ends || row.blocks(args)) tie(sent, within);
     const { subject } = scope.tenant;
-    if (subject !== undefined && this.registry !== undefined) Sent.about(sent, subject);
-    return physical === args ? sent : Sent.note(sent, args);
+    if (subject !== undefined && this.registry !== undefined) about(sent, subject);
+    return physical === args ? sent : note(sent, args);
   }
 
   /**
@@ -137,10 +139,10 @@ export class Guard {
     // A walk is never sent: on the server it would be one over the keys of every tenant. Nor is a subscription,
     // which would hear the channels of that physical name.
     const { isAltered, isWalk, row } = command;
-    if (isAltered || isWalk || row.subscribes || !command.isAllowedIn(this.home))
+    if (isAltered || isWalk || row.subscribes || !isAllowedIn(command, this.home))
       return this.notAdmitted(command);
     // ioredis resends what has failed, alone: MULTI alone opens a transaction that nobody closes.
-    if (command.isPart) return command.lastError ?? refusal('cache', command.row.where.operation, HALF);
+    if (isPart(command)) return lastErrorOf(command) ?? refusal('cache', command.row.where.operation, HALF);
     return this.stillAllowed(command);
   }
 

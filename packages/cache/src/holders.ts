@@ -3,8 +3,8 @@ import { EventEmitter } from 'node:events';
 import type { Held } from './holdings.ts';
 import type { Kind } from './channels.ts';
 import type { Guard } from './guard.ts';
+import { RAW, type Mark } from './mark.ts';
 import { TenantNames } from './names.ts';
-import { RAW, type Mark } from './sent.ts';
 
 /** Who subscribes and listens: one tenant, or whoever works across tenants. */
 export interface Holder {

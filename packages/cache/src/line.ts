@@ -2,10 +2,11 @@ import { Redis as RawRedis, type RedisOptions } from 'ioredis';
 import type { CommandItem } from 'ioredis/built/types.js';
 import { asCommand } from './command.ts';
 import { hideLogin } from './login.ts';
+import { OWN } from './mark.ts';
 import { asPlumbing } from './plumbing.ts';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
-import { OWN, Sent } from './sent.ts';
+import { Sent } from './sent.ts';
 import { commandOf } from './tenant-keys.ts';
 
 /** What a server says about a connection that was used by nobody, as far as it must be so again. */

@@ -1,8 +1,8 @@
 import { refusal, refuse } from '@tenantkit/core';
 import { word, type Argument } from './keyspec.ts';
+import { RAW, type Mark } from './mark.ts';
 import type { Row } from './rows.ts';
 import { SHARED_CONNECTION } from './rules.ts';
-import { RAW, type Mark } from './sent.ts';
 
 /** What may be sent from where a command was called. */
 export interface Place {

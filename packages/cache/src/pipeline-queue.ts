@@ -4,11 +4,13 @@ import { asCommand, ownCommand, placeholder } from './command.ts';
 import { explain } from './explain.ts';
 import type { Guard } from './guard.ts';
 import { Hidden } from './hidden.ts';
+import { BRACKET } from './mark.ts';
 import { pipelinePrototype } from './methods.ts';
 import type { Place } from './misplaced.ts';
 import { executed, type RawPipeline } from './pipeline-stream.ts';
-import { answer, atWork } from './plumbing.ts';
-import { BRACKET, Sent } from './sent.ts';
+import { answer, atRest, atWork } from './plumbing.ts';
+import { isTold } from './rare.ts';
+import { Sent } from './sent.ts';
 
 const UNBALANCED = refuse(
   'MULTI and EXEC have to come in pairs, or the commands of other tenants fall into the transaction',
@@ -95,7 +97,8 @@ export class PipelineQueue {
    */
   take(command: Command): unknown {
     const earlier = Sent.of(command);
-    if (earlier !== undefined) return this.#add(earlier);
+    // The promise of a caller's own Command is the caller's, and ioredis asks for its `then`.
+    if (earlier !== undefined) return atRest(() => this.#add(earlier));
     const { name } = command;
     if (name === 'asking') return this.#add(asking(command));
     this.#assertHere(name);
@@ -139,7 +142,7 @@ export class PipelineQueue {
     }
     const [error] = value;
     const sent = Sent.of(own._queue[position]);
-    if (own.isCluster && error !== null && sent !== undefined && !Sent.isTold(sent, error)) {
+    if (own.isCluster && error !== null && sent !== undefined && !isTold(sent, error)) {
       // By a function of the caller: a Cluster would follow `MOVED 1 his.host:1`. It is put back when all is there.
       (this.#thrown ??= []).push({ value, error });
       value[0] = new Error('thrown by the caller');

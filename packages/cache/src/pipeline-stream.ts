@@ -3,6 +3,7 @@ import type { Guard } from './guard.ts';
 import { Hidden } from './hidden.ts';
 import { TenantNames } from './names.ts';
 import { isPlumbing } from './plumbing.ts';
+import { deny } from './rare.ts';
 import { Sent } from './sent.ts';
 
 /** What ioredis keeps in a pipeline, and what it calls there. */
@@ -64,7 +65,7 @@ export function onStream(command: unknown, stream: object, guard: Guard): Sent |
   // Before anything of the pipeline is written, which ioredis does as a whole.
   if (run.pipeline._queue[0] === command) prepare(run.pipeline, guard);
   const error = guard.stillAllowed(sent, false);
-  return error === undefined ? sent : Sent.deny(sent, error);
+  return error === undefined ? sent : deny(sent, error);
 }
 
 // ioredis makes the stream of a run right before it sends the first command of the queue with it.

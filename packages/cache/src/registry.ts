@@ -4,8 +4,10 @@ import { BELIEF, Beliefs } from './beliefs.ts';
 import { Entry, ownEntry } from './entry.ts';
 import { createdBy, mayCreate } from './created.ts';
 import type { Argument } from './keyspec.ts';
+import { RAW } from './mark.ts';
 import { TenantNames, type CacheNames } from './names.ts';
 import { asPlumbing } from './plumbing.ts';
+import { asCalled, keepContext, subjectOf } from './rare.ts';
 import {
   hasFixedSlot,
   indexedName,
@@ -16,7 +18,7 @@ import {
   subjectEntry,
   subjectName,
 } from './registry-names.ts';
-import { RAW, Sent } from './sent.ts';
+import { Sent } from './sent.ts';
 import { Trimmer } from './trim.ts';
 import { openTurn, openWanted, type Turn, type Wanted } from './turn.ts';
 
@@ -93,7 +95,7 @@ export class Registry {
       this.#turn = turn;
       process.nextTick(this.#flush);
     }
-    Sent.later(command);
+    keepContext(command);
     turn.commands.push(command);
     turn.sends.push(send);
     return command.promise;
@@ -110,7 +112,7 @@ export class Registry {
     asPlumbing(() =>
       corked(this.#sockets(), () => {
         this.#write(turn);
-        for (const [place, send] of turn.sends.entries()) Sent.asCalled(turn.commands[place] as Sent, send);
+        for (const [place, send] of turn.sends.entries()) asCalled(turn.commands[place] as Sent, send);
       }),
     );
   }
@@ -123,7 +125,8 @@ export class Registry {
     if (earlier !== undefined && now - earlier.at < BELIEF) return turn;
     const keys = createdBy(command);
     if (earlier !== undefined) Sent.enter(command, undefined);
-    const { subject, waits } = command;
+    const { waits } = command;
+    const subject = subjectOf(command);
     // Of its own: what cannot be entered for one tenant is no error of another's.
     let own = keys.length === 1 && subject === undefined ? undefined : new Entry(now);
     let into = turn;
@@ -150,7 +153,7 @@ export class Registry {
 
   #write({ wanted }: Turn): void {
     // A registry is one of a tenant, so this is for a call of that tenant.
-    for (const one of wanted.values()) Sent.asCalled(one.first, () => this.#writeOne(one));
+    for (const one of wanted.values()) asCalled(one.first, () => this.#writeOne(one));
   }
 
   // Whatever it was named by when it was called: inside acrossTenants a raw name may be any tenant's.
@@ -163,7 +166,7 @@ export class Registry {
     own: Entry | undefined,
     command: Sent,
   ): Wanted {
-    const { subject } = command;
+    const subject = subjectOf(command);
     const score = waits ? `${time + WAITING}` : `${time}`;
     const member = keyEntry(names.decode(key, 'index'));
     const add = (to: string | undefined, what: Argument): Wanted => {

@@ -2,9 +2,11 @@ import { refusal, refuse } from '@tenantkit/core';
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { word, type Argument } from './keyspec.ts';
+import type { Mark } from './mark.ts';
+import { isFollowed } from './rare.ts';
 import type { Row } from './rows.ts';
 import { type Caller } from './caller.ts';
-import { Sent, type Mark } from './sent.ts';
+import { Sent } from './sent.ts';
 
 /**
  * A script that somebody has read: it touches nothing but the keys that a caller hands it as `KEYS`.
@@ -158,10 +160,10 @@ class DefinedCall extends Sent {
 
   override toWritable(socket?: object): string | Buffer {
     this.#socket = socket;
-    // Denied since it was admitted: see `Sent.deny`.
+    // Denied since it was admitted: see `deny`.
     if (this.name === 'ping' || socket === undefined) return super.toWritable();
     // What is queued there may never run, and says nothing of what the server has then.
-    const isQueued = this.inTransaction || this.isFollowed;
+    const isQueued = this.inTransaction || isFollowed(this);
     if (!isQueued && this.#sockets.has(socket)) return super.toWritable();
     if (!isQueued) this.#sockets.add(socket);
     return this.#whole().toWritable();

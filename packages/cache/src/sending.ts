@@ -5,10 +5,12 @@ import type { Belonging } from './belonging.ts';
 import { hasTextNumbers, type ClusterOptions, type RedisOptions } from './client-options.ts';
 import { rejectCommand, sendOrReject } from './command.ts';
 import type { Argument } from './keyspec.ts';
+import { OWN, RAW } from './mark.ts';
 import { onStream } from './pipeline-stream.ts';
+import { deny } from './rare.ts';
 import { rowOf } from './rows.ts';
 import { callerOf } from './caller.ts';
-import { OWN, RAW, Sent } from './sent.ts';
+import { Sent } from './sent.ts';
 import type { Session } from './session.ts';
 import type { Silos } from './silos.ts';
 import { commandOf } from './tenant-keys.ts';
@@ -114,7 +116,7 @@ export class Sending {
     const sent = onStream(command, stream, guard);
     if (sent instanceof Error) return sent;
     const error = session.admit(sent);
-    return error === undefined ? sent : Sent.deny(sent, error);
+    return error === undefined ? sent : deny(sent, error);
   }
 
   /** Asks the server on our own behalf, about all tenants: the answer says nothing to the caller as it is. */

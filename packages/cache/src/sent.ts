@@ -1,59 +1,18 @@
 import { Command } from 'ioredis';
 import { Bare } from './bare.ts';
-import { begun, rejected, resolved, transformed, type Caller } from './caller.ts';
-import { logicalText } from './error-text.ts';
-import { explain } from './explain.ts';
-import { keyPlaces, patternPlaces, type Argument } from './keyspec.ts';
+import { begun, inCaller, rejected, resolved, transformed, type Caller } from './caller.ts';
 import type { Entry } from './entry.ts';
-import { entranceOf } from './entrance.ts';
-import { isSecret } from './login.ts';
+import { readError } from './error-text.ts';
+import type { Argument } from './keyspec.ts';
+import type { Mark } from './mark.ts';
 import { isTransformed } from './methods.ts';
 import { TenantNames } from './names.ts';
-import { headFor, headOf, lengthOf, nextLengthOf, type Row } from './rows.ts';
-import { callersContext, type Within } from './tracing.ts';
+import type { Rare, Reject, Resolve } from './rare.ts';
+import type { Row } from './rows.ts';
+import { keysOf, logicalArgs, logicalReply } from './said.ts';
+import { written } from './written.ts';
 
-/** For whom a command of ioredis's own work is sent: nobody; it names nothing, and may be sent at any time. */
-export const OWN: unique symbol = Symbol('tenantkit.cache.own');
-
-/** For whom a command with raw names is sent that was made inside acrossTenants. */
-export const RAW: unique symbol = Symbol('tenantkit.cache.raw');
-
-/** MULTI and EXEC of one pipeline: in any other place they would open a transaction that nobody closes. */
-export const BRACKET: unique symbol = Symbol('tenantkit.cache.bracket');
-
-/** For whom a command was admitted. */
-export type Mark = TenantNames | typeof OWN | typeof RAW | typeof BRACKET;
-
-const translated = new WeakSet<Error>();
-
-/** What few commands have. */
-interface Rare {
-  given?: readonly Argument[];
-  place?: object;
-  denied?: Error;
-  lastError?: Error;
-  whenSettled?: () => void;
-  subject?: string;
-  read?: Reader;
-  isWritten?: boolean;
-  resolve?: Resolve;
-  reject?: Reject;
-  told?: Error;
-  within?: Within;
-}
-
-type Resolve = (reply: unknown) => unknown;
-type Reject = (error: Error) => void;
-
-/** Reads a reply in the place of the row. */
-export type Reader = (reply: unknown, names: TenantNames) => unknown;
-
-interface Internals {
-  _clearTimers(this: object): void;
-  _iterateKeys(this: { name: string; args: readonly Argument[]; keys: undefined }): Argument[];
-}
-
-const internals = Command.prototype as unknown as Internals;
+const internals = Command.prototype as unknown as { _clearTimers(this: object): void };
 
 /**
  * What is sent in the place of a caller's command. The caller's own object never reaches a connection: it could
@@ -118,16 +77,7 @@ export class Sent extends Bare {
 
   /** The arguments as the caller knows them: ioredis puts them into errors and into its tracing. */
   get args(): Argument[] {
-    const args = this.#args;
-    if (isSecret(this.#row.where.operation)) return [];
-    // Copies: what is behind these Buffers is what is written.
-    const logical = (this.#rare?.given ?? args).map(copied);
-    const mark = this.#mark;
-    const { rule, where } = this.#row;
-    if (!(mark instanceof TenantNames) || rule.kind !== 'rewrite') return logical;
-    for (const place of (keyPlaces(rule.rewrite, args) ?? []).concat(patternPlaces(rule.rewrite, args)))
-      logical[place] = copied(mark.decode(args[place] as Argument, where.operation));
-    return logical;
+    return logicalArgs(this.#row, this.#mark, this.#args, this.#rare?.given);
   }
 
   get mark(): Mark {
@@ -138,76 +88,23 @@ export class Sent extends Bare {
     return this.#row;
   }
 
-  /** Whether it stands between MULTI and EXEC, or is one of them: it is sent with all of them, or not at all. */
-  get isPart(): boolean {
-    return this.inTransaction || this.mark === BRACKET;
-  }
-
-  /** The error reply that ioredis may answer by sending the command again. */
-  get lastError(): Error | undefined {
-    return this.#rare?.lastError;
-  }
-
   /** Notes the error reply, in logical names: Redis repeats arguments in its texts. */
   read<E>(error: E): E {
-    const mark = this.#mark;
     if (!(error instanceof Error)) return error;
     (this.#rare ??= {}).lastError = error;
-    // A redirection names no key, and ioredis reads the address out of it: `{tenant}:` and tenant 1 would change it.
-    if (!(mark instanceof TenantNames) || /^(?:MOVED|ASK) /.test(error.message)) return explain(error);
-    // Once: what is logical now may look physical.
-    if (translated.has(error)) return error;
-    translated.add(error);
-    const keys = this.getKeys();
-    error.message = logicalText(error.message, keys, mark);
-    if (error.stack !== undefined) error.stack = logicalText(error.stack, keys, mark);
-    return explain(error);
+    return readError(error, this.#mark, this);
   }
 
   // What changes one is no method: callers find them in the queues of ioredis.
 
-  /** Makes it a PING that answers with `error`: its place in a pipeline stays, and nothing else of it is sent. */
-  static deny(sent: Sent, error: Error): Sent {
-    (sent.#rare ??= {}).denied = error;
-    return sent;
+  /** What few commands have, to note it; see rare.ts. */
+  static rareOf(sent: Sent): Rare {
+    return (sent.#rare ??= {});
   }
 
-  /** Notes what the caller gave, where it cannot be worked out from what is written. */
-  static note(sent: Sent, given: readonly Argument[]): Sent {
-    (sent.#rare ??= {}).given = given;
-    return sent;
-  }
-
-  /** Binds it to where it was admitted: on another connection it would hold everybody up, or end it for them. */
-  static tie(sent: Sent, place: object): void {
-    (sent.#rare ??= {}).place = place;
-  }
-
-  /** Whether it may be sent there, as far as that was bound. */
-  isAllowedIn(place: object): boolean {
-    const bound = this.#rare?.place;
-    return bound === undefined || bound === place;
-  }
-
-  /** Lets `read` make the names in its reply logical: what the reply holds depends on what was sent before. */
-  static follow(sent: Sent, read: Reader): void {
-    (sent.#rare ??= {}).read = read;
-  }
-
-  get isFollowed(): boolean {
-    return this.#rare?.read !== undefined;
-  }
-
-  /** Whether it was followed, and written before: it is sent again, on another connection. */
-  get isRepeated(): boolean {
-    return this.isFollowed && this.#rare?.isWritten === true;
-  }
-
-  /** The reply in logical names. @throws {@link IsolationBreachError} */
-  readReply(reply: unknown): unknown {
-    const { read, where } = this.#row;
-    const mark = this.#mark;
-    return read !== undefined && mark instanceof TenantNames ? read(reply, mark, where.operation) : reply;
+  /** The same, where something was noted. */
+  static notedOf(sent: Sent): Rare | undefined {
+    return sent.#rare;
   }
 
   /** Whether it is answered by walking the keys of the tenant. */
@@ -218,38 +115,6 @@ export class Sent extends Bare {
   /** Whether somebody who has found it in a queue has given it other bytes. */
   get isAltered(): boolean {
     return Object.hasOwn(this, 'toWritable');
-  }
-
-  /** Whether ioredis or the server has said so, and no code of the caller. */
-  static isTold(sent: Sent, error: unknown): boolean {
-    return sent.#rare?.told === error;
-  }
-
-  /** Calls `heard` when this is settled; one listener at most. */
-  static whenSettled(sent: Sent, heard: () => void): void {
-    (sent.#rare ??= {}).whenSettled = heard;
-  }
-
-  /** Keeps the context of the caller, where somebody wants to know whose call is sent. */
-  static later(sent: Sent): void {
-    const within = callersContext();
-    if (within !== undefined) (sent.#rare ??= {}).within = within;
-  }
-
-  /** Sends one that has waited, or something for it, as if that were when it was called, as far as that was kept. */
-  static asCalled(sent: Sent, send: (sent: Sent) => unknown): void {
-    const within = sent.#rare?.within;
-    if (within === undefined) send(sent);
-    else within(() => send(sent));
-  }
-
-  /** Notes which person the caller works for. */
-  static about(sent: Sent, subject: string): void {
-    (sent.#rare ??= {}).subject = subject;
-  }
-
-  get subject(): string | undefined {
-    return this.#rare?.subject;
   }
 
   /** What was entered for it into registries. */
@@ -273,46 +138,19 @@ export class Sent extends Bare {
 
   /** The physical keys, for the slot. */
   getKeys(): Argument[] {
-    const { rule, first } = this.#row;
-    if (first && this.#mark instanceof TenantNames) return this.#args.slice(0, 1);
-    // The rows know commands that ioredis does not, such as those of modules.
-    if (this.#mark instanceof TenantNames && rule.kind === 'rewrite')
-      return (keyPlaces(rule.rewrite, this.#args) ?? []).map((place) => this.#args[place] as Argument);
-    return internals._iterateKeys.call({ name: this.#name, args: this.#args, keys: undefined });
+    return keysOf(this.#row, this.#mark, this.#name, this.#args);
   }
 
   toWritable(): string | Buffer {
     const rare = this.#rare;
     if (rare !== undefined) rare.isWritten = true;
     if (rare?.denied !== undefined) return '*1\r\n$4\r\nping\r\n';
-    const name = this.#name;
-    const row = this.#row;
-    const args = this.#args;
-    // Few pieces: the text is put together when it is written, and each piece costs there once more.
-    let text = row.name === name ? headFor(row, args.length) : headOf(name, args.length);
-    let bytes: Buffer[] | undefined;
-    for (let place = 0; place < args.length; place += 1) {
-      const argument = args[place] as Argument;
-      const isText = typeof argument === 'string';
-      const length = isText ? Buffer.byteLength(argument) : argument.length;
-      text += place === 0 ? lengthOf(length) : nextLengthOf(length);
-      if (isText) {
-        text += argument;
-      } else {
-        bytes ??= [];
-        bytes.push(Buffer.from(text), argument);
-        text = '';
-      }
-    }
-    if (args.length > 0) text += '\r\n';
-    if (bytes === undefined) return text;
-    bytes.push(Buffer.from(text));
-    return Buffer.concat(bytes);
+    return written(this.#row, this.#name, this.#args);
   }
 
   /** A reply that EXEC hands out for this command. */
   transformReply(reply: unknown): unknown {
-    return this.#inCaller(transformed, this.#command, this.#read(reply), this);
+    return inCaller(this.#mark, transformed, this.#command, this.#read(reply), this);
   }
 
   // Like those of ioredis they need no `this`: tracers such as OpenTelemetry's keep them, put their own in their place,
@@ -351,7 +189,7 @@ export class Sent extends Bare {
     try {
       // Else none of the caller's functions runs, and nothing of ours is worth entering their tenant for.
       if (this.#isMade && !isTransformed(this.#name)) this.#resolve.call(this.#command, this.#read(reply));
-      else this.#inCaller(resolved, this.#command, this.#read(reply), this, this.#resolve);
+      else inCaller(this.#mark, resolved, this.#command, this.#read(reply), this, this.#resolve);
       this.isSettled = true;
       this.#settle();
     } catch (thrown) {
@@ -370,7 +208,7 @@ export class Sent extends Bare {
     internals._clearTimers.call(this);
     this.isSettled = true;
     try {
-      this.#inCaller(rejected, this.#command, error, this.#reject);
+      inCaller(this.#mark, rejected, this.#command, error, this.#reject);
     } catch (thrown) {
       // ioredis may be in the middle of the work of other callers.
       process.nextTick(() => {
@@ -382,7 +220,7 @@ export class Sent extends Bare {
 
   /** Begins anew: a Cluster sends a whole pipeline again. */
   initPromise(): void {
-    const { promise, resolve, reject } = this.#inCaller(begun, this.#command);
+    const { promise, resolve, reject } = inCaller(this.#mark, begun, this.#command);
     this.promise = promise;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -395,20 +233,13 @@ export class Sent extends Bare {
     delete rare.told;
   }
 
-  // A caller's own Command has methods of the caller. ioredis calls them in the midst of its own work, where what
-  // they send, or end, would pass for ioredis's.
-  #inCaller<A extends readonly unknown[], R>(fn: (...args: A) => R, ...args: A): R {
-    const mark = this.#mark;
-    return mark instanceof TenantNames ? entranceOf(mark)(fn, ...args) : fn(...args);
-  }
-
   #read(reply: unknown): unknown {
     const rare = this.#rare;
     const error = rare?.denied ?? this.#entry?.error;
     if (error !== undefined) throw error;
     const mark = this.#mark;
     if (rare?.read !== undefined && mark instanceof TenantNames) return rare.read(reply, mark);
-    return this.readReply(reply);
+    return logicalReply(this.#row, mark, reply);
   }
 
   #settle(): void {
@@ -418,9 +249,4 @@ export class Sent extends Bare {
     delete rare.whenSettled;
     heard();
   }
-}
-
-// Not out of node's pool, which other Buffers share.
-function copied(argument: Argument): Argument {
-  return typeof argument === 'string' ? argument : Buffer.from(new Uint8Array(argument).buffer);
 }

@@ -1,6 +1,9 @@
 import { breach, refusal, refuse } from '@tenantkit/core';
+import { BRACKET, isPart } from './mark.ts';
 import type { TenantNames } from './names.ts';
-import { BRACKET, Sent } from './sent.ts';
+import { follow, isFollowed, isRepeated } from './rare.ts';
+import { logicalReply } from './said.ts';
+import { Sent } from './sent.ts';
 
 const OVER = refuse(
   'the function that this connection was lent to has ended',
@@ -81,8 +84,8 @@ export class Session {
     const over = this.over(where.operation);
     if (over !== undefined) return over;
     if (GONE.has(this.#status())) this.lose();
-    if (sent.isPart) return this.#admitPart(sent);
-    if (sent.isRepeated) return this.#refuse(sent, LOST);
+    if (isPart(sent)) return this.#admitPart(sent);
+    if (isRepeated(sent)) return this.#refuse(sent, LOST);
     switch (name) {
       case 'watch': {
         if (this.#isLost) return this.#begin(sent);
@@ -97,7 +100,7 @@ export class Session {
         if (this.#isIndexed()) return this.#refuse(sent, INDEXED);
         if (this.#isLost) return this.#begin(sent);
         // What has waited for the connection comes once more, in its order.
-        if (this.#transaction !== undefined && !sent.isFollowed) return this.#refuse(sent, NESTED);
+        if (this.#transaction !== undefined && !isFollowed(sent)) return this.#refuse(sent, NESTED);
         this.#transaction = open(sent);
         return undefined;
       }
@@ -145,13 +148,13 @@ export class Session {
 
 function open(multi: Sent): Transaction {
   // It must not be sent again: what was queued after it would run by itself.
-  Sent.follow(multi, (reply) => reply);
+  follow(multi, (reply) => reply);
   return [];
 }
 
 function queue(sent: Sent, transaction: Transaction): void {
-  Sent.follow(sent, (reply) => {
-    if (String(reply) !== 'QUEUED') return sent.readReply(reply);
+  follow(sent, (reply) => {
+    if (String(reply) !== 'QUEUED') return logicalReply(sent.row, sent.mark, reply);
     transaction.push(sent);
     return reply;
   });
@@ -159,13 +162,13 @@ function queue(sent: Sent, transaction: Transaction): void {
 
 // ioredis hands out the replies of EXEC as they come: they hold physical names.
 function close(exec: Sent, queued: Transaction): void {
-  Sent.follow(exec, (replies, { tenant }: TenantNames) => {
+  follow(exec, (replies, { tenant }: TenantNames) => {
     if (!Array.isArray(replies)) return replies;
     if (replies.length !== queued.length)
       throw breach('cache', 'exec', 'replies came back that nobody has asked for', tenant);
     return queued.map((sent, place) => {
       const reply: unknown = replies[place];
-      return reply instanceof Error ? sent.read(reply) : sent.readReply(reply);
+      return reply instanceof Error ? sent.read(reply) : logicalReply(sent.row, sent.mark, reply);
     });
   });
 }

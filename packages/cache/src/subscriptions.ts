@@ -9,8 +9,9 @@ import { Holders, countOf, hasSubscribed, keyOf, type Holder } from './holders.t
 import { Holdings, keyFor, namesOf } from './holdings.ts';
 import type { Argument } from './keyspec.ts';
 import type { Heard, Lines } from './lines.ts';
+import { RAW } from './mark.ts';
 import { asPlumbing } from './plumbing.ts';
-import { RAW, type Sent } from './sent.ts';
+import type { Sent } from './sent.ts';
 
 /** What a client has for {@link Subscriptions}. */
 export interface SubscribingClient {

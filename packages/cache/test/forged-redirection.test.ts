@@ -45,6 +45,14 @@ async function expectNoDetour(): Promise<void> {
   expect(cluster.nodes()).toHaveLength(3);
 }
 
+function attempt(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}
+
 const thrown = (): never => {
   throw forged;
 };
@@ -99,8 +107,23 @@ describe('a redirection that a function of a caller throws', () => {
     }
     await withTenant(tenant, () => cluster.set('key', 'value'));
     await nodes.move(slot);
-    const own = new Command('get', ['key'], { replyEncoding: 'utf8' });
+    const own = new Command('get', ['key'], { replyEncoding: 'utf8' }) as Command & { initPromise(): void };
+    const seen: unknown[] = [];
+    const begin = own.initPromise.bind(own);
+    // What ioredis calls while it sends the pipeline again is the caller's as well.
+    own.initPromise = () => {
+      begin();
+      const { promise } = own;
+      own.promise = Object.assign(promise, {
+        then(...handlers: never[]) {
+          seen.push(attempt(() => cluster.handleError(new Error('TRYAGAIN later'), {}, {} as never)));
+          return Promise.prototype.then.apply(promise, handlers);
+        },
+      });
+    };
     const results = await withTenant(tenant, () => cluster.pipeline().sendCommand(own).exec());
     expect(results).toEqual([[null, 'value']]);
+    expect(seen).toEqual([expect.objectContaining({ code: 'OPERATION_REFUSED' })]);
+    expect(cluster.status).toBe('ready');
   });
 });
