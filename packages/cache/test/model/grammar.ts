@@ -42,7 +42,7 @@ export async function describeCommands(server: Redis): Promise<Described[]> {
   const docs = (await server.call('COMMAND', 'DOCS')) as Readonly<Record<string, Docs>>;
   const tips = new Map<string, ReadonlySet<string>>();
   const note = (info: Info): void => {
-    tips.set(info[0], new Set(info[7] as readonly string[]));
+    tips.set(info[0].toLowerCase(), new Set(info[7] as readonly string[]));
     for (const sub of info[9] as readonly Info[]) note(sub);
   };
   for (const info of (await server.call('COMMAND', 'INFO')) as readonly Info[]) note(info);
@@ -50,7 +50,8 @@ export async function describeCommands(server: Redis): Promise<Described[]> {
     doc.subcommands === undefined
       ? [{ name, group: doc.group, tips: tips.get(name) ?? new Set(), parameters: doc.arguments ?? [] }]
       : Object.entries(doc.subcommands).flatMap(([sub, its]) => described(sub, its));
-  return Object.entries(docs).flatMap(([name, doc]) => described(name, doc));
+  // Those of modules are written in capitals, as no method of a client is.
+  return Object.entries(docs).flatMap(([name, doc]) => described(name.toLowerCase(), doc));
 }
 
 /** Random calls of one command, of which most are such as the server accepts. */
