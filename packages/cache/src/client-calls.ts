@@ -1,4 +1,4 @@
-import type { Redis as RawRedis } from 'ioredis';
+import { Redis as RawRedis } from 'ioredis';
 import type { WriteableStream } from 'ioredis/built/types.js';
 import { wiringOf } from './wirings.ts';
 
@@ -28,6 +28,12 @@ export function isUnpiped(options: unknown): boolean {
   return (
     typeof options === 'object' && options !== null && 'pipeline' in options && options.pipeline === false
   );
+}
+
+/** Gives our class the default options for its own: those of ioredis are what every client of the process begins with. */
+export function ownDefaults(type: object): void {
+  const value = Object.freeze({ ...(Reflect.get(RawRedis, 'defaultOptions') as object) });
+  Object.defineProperty(type, 'defaultOptions', { value });
 }
 
 /** Puts our classes where ioredis hangs its exports on its class: ours would inherit the raw ones. */

@@ -1,4 +1,4 @@
-import { currentScope, markGuarded } from '@tenantkit/core';
+import { currentScope } from '@tenantkit/core';
 import { Cluster as RawCluster, type Callback, type ClusterNode, type Command, type NodeRole } from 'ioredis';
 import type {
   ReplyMappingFromClusterOptions,
@@ -15,15 +15,14 @@ import type {
 } from './client-options.ts';
 import { ClusterLines } from './cluster-lines.ts';
 import { asCommand, rejectCommand } from './command.ts';
+import { confineClass } from './confined.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
 import { laneIn, masterOf, readinessOf } from './destination.ts';
 import { CLUSTER_INNER } from './inner-names.ts';
-import { assertInner, isRetried, keepInner } from './inner.ts';
+import { assertInner, isRetried } from './inner.ts';
 import { lighten } from './lighten.ts';
 import { followLogin, hasLoginOf } from './login.ts';
-import { bindListeners } from './listeners.ts';
-import { ownMethods } from './methods.ts';
 import { assertNode, guardNodes } from './nodes.ts';
 import { confineOptions } from './options-lock.ts';
 import { ownOverride } from './override.ts';
@@ -34,7 +33,7 @@ import { Redis } from './redis.ts';
 import { ask } from './tenant-keys.ts';
 import { topologyOf } from './topology.ts';
 import { Wiring } from './wiring.ts';
-import { isOwned, subscriptionsOf, wiringOf } from './wirings.ts';
+import { wiringOf } from './wirings.ts';
 
 /**
  * ioredis's `Cluster`, confined to the tenant of whoever calls it.
@@ -52,10 +51,7 @@ export class Cluster<ReplyMapping extends ReplyMappingMode = 'legacy'> extends R
   readonly #wiring: Wiring;
 
   static {
-    bindListeners(this.prototype, subscriptionsOf, isOwned);
-    markGuarded(this.prototype, 'cache');
-    ownMethods(this.prototype);
-    keepInner(this.prototype, CLUSTER_INNER);
+    confineClass(this.prototype, CLUSTER_INNER);
   }
 
   constructor(startupNodes: ClusterNode[], options: MappedClusterOptions<ReplyMapping> = {}) {

@@ -1,8 +1,9 @@
 import type { Scope } from '@tenantkit/core';
 import type { EventEmitter } from 'node:events';
 import type { RedisOptions } from './client-options.ts';
+import { lentOptions } from './further.ts';
 import { showLine } from './lent.ts';
-import { withLogin } from './login.ts';
+import { followLogin, withLogin } from './login.ts';
 import { Line } from './line.ts';
 import { LinePool } from './pool.ts';
 import { targetOf } from './target.ts';
@@ -19,14 +20,14 @@ interface Lendable extends EventEmitter {
 export class Lending<Client extends Lendable> {
   readonly #client: Client;
   readonly #wiring: Wiring;
-  readonly #over: (line: Line) => Client;
+  readonly #over: (line: Line, options: RedisOptions) => Client;
   #lines: LinePool | undefined;
 
   /**
    * @param wiring - that of the client
-   * @param over - makes a client that sends over a connection
+   * @param over - makes a client that sends over a connection, and shares what it lends itself
    */
-  constructor(client: Client, wiring: Wiring, over: (line: Line) => Client) {
+  constructor(client: Client, wiring: Wiring, over: (line: Line, options: RedisOptions) => Client) {
     this.#client = client;
     this.#wiring = wiring;
     this.#over = over;
@@ -77,7 +78,10 @@ export class Lending<Client extends Lendable> {
   }
 
   #lend(line: Line, scope: Scope) {
-    const lent = this.#over(line);
+    const { options } = this.#client;
+    // A client of its own for every loan: once it is over, whoever has kept it is told so.
+    const lent = this.#over(line, lentOptions(options, this.#wiring));
+    followLogin(lent.options, options);
     const wiring = wiringOf(lent) as Wiring;
     this.#wiring.noteOn(wiring);
     wiring.stays(this.#wiring);

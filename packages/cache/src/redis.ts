@@ -1,4 +1,4 @@
-import { currentScope, markGuarded, refusal } from '@tenantkit/core';
+import { refusal } from '@tenantkit/core';
 import { Redis as RawRedis, type Callback, type Command } from 'ioredis';
 import type {
   CommandItem,
@@ -6,31 +6,28 @@ import type {
   ReplyMappingMode,
   WriteableStream,
 } from 'ioredis/built/types.js';
-import { endWith, hangExports, isUnpiped, takeBack } from './client-calls.ts';
+import { endWith, hangExports, isUnpiped, ownDefaults, takeBack } from './client-calls.ts';
 import type { Chain, MappedRedisOptions, RedisArguments, RedisOptions } from './client-options.ts';
 import { Cluster } from './cluster.ts';
 import { asCommand, rejectCommand } from './command.ts';
+import { confineClass } from './confined.ts';
+import { followConnection } from './connection.ts';
 import { assertLibrary } from './couplings.ts';
 import type { ScriptDefinition } from './define.ts';
+import { clientIn, duplicateOf } from './further.ts';
 import { REDIS_INNER } from './inner-names.ts';
-import { endAsPlumbing, isPlainError, keepInner } from './inner.ts';
+import { isPlainError } from './inner.ts';
 import { Lending } from './lending.ts';
 import { lentOnly } from './lent.ts';
 import { lighten } from './lighten.ts';
-import { followLogin, noteLogin, withLogin } from './login.ts';
 import type { Line } from './line.ts';
 import { ServerLines } from './lines.ts';
-import { bindListeners } from './listeners.ts';
-import { ownMethods } from './methods.ts';
 import { confineOptions } from './options-lock.ts';
-import { ownOverride } from './override.ts';
-import { optionsIn, type OwnPlacement } from './place.ts';
 import { answer, asPlumbing } from './plumbing.ts';
 import { rules } from './rules.ts';
 import { Sent } from './sent.ts';
-import { rejectUnfulfilled } from './unfulfilled.ts';
 import { Wiring } from './wiring.ts';
-import { isOwned, subscriptionsOf, wiringOf } from './wirings.ts';
+import { wiringOf } from './wirings.ts';
 
 /**
  * ioredis's `Redis`, confined to the tenant of whoever calls it. One client, with one connection, serves all
@@ -56,14 +53,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   readonly #lending: Lending<Redis<ReplyMapping>>;
 
   static {
-    bindListeners(this.prototype, subscriptionsOf, isOwned);
-    markGuarded(this.prototype, 'cache');
-    ownMethods(this.prototype);
-    keepInner(this.prototype, REDIS_INNER);
-    // That of ioredis is what every client of the process begins with.
-    Object.defineProperty(this, 'defaultOptions', {
-      value: Object.freeze({ ...(Reflect.get(RawRedis, 'defaultOptions') as object) }),
-    });
+    confineClass(this.prototype, REDIS_INNER);
+    ownDefaults(this);
     // Read when they are asked for: each of the two modules needs the other.
     hangExports(this, { Redis: () => Redis, Cluster: () => Cluster, default: () => Redis });
   }
@@ -94,17 +85,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       async () => ({ masters: [this.#wiring.here(this)], lines: '', settled: '' }),
       (name, definition) => super.defineCommand(name, definition),
       (heard) => new ServerLines(this, heard),
-      (placement) => this.#in(placement),
+      (placement) => clientIn(placement, this, this.#wiring, (...args) => new Redis(...(args as [string]))),
     );
-    this.#wiring.onStatus((status) => {
-      if (status === 'connect') endAsPlumbing(this.stream);
-      noteLogin(this, status);
-    });
-    this.#lending = new Lending<Redis<ReplyMapping>>(this, this.#wiring, (line) => this.#over(line));
-    if (this.options.autoResendUnfulfilledCommands === false)
-      this.#wiring.onStatus((status) => {
-        if (status === 'close') rejectUnfulfilled(this);
-      });
+    followConnection(this, this.#wiring);
+    this.#lending = new Lending<Redis<ReplyMapping>>(this, this.#wiring, (...loan) => this.#over(...loan));
   }
 
   override get autoPipelineQueueSize(): number {
@@ -185,25 +169,10 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
   ): Redis<ReplyMappingFromOptions<ReplyMapping, Override>> {
     const there = this.#wiring.housing.there('duplicate') as this | undefined;
     if (there !== undefined) return there.duplicate(override);
-    const own = ownOverride(override);
+    type Mapping = ReplyMappingFromOptions<ReplyMapping, Override>;
+    const make = (options: RedisOptions) => new Redis(options as MappedRedisOptions<Mapping>);
     // What is lent is never connected itself.
-    const { lazyConnect, enableAutoPipelining } = (this.#lender ?? this).options;
-    const tenant = this.#wiring.housing.tenantFor(currentScope());
-    const options: RedisOptions = {
-      ...withLogin(this.options),
-      lazyConnect,
-      enableAutoPipelining,
-      tenant,
-      ...own,
-    };
-    const copy = new Redis(options as MappedRedisOptions<ReplyMappingFromOptions<ReplyMapping, Override>>);
-    copy.#wiring.stays(this.#wiring);
-    if (!('username' in own || 'password' in own)) followLogin(copy.options, this.options);
-    // That of a node of a cluster.
-    if (this.#wiring.guard.registry?.perSlot === true) copy.#wiring.noteKeys(true);
-    const scope = currentScope();
-    if (scope !== undefined) copy.#wiring.own(scope, () => copy.status);
-    return copy;
+    return duplicateOf(this, this.#wiring, (this.#lender ?? this).options, override, make);
   }
 
   /** @throws {@link OperationRefusedError} inside a tenant, unless {@link Redis.duplicate} made it there */
@@ -275,16 +244,6 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
     return (this.#wiring.silos?.clientOf(tenant) as this | undefined) ?? this;
   }
 
-  #in(placement: OwnPlacement): Redis {
-    const options: RedisOptions = { ...optionsIn(this.options, placement), tenant: this.#wiring.tenant };
-    const own = options as MappedRedisOptions<'legacy'>;
-    const { url } = 'url' in placement ? placement : {};
-    const client = url === undefined ? new Redis(own) : new Redis(url, own);
-    // The same server, in another database.
-    if (placement.level === 'bridge') followLogin(client.options, this.options);
-    return client;
-  }
-
   // A socket tells of an error in the context of whoever wrote last: all listeners hear of it, not only theirs.
   override silentEmit(eventName: string, arg?: unknown): boolean {
     const isError = eventName === 'error' && isPlainError(arg);
@@ -301,13 +260,8 @@ export class Redis<ReplyMapping extends ReplyMappingMode = 'legacy'> extends Raw
       : this.#line.sendCommand(command, stream);
   }
 
-  // A client of its own for every loan: once it is over, whoever has kept it is told so.
-  #over(line: Line): Redis<ReplyMapping> {
-    // What waits for the end of a turn would be too late for the loan.
-    const own: RedisOptions = { lazyConnect: true, enableAutoPipelining: false };
-    const options: RedisOptions = { ...this.options, tenant: this.#wiring.tenant, ...own };
+  #over(line: Line, options: RedisOptions): Redis<ReplyMapping> {
     const lent = new Redis(options as MappedRedisOptions<ReplyMapping>);
-    followLogin(lent.options, this.options);
     lent.#line = line;
     lent.#lender = this;
     this.#lending.shareWith(lent.#lending);
