@@ -1,7 +1,5 @@
 import {
-  TenantSwitchError,
   currentScope,
-  publish,
   refusal,
   refuse,
   requireScope,
@@ -26,6 +24,7 @@ import { rewriteArguments } from './rewrite.ts';
 import type { Registry } from './registry.ts';
 import { rowOf, type Row } from './rows.ts';
 import { ANYWHERE, rules } from './rules.ts';
+import { missing, switched } from './scope-errors.ts';
 import { Scripts } from './scripts.ts';
 import { Sent } from './sent.ts';
 import type { Placing } from './silo.ts';
@@ -239,29 +238,4 @@ export class Guard {
 
 function nameOf(name: unknown): string {
   return typeof name === 'string' ? rowOf(name, []).where.operation : 'sendCommand';
-}
-
-function missing(operation: string): Error {
-  try {
-    requireScope({ surface: 'cache', operation });
-  } catch (error) {
-    return error as Error;
-  }
-  throw new TypeError(`${operation}: there is a scope`);
-}
-
-function switched(operation: string, scope: Scope): TenantSwitchError {
-  const error = new TenantSwitchError({
-    surface: 'cache',
-    operation,
-    what: 'Something that was made in one tenant was used in another.',
-  });
-  publish('refused', {
-    surface: 'cache',
-    operation,
-    message: error.message,
-    tenant: scope.tenant?.tenant,
-    actor: scope.tenant?.actor ?? scope.bypass?.actor,
-  });
-  return error;
 }
