@@ -132,9 +132,9 @@ class OwnPipeline extends (Inherited as unknown as new () => object) {
     return this.#queue.pipeline.preferKey;
   }
 
-  /** A copy. */
-  get _queue(): Command[] {
-    return [...this.#queue.pipeline._queue];
+  /** What is queued, to look at: with the commands that are sent a caller would have what settles and writes them. */
+  get _queue(): readonly { readonly name: string; readonly args: readonly unknown[] }[] {
+    return this.#queue.pipeline._queue.map(({ name, args }) => Object.freeze({ name, args }));
   }
 
   /** A copy. */

@@ -11,6 +11,7 @@ import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Sent } from '../src/sent.ts';
 import { Guard } from '../src/guard.ts';
+import { queuedIn } from './queued.ts';
 import {
   acme,
   acme2,
@@ -157,8 +158,8 @@ describe('a Command object', () => {
     expect(command.args).toEqual(['key']);
     // What really was sent, and that of another template.
     const other = opened.guarded({ tenant: { names: 'x:{tenant}:' } });
-    const sent = acme(() => queued(redis.pipeline().get('key')));
-    const otherwise = acme(() => queued(other.pipeline().get('key')));
+    const [sent] = acme(() => queuedIn(() => redis.pipeline().get('key')));
+    const [otherwise] = acme(() => queuedIn(() => other.pipeline().get('key')));
     for (const [run, stolen] of [
       [acme2, sent],
       [operator, sent],
@@ -169,7 +170,7 @@ describe('a Command object', () => {
   });
 
   it('that was made raw by an operator is refused in a tenant, and outside', async () => {
-    const sent = operator(() => queued(redis.pipeline().get('tk:acme2:key')));
+    const [sent] = operator(() => queuedIn(() => redis.pipeline().get('tk:acme2:key')));
     expect(await failure(() => acme(() => redis.sendCommand(sent)))).toBeInstanceOf(TenantSwitchError);
     expect(await failure(() => redis.sendCommand(sent))).toMatchObject({ code: 'TENANT_MISSING' });
   });
@@ -542,11 +543,4 @@ async function told<T>(call: (done: rawApi.Callback<T>) => Promise<unknown>): Pr
   expect(outcome).toEqual([error, reply]);
   if (error !== null) throw error;
   return reply;
-}
-
-// What a pipeline will send for its first call.
-function queued(pipeline: rawApi.ChainableCommander): Command {
-  const [command] = (pipeline as unknown as { _queue: Command[] })._queue;
-  if (command === undefined) throw new TypeError('nothing is queued');
-  return command;
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { explain } from '../src/explain.ts';
 import type { Sent } from '../src/sent.ts';
 import { wiringOf } from '../src/wirings.ts';
+import { queuedIn } from './queued.ts';
 import { acme, acme2, failure, openCache, operator, ready, type Opened } from './support.ts';
 
 // Channels are of the whole server, which other tests use as well.
@@ -64,8 +65,9 @@ describe('what is handed to a connection', () => {
   });
 
   it('has a row that nobody can change', async () => {
-    const [found] = acme(() => (redis.pipeline().get('key') as unknown as { _queue: object[] })._queue);
+    const [found] = acme(() => queuedIn(() => redis.pipeline().get('key')));
     const { row } = found as unknown as { row: { where: object; blocks: unknown } };
+    expect(row).toMatchObject({ where: { operation: 'get' } });
     expect(() => Object.assign(row, { blocks: () => true })).toThrow(TypeError);
     expect(() => Object.assign(row.where, { operation: 'another' })).toThrow(TypeError);
     expect(await acme2(() => redis.get('key'))).toBe('of acme2');

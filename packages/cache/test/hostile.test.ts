@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isPlumbing } from '../src/plumbing.ts';
+import { queuedIn } from './queued.ts';
 import { acme, acme2, failure, openCache, operator, ready, type Opened } from './support.ts';
 
 let opened: Opened;
@@ -84,14 +85,14 @@ describe('a stream that ioredis has not made', () => {
   it('is refused for what a pipeline has queued, and after its exec as well', async () => {
     const kept: unknown[] = [];
     const results = await acme(() => {
-      const pipeline = redis.pipeline().get('key').get('key');
-      const { _queue } = pipeline as unknown as { _queue: Command[] };
+      const pipeline = redis.pipeline();
+      const queue = queuedIn(() => pipeline.get('key').get('key'));
       const write = { isPipeline: true, write: () => true, destination: { redis } };
-      for (const command of _queue) kept.push(redis.sendCommand(command, write as never));
+      for (const command of queue) kept.push(redis.sendCommand(command, write as never));
       const executed = pipeline.exec();
       const item = redis.commandQueue.peekBack();
       // What ioredis keeps for a resend is nothing that a caller may send.
-      kept.push(redis.sendCommand(given(_queue[0]), item?.stream));
+      kept.push(redis.sendCommand(queue[0], item?.stream));
       return executed;
     });
     await Promise.allSettled(kept);
@@ -173,14 +174,14 @@ describe('a Command of the caller’s own making', () => {
       if (!Object.hasOwn(forged, name) || typeof name === 'symbol')
         Reflect.set(forged, name, Reflect.get(admitted, name));
     expect(await send(forged)).toBeNull();
-    const [sent] = acme(() => (redis.pipeline().get('key') as unknown as { _queue: object[] })._queue);
-    const disguised = Object.setPrototypeOf(get('tk:acme2:key'), sent ?? null) as Command;
+    const [sent] = acme(() => queuedIn(() => redis.pipeline().get('key')));
+    const disguised = Object.setPrototypeOf(get('tk:acme2:key'), sent) as Command;
     expect(await failure(() => send(disguised))).toBeInstanceOf(TypeError);
     await expectNoShift();
   });
 
   it('that was found in a queue makes no other, and changes no name', async () => {
-    const [found] = acme(() => (redis.pipeline().mget('key') as unknown as { _queue: object[] })._queue);
+    const [found] = acme(() => queuedIn(() => redis.pipeline().mget('key')));
     const { mark, row, constructor } = found as unknown as {
       mark: { prefix: string };
       row: { heads: string[]; rule: { rewrite: { at: { from: number }[] } } };
@@ -193,6 +194,7 @@ describe('a Command of the caller’s own making', () => {
       () => row.rule.rewrite.at.pop(),
       () => (given(row.rule.rewrite.at[0]).from = 1),
     ];
+    expect([mark.prefix, row.rule.rewrite.at]).toEqual(['tk:acme:', [expect.anything()]]);
     for (const change of changes) expect(change).toThrow(TypeError);
     const caller = get('key');
     let forged: unknown;
@@ -282,15 +284,15 @@ describe('a Command of the caller’s own making', () => {
 describe('what a pipeline has queued', () => {
   it('cannot be given other bytes', async () => {
     const outcome = acme(() => {
-      const pipeline = redis.pipeline().get('key').get('key').get('key');
-      const [, second] = (pipeline as unknown as { _queue: object[] })._queue;
+      const pipeline = redis.pipeline();
+      const [, second] = queuedIn(() => pipeline.get('key').get('key').get('key'));
       const toWritable = (): string => FOREIGN;
       expect(() => Object.assign(given(second), { toWritable })).toThrow(TypeError);
       Object.defineProperty(second, 'toWritable', { value: toWritable });
       return pipeline.exec();
     });
     expect(await outcome).toEqual([[null, 'of acme'], [expect.objectContaining(refused)], [null, 'of acme']]);
-    const [alone] = acme(() => (redis.pipeline().get('key') as unknown as { _queue: object[] })._queue);
+    const [alone] = acme(() => queuedIn(() => redis.pipeline().get('key')));
     Object.defineProperty(alone, 'toWritable', { value: () => FOREIGN });
     expect(await failure(() => send(alone))).toMatchObject(refused);
     await expectNoShift();
@@ -300,9 +302,10 @@ describe('what a pipeline has queued', () => {
 describe('MULTI of a pipeline, in a pipeline of the raw class', () => {
   it('opens no transaction', async () => {
     const outcome = await acme(async () => {
-      const [multi] = (redis.multi() as unknown as { _queue: Command[] })._queue;
+      const [multi] = queuedIn(() => (redis.pipeline() as unknown as { multi(): unknown }).multi());
+      expect(multi.name).toBe('multi');
       const pipeline = new Pipeline(redis) as unknown as Pipeline & ChainableCommander;
-      pipeline.sendCommand(given(multi));
+      pipeline.sendCommand(multi);
       return pipeline.get('key').exec();
     });
     expect(outcome).toEqual([[expect.objectContaining(refused)], [expect.objectContaining(refused)]]);

@@ -3,6 +3,7 @@ import type { Redis } from '@tenantkit/cache';
 import { Command } from 'ioredis';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { queuedIn } from './queued.ts';
 import { acme, acme2, failure, openCache, type Opened } from './support.ts';
 
 // Channels are of the whole server, which other tests use as well.
@@ -25,13 +26,6 @@ beforeEach(async () => {
   await acme2(() => redis.set('key', 'of acme2'));
 });
 
-/** What ioredis keeps of a pipeline, where callers find what is sent in the place of their commands. */
-function queuedOn(client: Redis, call: (pipeline: ReturnType<Redis['pipeline']>) => unknown): Command {
-  const pipeline = client.pipeline();
-  call(pipeline);
-  return (pipeline as unknown as { _queue: [Command] })._queue[0];
-}
-
 /** A Command with functions of its caller, which ioredis calls. */
 function own(name: string, args: string[], more: object): Command {
   return Object.assign(new Command(name, args, { replyEncoding: 'utf8' }), more);
@@ -48,7 +42,7 @@ describe('what was admitted on a connection of one’s own', () => {
     ['psubscribe', ['*']],
   ])('is not sent on the one that all share: %s', async (name, args) => {
     const client = acme(() => redis.duplicate());
-    const found = acme(() => queuedOn(client, (pipeline) => pipeline.call(name, ...args)));
+    const [found] = acme(() => queuedIn(() => client.pipeline().call(name, ...args)));
     found.promise.catch(() => undefined);
     await acme(async () => redis.sendCommand(found)).catch(() => undefined);
     expect(redis.status).toBe('ready');
@@ -62,8 +56,8 @@ describe('what was admitted on a connection of one’s own', () => {
   });
 
   it('nor is what waits in a transaction', async () => {
-    const multi = acme(() => redis.multi().blpop('nothing', 0));
-    const found = (multi as unknown as { _queue: Command[] })._queue.at(-1) as Command;
+    const [found] = acme(() => queuedIn(() => redis.multi().blpop('nothing', 0)));
+    expect(found.name).toBe('blpop');
     found.promise.catch(() => undefined);
     Reflect.set(found, 'inTransaction', false);
     expect(await failure(() => acme(async () => redis.sendCommand(found)))).toMatchObject(elsewhere);

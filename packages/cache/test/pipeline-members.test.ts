@@ -3,6 +3,7 @@ import { currentTenant } from '@tenantkit/core';
 import { Pipeline, type Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isAtWork } from '../src/plumbing.ts';
+import { queuedIn } from './queued.ts';
 import { acme, acme2, failure, openCache, operator, type Opened } from './support.ts';
 
 // The types of ioredis leave most of it out.
@@ -150,7 +151,7 @@ describe('what ioredis keeps in a pipeline', () => {
   });
 
   it('takes nothing by the method of ioredis', async () => {
-    const stolen = operator(() => pipeline().set('tk:acme2:key', 'overwritten') as Chain)._queue;
+    const stolen = operator(() => queuedIn(() => pipeline().set('tk:acme2:key', 'overwritten')));
     const results = await acme(() => {
       const made = pipeline().get('key') as Chain;
       for (const command of [...stolen, new Command('get', ['tk:acme2:key'])])
