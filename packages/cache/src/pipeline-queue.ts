@@ -20,6 +20,10 @@ const TWICE = refuse(
   'this Command object was queued before, and its replies could not be told apart',
   'Make a new Command for every call.',
 );
+const OWN_THEN = refuse(
+  'the promise of this pipeline was changed, and ioredis would call what was put there in the midst of its work',
+  'Call then() of what exec() returns.',
+);
 
 // From a caller they come in no pair. In other letter cases the table refuses them.
 const BRACKETS: ReadonlySet<unknown> = new Set(['multi', 'exec']);
@@ -114,6 +118,7 @@ export class PipelineQueue {
     const [callback] = args as [Callback | undefined];
     const sends = this.#closesItself || own._transactions === 0;
     let error = this.#guard.elsewhere(this.#owner, 'exec');
+    if (error === undefined && isChanged(own.promise)) error = refusal('cache', 'exec', OWN_THEN);
     if (error === undefined && sends) {
       error = this.#refusedInside ?? (this.#isBalanced() ? undefined : refusal('cache', 'exec', UNBALANCED));
       // Their callbacks would wait for ever: nothing of it is sent.
@@ -239,6 +244,12 @@ class Owned extends Hidden {
 // with it the pipeline and its commands, until it collects the old generation (see `lighten`).
 function define(pipeline: object, name: string, value: unknown): void {
   Object.defineProperty(pipeline, name, { value, writable: true, enumerable: true, configurable: true });
+}
+
+// While `exec` runs, a connection that is lent shows its socket.
+function isChanged(promise: object): boolean {
+  if (Object.getPrototypeOf(promise) !== Promise.prototype) return true;
+  return Object.hasOwn(promise, 'then') || Object.hasOwn(promise, 'constructor');
 }
 
 function twice(): Error {

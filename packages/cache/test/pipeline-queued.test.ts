@@ -3,7 +3,7 @@ import { currentTenant } from '@tenantkit/core';
 import type { Redis as Raw } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Sent } from '../src/sent.ts';
-import { acme, acme2, openCache, operator, ready, type Opened } from './support.ts';
+import { acme, acme2, failure, openCache, operator, ready, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
@@ -102,6 +102,42 @@ describe('what a pipeline shows of its queue', () => {
       [null, 'long'],
     ]);
     await expectNoShift(redis);
+  });
+});
+
+describe('what a caller puts on the promise of a pipeline', () => {
+  const changes: readonly [string, (promise: object, called: () => unknown) => unknown][] = [
+    ['then', (promise, called) => Reflect.set(promise, 'then', called)],
+    ['constructor', (promise, called) => Reflect.defineProperty(promise, 'constructor', { get: called })],
+    [
+      'a prototype',
+      (promise, called) =>
+        Reflect.setPrototypeOf(
+          promise,
+          Object.create(Promise.prototype, { then: { get: called } }) as object,
+        ),
+    ],
+  ];
+
+  describe.each(makers.slice(0, 2))('%s', (_what, make, expected) => {
+    it.each(changes)(
+      'is not called where ioredis works with a connection that is lent: %s',
+      async (_, put) => {
+        const called: unknown[] = [];
+        await acme(() =>
+          redis.dedicated(async (lent) => {
+            const made = make(lent).get('key');
+            const { promise } = made as unknown as { promise: Promise<unknown> };
+            put(promise, () => called.push(lent.stream));
+            for (const callback of [undefined, () => undefined])
+              expect(await failure(() => made.exec(callback))).toMatchObject({ code: 'OPERATION_REFUSED' });
+            expect(await make(lent).get('key').exec()).toEqual(expected);
+          }),
+        );
+        expect(called).toEqual([]);
+        await expectNoShift(redis);
+      },
+    );
   });
 });
 
