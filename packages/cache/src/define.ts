@@ -1,6 +1,7 @@
 import { ConfigError, OperationRefusedError, refusal, refuse } from '@tenantkit/core';
 import { Pipeline, type Redis as RawRedis } from 'ioredis';
 import { z } from 'zod';
+import { pipelinesOf, type PipelineType } from './pipeline.ts';
 import { ruleOf } from './rules.ts';
 import type { Scripts } from './scripts.ts';
 
@@ -61,6 +62,8 @@ const LATER: ReadonlySet<string> = new Set([
   'then',
 ]);
 
+const NOTHING = Object.freeze({});
+
 const TAKEN = refuse(
   'the name is that of a command or of another member of the client, which it would replace for every tenant',
   'Define it under a name that neither the client nor its pipelines have.',
@@ -83,18 +86,39 @@ export class Definitions {
   readonly #builtins = new Set<string>();
   // The scripts that ioredis has made of them.
   readonly #made: Record<string, object> = {};
+  // What whoever asks is shown of these: the same until another is defined.
+  #shown: object = NOTHING;
+  #pipelines: PipelineType | undefined;
   #isMaking = false;
+  #isPiping = false;
 
   /** @param make - defines a command with ioredis */
   constructor(client: object, scripts: Scripts, make: MakeCommand) {
     this.#client = client;
     this.#scripts = scripts;
     this.#make = make;
-    // Every pipeline of every tenant is made after these two of ioredis: whoever asks gets a copy.
+    // ioredis makes a method of every pipeline of every tenant out of them: whoever asks gets a copy.
     Object.defineProperty(client, 'scriptsSet', {
-      get: () => (this.#isMaking ? this.#made : { ...this.#made }),
+      get: () => (this.#isMaking ? this.#made : this.#isPiping ? NOTHING : this.#shown),
     });
-    Object.defineProperty(client, 'addedBuiltinSet', { get: () => new Set(this.#builtins) });
+    Object.defineProperty(client, 'addedBuiltinSet', {
+      get: () => new Set(this.#isPiping ? [] : this.#builtins),
+    });
+  }
+
+  /** Makes a pipeline of ioredis, without methods for what is defined: those are of the class of ours. */
+  pipe<T>(make: () => T): T {
+    this.#isPiping = true;
+    try {
+      return make();
+    } finally {
+      this.#isPiping = false;
+    }
+  }
+
+  /** What the pipelines of the client are made with. */
+  get pipelines(): PipelineType {
+    return (this.#pipelines ??= pipelinesOf(this.#client, [...this.#defined.keys(), ...this.#builtins]));
   }
 
   /**
@@ -112,6 +136,7 @@ export class Definitions {
     if (lower in this.#client) return;
     make(lower);
     this.#builtins.add(lower);
+    this.#pipelines = undefined;
   }
 
   /**
@@ -156,7 +181,9 @@ export class Definitions {
     }
     // Another SHA-1 in it would be another script for everybody.
     Object.freeze(this.#made[name]);
+    this.#shown = Object.freeze({ ...this.#made });
     this.#defined.set(name, own);
+    this.#pipelines = undefined;
   }
 
   /** Defines the same on another client, which is lent. */

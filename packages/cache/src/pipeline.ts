@@ -14,12 +14,6 @@ const OF_CLIENT = refuse(
 // Methods of a pipeline that the array form may name beside commands.
 const METHODS: ReadonlySet<unknown> = new Set(['call', 'callBuffer', 'multi', 'exec']);
 
-/** What a client has of scripts and commands of its own, which ioredis puts on each pipeline. */
-interface Defining {
-  readonly scriptsSet: object;
-  readonly addedBuiltinSet: Iterable<string>;
-}
-
 /**
  * Makes a pipeline of ioredis one of the tenant it is made in. ioredis works with its own object, which no caller
  * gets: whoever could put another `redis`, `exec` or queue there would get the replies of others, or run as ioredis.
@@ -28,10 +22,41 @@ interface Defining {
  * with such a command is not sent at all.
  *
  * @param made - of ioredis; nothing else may hold it
+ * @param type - of {@link pipelinesOf} its client
  * @returns what the caller gets
  */
-export function guardPipeline(made: object, guard: Guard, owner: Scope, place: Place): OwnPipeline {
-  return new OwnPipeline(new PipelineQueue(made, guard, owner, place), guard);
+export function guardPipeline(
+  made: object,
+  type: PipelineType,
+  guard: Guard,
+  owner: Scope,
+  place: Place,
+): OwnPipeline {
+  return new type(new PipelineQueue(made, guard, owner, place), guard);
+}
+
+/** What the pipelines of one client are made with. */
+export type PipelineType = new (queue: PipelineQueue, guard: Guard) => OwnPipeline;
+
+/**
+ * The class of the pipelines of one client. ioredis puts what is defined on each pipeline, which costs each pipeline
+ * as much as there are definitions; here they inherit it.
+ *
+ * @param names - of the methods that were defined on the client
+ */
+export function pipelinesOf(client: object, names: readonly string[]): PipelineType {
+  if (names.length === 0) return OwnPipeline;
+  const type = class extends OwnPipeline {};
+  const methods = names.flatMap((name) => [name, `${name}Buffer`]);
+  for (const name of methods)
+    Object.defineProperty(type.prototype, name, {
+      value: Reflect.get(client, name),
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
+  Object.defineProperty(type.prototype, 'constructor', { value: Pipeline });
+  return type;
 }
 
 // What it inherits: the constructor of ioredis would make a pipeline of its own.
@@ -47,10 +72,6 @@ class OwnPipeline extends (Inherited as unknown as new () => object) {
     super();
     this.#queue = queue;
     this.#guard = guard;
-    const { redis } = queue.pipeline;
-    const { scriptsSet, addedBuiltinSet } = redis as Defining;
-    for (const name in scriptsSet) if (Object.hasOwn(scriptsSet, name)) lend(this, redis, name);
-    for (const name of addedBuiltinSet) lend(this, redis, name);
   }
 
   static {
@@ -152,10 +173,6 @@ class OwnPipeline extends (Inherited as unknown as new () => object) {
 }
 
 const CALL = Reflect.get(pipelinePrototype, 'call') as () => unknown;
-
-function lend(pipeline: object, client: object, name: string): void {
-  for (const method of [name, `${name}Buffer`]) Reflect.set(pipeline, method, Reflect.get(client, method));
-}
 
 function isMethod(name: unknown, { scripts }: Guard): name is string {
   if (typeof name !== 'string') return false;

@@ -1,3 +1,4 @@
+import { Command } from 'ioredis';
 import { refusal, refuse } from '@tenantkit/core';
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -156,6 +157,14 @@ class DefinedCall extends Sent {
     super(mark, row, name, args, caller);
     this.#whole = () => new Sent(mark, row, 'eval', [text, ...args.slice(1)], caller);
     this.#sockets = sockets;
+  }
+
+  static {
+    // As in Sent: whoever has found one could make another with its class, or give all of them other bytes.
+    const { prototype } = this;
+    Object.defineProperty(prototype, 'constructor', { value: Command });
+    for (const name of ['constructor', 'toWritable'])
+      Object.defineProperty(prototype, name, { writable: false, configurable: false });
   }
 
   override toWritable(socket?: object): string | Buffer {

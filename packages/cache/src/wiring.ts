@@ -221,7 +221,9 @@ export class Wiring {
     commands: unknown,
   ): P {
     const owner = this.belonging.enter(operation);
-    const pipeline = guardPipeline(make(), this.guard, owner, this.belonging.place);
+    const definitions = this.#definitions;
+    const made = definitions.pipe(make);
+    const pipeline = guardPipeline(made, definitions.pipelines, this.guard, owner, this.belonging.place);
     if (Array.isArray(commands)) pipeline.addBatch(commands);
     return pipeline as object as P;
   }

@@ -180,6 +180,18 @@ describe('a Command of the caller’s own making', () => {
     await expectNoShift();
   });
 
+  it('that was found in a queue, and is a call of what was defined, makes no other', async () => {
+    const client = opened.guarded();
+    client.defineCommand('defined', { lua: 'return 1', numberOfKeys: 1, tenant: 'keys-only' });
+    const [found] = acme(() =>
+      queuedIn(() => (client.pipeline() as unknown as { defined(key: string): unknown }).defined('key')),
+    );
+    expect(found?.constructor).toBe(Command);
+    const prototype = Object.getPrototypeOf(found) as Record<string, unknown>;
+    for (const name of ['constructor', 'toWritable'])
+      expect(() => (prototype[name] = () => FOREIGN)).toThrow(TypeError);
+  });
+
   it('that was found in a queue makes no other, and changes no name', async () => {
     const [found] = acme(() => queuedIn(() => redis.pipeline().mget('key')));
     const { mark, row, constructor } = found as unknown as {

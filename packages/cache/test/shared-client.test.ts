@@ -42,6 +42,12 @@ function declaring(client: Redis): { readonly run: () => string; readonly errors
 
 const refused = expect.objectContaining({ code: 'OPERATION_REFUSED' }) as unknown;
 
+interface Defined {
+  first(): Defined;
+  third(): Defined;
+  exec(): Promise<unknown>;
+}
+
 describe('a function that ioredis calls in the midst of its work', () => {
   it('declares no script and ends nothing: toString of an event', () => {
     const { run, errors } = declaring(redis);
@@ -165,9 +171,17 @@ describe('what ioredis keeps on the client', () => {
     const sets = client as unknown as { scriptsSet: Record<string, { sha: string }> };
     const { first, second } = sets.scriptsSet;
     expect(() => Object.assign(first as object, { sha: second?.sha })).toThrow(TypeError);
-    Object.assign(sets.scriptsSet, { first: second });
-    delete sets.scriptsSet['second'];
-    expect('second' in acme2(() => client.pipeline())).toBe(true);
+    expect(() => Object.assign(sets.scriptsSet, { first: second })).toThrow(TypeError);
+    expect(() => Reflect.deleteProperty(sets.scriptsSet, 'second')).not.toThrow();
+    const pipeline = acme2(() => client.pipeline());
+    expect('second' in pipeline).toBe(true);
+    // Inherited: on each pipeline they would cost each as much as there are definitions.
+    expect(Object.keys(pipeline)).toEqual([]);
+    client.defineCommand('third', { lua: 'return 3', numberOfKeys: 0, tenant: 'keys-only' });
+    expect(await acme2(() => (client.pipeline() as unknown as Defined).third().first().exec())).toEqual([
+      [null, 3],
+      [null, 1],
+    ]);
     expect(() => Object.assign(sets, { scriptsSet: {} })).toThrow(TypeError);
     const call = Reflect.get(client, 'first') as () => Promise<unknown>;
     expect(await acme2(() => call.call(client))).toBe(1);
