@@ -5,6 +5,7 @@ import { Joins } from './joins.ts';
 import { Subscriber, lineOptions, type Heard, type Lines } from './lines.ts';
 import { asPlumbing } from './plumbing.ts';
 import { slotOf } from './registry-names.ts';
+import { Rejoins, isReply } from './rejoins.ts';
 import { bySlot, groupBy } from './groups.ts';
 import { keyFor } from './holdings.ts';
 
@@ -46,6 +47,7 @@ export class ClusterLines implements Lines {
   /** The node on which a sharded channel is subscribed to, by the channel. */
   readonly #homes = new Map<string, string>();
   readonly #joins = new Joins();
+  readonly #rejoins: Rejoins;
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -60,6 +62,11 @@ export class ClusterLines implements Lines {
         wanted: (kind) => heard.wanted(kind),
       },
     );
+    this.#rejoins = new Rejoins(heard, {
+      join: (names) => this.#joins.run(keysFor('ssubscribe', names), () => this.#joinShards(names)),
+      soon: () => this.#later(),
+      again: () => void this.#retry(),
+    });
     silence(cluster);
   }
 
@@ -92,6 +99,7 @@ export class ClusterLines implements Lines {
 
   open(): void {
     for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#rejoins.clear();
     this.#plain.open();
     this.#settle();
   }
@@ -99,6 +107,7 @@ export class ClusterLines implements Lines {
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#rejoins.clear();
     this.#plain.close();
     for (const line of this.#sharded.values()) line.close();
     this.#sharded.clear();
@@ -125,16 +134,10 @@ export class ClusterLines implements Lines {
 
   // Brings every sharded channel that has lost its node to the one that has its slot now.
   #settle(): void {
-    const lost = this.#heard.wanted('ssubscribe').filter((name) => !this.#homes.has(keyFor(name)));
+    const wanted = this.#heard.wanted('ssubscribe');
+    const lost = this.#rejoins.due(wanted).filter((name) => !this.#homes.has(keyFor(name)));
     if (lost.length === 0 || this.#cluster.status !== 'ready') return;
-    const joined = this.#joins.run(keysFor('ssubscribe', lost), () => this.#joinShards(lost));
-    joined.then(
-      () => this.#heard.again(new Map([['ssubscribe', lost]])),
-      (error: Error) => {
-        if (isReply(error)) this.#heard.error(error);
-        this.#later();
-      },
-    );
+    void this.#rejoins.begin(lost);
   }
 
   // After a node has gone, or has said that it no longer has a slot.
@@ -238,10 +241,6 @@ function sample<T>(items: readonly T[]): T | undefined {
 
 function keysFor(kind: Kind, names: readonly Buffer[]): string[] {
   return names.map((name) => `${kind} ${keyFor(name)}`);
-}
-
-function isReply({ name }: Error): boolean {
-  return name === 'ReplyError';
 }
 
 function ignore(): void {

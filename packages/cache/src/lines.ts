@@ -1,5 +1,7 @@
 import { Redis as RawRedis, type RedisOptions } from 'ioredis';
 import { LEAVING, type Kind } from './channels.ts';
+import { keyFor } from './holdings.ts';
+import { joinEach } from './join-each.ts';
 import { followLogin, withLogin } from './login.ts';
 import { asPlumbing } from './plumbing.ts';
 
@@ -33,6 +35,12 @@ export interface Lines {
 // Names per command, so that no single one holds the server up.
 const CHUNK = 1000;
 
+// Milliseconds after which a connection is tried again, at most, and after which a name is that was refused.
+export const PAUSE = 2000;
+
+/** What the server has refused, as {@link keyFor} has it. */
+type Refused = ReadonlyMap<Kind, ReadonlySet<string>>;
+
 /**
  * One connection that does nothing but hear messages. It is plain ioredis, in nobody's hands but ours: a tenant
  * that floods it, or that the server cuts off for not reading fast enough, takes no command of others along.
@@ -46,6 +54,8 @@ export class Subscriber {
   readonly #heard: Heard;
   readonly #split: (names: readonly Buffer[]) => Buffer[][];
   #connection: RawRedis | undefined;
+  // Tries again what the server has refused.
+  #timer: NodeJS.Timeout | undefined;
 
   /** @param split - makes the names those of several commands */
   constructor(kinds: readonly Kind[], options: () => RedisOptions, heard: Heard, split = chunks) {
@@ -76,6 +86,7 @@ export class Subscriber {
   close(): void {
     const connection = this.#connection;
     this.#connection = undefined;
+    clearTimeout(this.#timer);
     asPlumbing(() => connection?.disconnect());
   }
 
@@ -91,6 +102,7 @@ export class Subscriber {
       followLogin(connection.options, options);
       let behind = resubscribes;
       connection.on('ready', () => {
+        clearTimeout(this.#timer);
         if (behind) void this.#resubscribe(connection);
         behind = true;
       });
@@ -115,21 +127,34 @@ export class Subscriber {
   }
 
   // Told when all is acknowledged: what is read from then on misses no message.
-  async #resubscribe(connection: RawRedis): Promise<void> {
-    const again = new Map<Kind, Buffer[]>();
-    const calls = this.#kinds.flatMap((kind) =>
-      this.#split(this.#heard.wanted(kind)).map(async (chunk) => {
-        try {
-          await connection.call(kind, ...chunk);
-          again.set(kind, (again.get(kind) ?? []).concat(chunk));
-        } catch (error) {
-          // Otherwise the connection has gone again, and the next one does it.
-          if (connection.status === 'ready') this.#heard.error(error as Error);
-        }
+  async #resubscribe(connection: RawRedis, refused?: Refused): Promise<void> {
+    const outcomes = await Promise.all(
+      this.#kinds.flatMap((kind) => {
+        const wanted = this.#heard.wanted(kind);
+        const names =
+          refused === undefined ? wanted : wanted.filter((name) => refused.get(kind)?.has(keyFor(name)));
+        return this.#split(names).map((chunk) =>
+          joinEach(connection, kind, chunk, (name) => this.#heard.wants(kind, name)),
+        );
       }),
     );
-    await Promise.all(calls);
+    const again = new Map<Kind, Buffer[]>();
+    const still = new Map<Kind, Set<string>>();
+    for (const { kind, joined, refused: lost } of outcomes) {
+      if (joined.length > 0) again.set(kind, (again.get(kind) ?? []).concat(joined));
+      if (lost.length > 0) still.set(kind, new Set([...(still.get(kind) ?? []), ...lost.map(keyFor)]));
+    }
     if (again.size > 0) this.#heard.again(again);
+    if (still.size === 0 || this.#connection !== connection) return;
+    // Told once, and not with every try.
+    const error = outcomes.find((outcome) => outcome.error !== undefined)?.error;
+    if (refused === undefined && error !== undefined) this.#heard.error(error);
+    clearTimeout(this.#timer);
+    this.#timer = asPlumbing(() =>
+      setTimeout(() => {
+        if (connection.status === 'ready') void this.#resubscribe(connection, still);
+      }, PAUSE).unref(),
+    );
   }
 }
 
@@ -175,9 +200,6 @@ interface Followed {
   readonly status: string;
   readonly options: RedisOptions;
 }
-
-// Milliseconds after which a connection is tried again, at most.
-const PAUSE = 2000;
 
 // A strategy that gives up ends the client, and everybody knows. If only this connection was cut, the client would
 // stay as it is, and nobody would hear anything any more.
