@@ -17,6 +17,9 @@ interface Keeper {
   refusal(operation: string, cause: unknown): Error;
   /** Those that a tenant is in. */
   needed(): ReadonlySet<Silo | undefined>;
+  /** The one that a tenant is in, as far as it is known. */
+  home(tenant: string): Silo | undefined;
+  tenantsIn(silo: Silo): readonly string[];
 }
 
 /** The silos that are known, and their clients: made with the first call, ended when nobody needs them. */
@@ -38,16 +41,35 @@ export class SiloClients implements Iterable<Silo> {
     return this.#silos.values();
   }
 
-  /** The silo of a placement: the one that is known, or a new one that is not yet. */
-  at(placement: OwnPlacement): Silo {
+  /**
+   * The silo of a placement: the one that is known, or a new one that is not yet.
+   *
+   * Another password is a new one of the same silo where nobody else is in it. Otherwise it may be wrong, and would
+   * let its tenant in by the connection of the others, or lock them out: it is a silo of its own.
+   */
+  at(placement: OwnPlacement, tenant: string): Silo {
     const { place, password } = splitPlacement(placement);
+    const isAt = (silo: Silo): boolean => isDeepStrictEqual(silo.place, place);
+    const own = this.#keeper.home(tenant);
     // It is asked for every tenant, once a second.
-    for (const silo of this.#addresses.get(addressOf(place)) ?? []) {
-      if (!isDeepStrictEqual(silo.place, place)) continue;
-      if (password !== splitPlacement(silo.placement).password) renew(silo, placement, password);
-      return silo;
+    if (own !== undefined && passwordOf(own) === password && isAt(own)) return own;
+    const there = [...(this.#addresses.get(addressOf(place)) ?? [])].filter(isAt);
+    const same = there.find((silo) => passwordOf(silo) === password);
+    if (same !== undefined) return same;
+    if (own !== undefined && there.includes(own) && this.#keeper.tenantsIn(own).length === 1) {
+      renew(own, placement, password);
+      return own;
     }
-    return { place, placement, opened: undefined, holders: 0 };
+    // The same object for the same place.
+    return { place: there[0]?.place ?? place, placement, opened: undefined, holders: 0 };
+  }
+
+  /** Those that are at one place under more than one password. */
+  get divided(): Silo[] {
+    const silos = [...this.#addresses.values()].filter(({ size }) => size > 1);
+    return silos.flatMap((others) =>
+      [...others].filter((silo) => [...others].some((other) => other !== silo && other.place === silo.place)),
+    );
   }
 
   /** Knows a silo from now on. */
@@ -112,6 +134,14 @@ export class SiloClients implements Iterable<Silo> {
     }
   }
 
+  /** One of each place: where there are several passwords, one that the server takes. */
+  places(): Silo[] {
+    const found = new Map<OwnPlacement, Silo>();
+    for (const silo of this.#silos)
+      if (found.get(silo.place)?.opened?.client.status !== 'ready') found.set(silo.place, silo);
+    return [...found.values()];
+  }
+
   /** Those that are open now. */
   get open(): Opened[] {
     return [...this.#silos].flatMap(({ opened }) => opened ?? []);
@@ -161,6 +191,10 @@ export class SiloClients implements Iterable<Silo> {
     silo.opened = opened;
     return opened;
   }
+}
+
+function passwordOf({ placement }: Silo): string | undefined {
+  return splitPlacement(placement).password;
 }
 
 // The client connects with the new password from now on.

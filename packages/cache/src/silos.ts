@@ -41,9 +41,11 @@ export class Silos implements Placing {
       tell: (error, silo) => this.#complaints.tell(error, silo),
       refusal: (operation, cause) => this.#whereabouts.refusal(operation, cause),
       needed: () => this.#whereabouts.silos(),
+      home: (tenant) => this.#whereabouts.known(tenant),
+      tenantsIn: (silo) => this.#whereabouts.tenantsIn(silo),
     });
     this.#whereabouts = new Whereabouts(pool, place, this.#complaints, {
-      siloAt: (placement) => this.#clients.at(placement),
+      siloAt: (placement, tenant) => this.#clients.at(placement, tenant),
       found: (silo) => {
         if (silo !== undefined) this.#clients.add(silo);
         this.#watch();
@@ -88,7 +90,9 @@ export class Silos implements Placing {
     const known = this.#whereabouts.known(tenant);
     const now = this.#whereabouts.answer(tenant, 'place');
     if (now instanceof Error) throw now;
-    return this.#clients.hold([now, known].filter((silo) => silo !== undefined));
+    // Under the password of before there is nothing else to reach, and it may be over.
+    const before = known?.place === now?.place ? undefined : known;
+    return this.#clients.hold([now, before].filter((silo) => silo !== undefined));
   }
 
   /**
@@ -101,14 +105,15 @@ export class Silos implements Placing {
       const found = this.#whereabouts.find(tenant, 'place');
       if (found instanceof Error) throw found;
     }
-    return this.#clients.hold(this.#clients);
+    return this.#clients.hold(this.#clients.places());
   }
 
   /** Whether a tenant is where this client goes to; `false` also when nobody knows. */
   isAt(tenant: string, client: object): boolean {
     const silo = this.#whereabouts.find(tenant, 'place');
     if (silo instanceof Error) return false;
-    return silo === undefined ? client === this.#pool.client : client === silo.opened?.client;
+    if (silo === undefined) return client === this.#pool.client;
+    return [...this.#clients].some(({ place, opened }) => place === silo.place && client === opened?.client);
   }
 
   /** Those that are open now. */
@@ -159,17 +164,22 @@ export class Silos implements Placing {
     // In the midst of a pipeline what was found for its first command holds.
     const found = mayAsk ? this.#whereabouts.find(tenant, operation) : this.#whereabouts.known(tenant);
     if (found instanceof Error) return found;
+    if (home !== undefined && this.#whereabouts.wasIn(tenant, home)) return undefined;
     return found === home ? undefined : refusal('cache', operation, ELSEWHERE);
   }
 
-  // Without a fence nothing moves. A process that only listens asks nothing by itself.
+  // Without a fence nothing moves, but between two passwords. A process that only listens asks nothing by itself.
   #watch(): void {
-    if (this.#pool.fence === undefined || this.#timer !== undefined || this.#clients.isClosed) return;
+    if (this.#timer !== undefined || this.#clients.isClosed) return;
+    if (this.#pool.fence === undefined && this.#clients.divided.length === 0) return;
     this.#timer = runInScope(undefined, () => setInterval(() => this.#settle(), KEPT).unref());
   }
 
   /** Brings subscriptions to where their tenant is now, and ends the clients that nobody needs any more. */
   #settle(): void {
+    // When a password changes, tenants that call nothing do not keep the client with the old one.
+    for (const silo of this.#clients.divided)
+      for (const tenant of this.#whereabouts.tenantsIn(silo)) this.#whereabouts.find(tenant, 'place');
     const homes: readonly [Silo | undefined, Subscriptions][] = [
       [undefined, this.#pool.subscriptions()],
       ...[...this.#clients].flatMap((silo): [Silo, Subscriptions][] =>
@@ -179,6 +189,9 @@ export class Silos implements Placing {
     for (const [home, subscriptions] of homes)
       for (const tenant of subscriptions.subscribers) this.#follow(tenant, home, subscriptions);
     this.#clients.endUnneeded();
+    if (this.#pool.fence !== undefined || this.#clients.divided.length > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   #follow(tenant: string, home: Silo | undefined, subscriptions: Subscriptions): void {

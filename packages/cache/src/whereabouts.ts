@@ -10,12 +10,14 @@ interface Entry {
   readonly at: number;
   /** `undefined` for the pool. */
   readonly silo: Silo | undefined;
+  /** The same place under the password of before. */
+  readonly former: Silo | undefined;
 }
 
 /** What comes of an answer. */
 interface Consequences {
   /** The silo of a placement, the same for the same one. */
-  siloAt(placement: OwnPlacement): Silo;
+  siloAt(placement: OwnPlacement, tenant: string): Silo;
   /** A tenant is in this silo from now on; `undefined` for the pool. */
   found(silo: Silo | undefined): void;
   /** A tenant is in another place than before. */
@@ -71,6 +73,16 @@ export class Whereabouts {
     return this.#entries.get(tenant)?.silo;
   }
 
+  /** Whether a tenant was let in there, and has not left the place since. */
+  wasIn(tenant: string, silo: Silo): boolean {
+    return this.#entries.get(tenant)?.former === silo;
+  }
+
+  /** The tenants of a silo, as far as it is known. */
+  tenantsIn(silo: Silo): string[] {
+    return [...this.#entries].filter(([, entry]) => entry.silo === silo).map(([tenant]) => tenant);
+  }
+
   /** Those that a tenant is in, as far as it is known. */
   silos(): ReadonlySet<Silo | undefined> {
     return new Set([...this.#entries.values()].map(({ silo }) => silo));
@@ -86,7 +98,7 @@ export class Whereabouts {
       // It must not end the process when it rejects, later and with nobody listening.
       if (types.isPromise(answer)) answer.catch((cause: unknown) => this.#complaints.unplaced(cause));
       const placement = readPlacement(answer, this.#pool);
-      return placement === undefined ? undefined : this.#then.siloAt(placement);
+      return placement === undefined ? undefined : this.#then.siloAt(placement, tenant);
     } catch (cause) {
       return this.refusal(operation, cause);
     } finally {
@@ -107,8 +119,11 @@ export class Whereabouts {
     const at = performance.now();
     const silo = this.answer(tenant, operation);
     if (silo instanceof Error) return silo;
-    if (entry !== undefined && entry.silo !== silo) {
-      if (fence === undefined) return refusal('cache', operation, UNFENCED);
+    const isOther = entry !== undefined && entry.silo !== silo;
+    // Under another password it has not moved.
+    const stays = entry?.silo !== undefined && entry.silo.place === silo?.place;
+    if (isOther) {
+      if (fence === undefined && !stays) return refusal('cache', operation, UNFENCED);
       this.#then.moved();
     }
     if (this.#entries.size >= MAX_ENTRIES && entry === undefined) this.#forgetOne();
@@ -116,6 +131,7 @@ export class Whereabouts {
     this.#entries.set(tenant, {
       at: fence === undefined || fence.state(tenant) === 'active' ? at : -Infinity,
       silo,
+      former: stays ? (isOther ? entry?.silo : entry?.former) : undefined,
     });
     this.#then.found(silo);
     return silo;
