@@ -1,4 +1,5 @@
 import type { TenantNames } from './names.ts';
+import { FIRST, PageSize } from './page-size.ts';
 import { BATCH } from './portions.ts';
 import type { RawStore } from './raw-store.ts';
 import {
@@ -59,10 +60,12 @@ export async function inspectRegistry(
   let foreign = 0;
   let dead = 0;
   let cursor = '0';
+  const size = new PageSize(FIRST, BATCH);
   do {
     signal.throwIfAborted();
-    const page = await raw.ask('zscan', name, cursor, 'COUNT', `${BATCH}`);
+    const page = await raw.ask('zscan', name, cursor, 'COUNT', `${size.count}`);
     const [next, flat] = page as [Buffer, Buffer[]];
+    size.came(flat);
     cursor = String(next);
     const keys: (string | Buffer)[] = [];
     for (let at = 0; at < flat.length; at += 2) {

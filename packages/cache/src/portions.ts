@@ -4,8 +4,11 @@ import type { Argument } from './keyspec.ts';
 /** Entries, or keys, per command: at this size one command holds the server up for a millisecond or two. */
 export const BATCH = 500;
 
-// Names may be as long as values. Together they are held here several times over, and 512 MB cannot be written.
-const BYTES = 2 ** 24;
+/**
+ * Names may be as long as values. Together they are held here several times over, and 512 MB cannot be written: nor is
+ * more read at once, unless one name is longer.
+ */
+export const BYTES = 2 ** 24;
 
 // Longer than any name of ours, and than the prefix of any tenant.
 const LONG = 4096;

@@ -1,4 +1,4 @@
-import { ConfigError } from '@tenantkit/core';
+import { ConfigError, StoreUnreachableError } from '@tenantkit/core';
 import type { Cluster, Redis } from './client.ts';
 import { assertGuarded } from './fit.ts';
 import type { Argument } from './keyspec.ts';
@@ -20,6 +20,18 @@ export function sendRaw(client: Redis | Cluster, [name, ...args]: RawCall): Prom
 export function replyError(error: unknown): Error {
   if (error instanceof Error && error.name === 'ReplyError') return error;
   throw error;
+}
+
+/** Why a store cannot be reached that has not answered in time. */
+export class LateError extends Error {
+  constructor(timeout: number) {
+    super(`no answer within ${timeout} ms`);
+  }
+}
+
+/** Whether there was no answer in time: there may be one to a smaller question. */
+export function isLate(error: unknown): boolean {
+  return error instanceof StoreUnreachableError && error.cause instanceof LateError;
 }
 
 /** @throws what the server has said instead, or {@link ConfigError} for something else than a number */

@@ -10,8 +10,9 @@ import {
 } from '@tenantkit/core';
 import { Cluster, type Redis } from './client.ts';
 import { assertFit, assertGuarded, assertOutside } from './fit.ts';
+import { FIRST, PageSize } from './page-size.ts';
 import { portionsOf, portionsOfNames } from './portions.ts';
-import { bytesOf, numberOf, replyError, sendRaw, type RawCall } from './raw-call.ts';
+import { LateError, bytesOf, numberOf, replyError, sendRaw, type RawCall } from './raw-call.ts';
 import { startOf, targetOf } from './target.ts';
 import { topologyOf, type Topology } from './topology.ts';
 import type { Wiring } from './wiring.ts';
@@ -30,7 +31,7 @@ export interface Page {
 
 const TIMEOUT = 10_000;
 
-// Keys per SCAN: at this size one command holds the server up for less than a millisecond.
+// Keys per SCAN at most: at this size one command holds the server up for less than a millisecond.
 const PAGE = 1000;
 
 // Commands on the way to a Cluster at once.
@@ -124,10 +125,12 @@ export class RawStore {
     for (let walk = 1; walk <= MAX_WALKS; walk += 1) {
       for (const node of before.masters) {
         let cursor = '0';
+        const size = new PageSize(FIRST, PAGE);
         do {
           signal?.throwIfAborted();
-          const page = await this.askAt(node, 'scan', cursor, ...pattern, 'COUNT', `${PAGE}`);
+          const page = await this.askAt(node, 'scan', cursor, ...pattern, 'COUNT', `${size.count}`);
           const [next, keys] = page as [Buffer, Buffer[]];
+          size.came(keys);
           cursor = String(next);
           if (keys.length > 0) yield { node, keys };
         } while (cursor !== '0');
@@ -225,7 +228,7 @@ export class RawStore {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(new Error(`no answer within ${this.#timeout} ms`));
+        reject(new LateError(this.#timeout));
       }, this.#timeout);
     });
     try {

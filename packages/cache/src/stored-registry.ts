@@ -1,6 +1,7 @@
+import { EntryPages } from './entry-pages.ts';
 import type { Argument } from './keyspec.ts';
 import { escapeGlob, type TenantNames } from './names.ts';
-import { BATCH, portionsOfNames, startOf } from './portions.ts';
+import { portionsOfNames, startOf } from './portions.ts';
 import { numberOf } from './raw-call.ts';
 import type { RawStore } from './raw-store.ts';
 import type { Wiring } from './wiring.ts';
@@ -106,12 +107,8 @@ export class StoredRegistry {
   /** Every entry once, without changing any. */
   async *all(subject: string | undefined): AsyncGenerator<readonly Buffer[]> {
     for (const tag of await this.#used(subject)) {
-      const name = this.#name(subject, tag);
-      for (let from = 0; ; from += BATCH) {
-        const entries = await this.#entries(name, from);
-        if (entries.length === 0) break;
-        yield this.#read(entries, tag).keys;
-      }
+      const pages = await EntryPages.of(this.#raw, this.#name(subject, tag));
+      for await (const entries of pages.all()) yield this.#read(entries, tag).keys;
     }
   }
 
@@ -190,18 +187,14 @@ export class StoredRegistry {
     tag: string | undefined,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<EnteredKeys> {
-    const count = await this.#raw.number('zcard', name);
-    for (let seen = 0; seen < count; seen += BATCH) {
-      signal?.throwIfAborted();
+    const pages = await EntryPages.of(this.#raw, name);
+    for (let seen = 0; seen < pages.total;) {
       // From the beginning: what was seen has been removed.
-      const entries = await this.#entries(name, 0);
+      const entries = await pages.first(signal);
       if (entries.length === 0) break;
+      seen += entries.length;
       yield { ...this.#read(entries, tag), forget: () => this.#remove(name, entries) };
     }
-  }
-
-  async #entries(name: string, from: number): Promise<readonly Buffer[]> {
-    return (await this.#raw.ask('zrange', name, `${from}`, `${from + BATCH - 1}`)) as Buffer[];
   }
 
   get #markName(): string {
