@@ -76,6 +76,24 @@ describe('a registry under a name that this client does not write', () => {
     expect(await opened.raw.exists('tk:acme:of p1', 'tk:acme:of p2', 'tk:acme2:of p1')).toBe(2);
   });
 
+  it('ends the erasure of no person when it is the own one: the auditor names it, and it is for others to remove', async () => {
+    const own = 'tk!subject:p1:tk:acme:';
+    const eraser = cacheEraser(redis);
+    await eraser.erase(PERSON, run());
+    await plant(own, 'string');
+    await eraser.erase(PERSON, run());
+    const proof = await eraser.verify(PERSON);
+    expect(isVerified(proof)).toBe(false);
+    expect(proof.remaining).toContainEqual({ kind: 'entries', count: 1 });
+    const findings: unknown[] = [];
+    for await (const { code, name } of cacheAuditor(redis).audit()) findings.push([code, name]);
+    expect(findings).toEqual([['broken_registry', own]]);
+    await opened.raw.unlink(own);
+    await eraser.erase(PERSON, run());
+    expect(isVerified(await eraser.verify(PERSON))).toBe(true);
+    expect(await opened.raw.exists('tk:acme:of p2', 'tk:acme2:of p1')).toBe(2);
+  });
+
   it.each(['zset', 'string'])(
     'goes with its tenant, which is erased by a complete registry (%s)',
     async (type) => {
