@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startClusterNodes } from './cluster-nodes.ts';
 import { proxyTo } from './proxy.ts';
-import { acme, acme2, failure, openCache, operator, shown, until, type Opened } from './support.ts';
+import { acme, acme2, failure, openCache, operator, ready, shown, until, type Opened } from './support.ts';
 
 let opened: Opened;
 let redis: Redis;
@@ -312,6 +312,8 @@ describe('once it is over', () => {
     ['cut', async (own: Redis) => own.disconnect(), false],
   ])('the next finds nothing of one that was %s', async (_, leave, isReused) => {
     const client = opened.guarded({ connectionName: 'left', tenant: { dedicated: { max: 1 } } });
+    // Its own connection has the name, too.
+    await ready(client);
     let first: string[] = [];
     for (const run of [acme, acme]) {
       await run(() =>
