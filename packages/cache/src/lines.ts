@@ -223,7 +223,8 @@ export function lineOptions(options: RedisOptions, change: Partial<RedisOptions>
   const { connectionName } = options;
   const own: RedisOptions = {
     ...withLogin(options),
-    ...(connectionName === undefined ? {} : { connectionName: `${connectionName}:subscriber` }),
+    // Without one ioredis says `null`, whatever its types say.
+    ...(typeof connectionName === 'string' ? { connectionName: `${connectionName}:subscriber` } : {}),
     autoResubscribe: false,
     enableAutoPipelining: false,
     // It is made when it is needed, so the first command always comes too early.

@@ -107,6 +107,8 @@ export class PipelineQueue {
     if (name === 'asking') return this.#add(asking(command));
     this.#assertHere(name);
     const opens = name === 'multi';
+    // Its argument could not be made a text: ioredis has rejected it before it gave it a `reject`.
+    if (typeof command.reject !== 'function') return this.#fill(refusal('cache', name, UNBALANCED), command);
     if (opens === this.#open) return this.#fill(refusal('cache', name, UNBALANCED), command);
     this.#open = opens;
     return this.#add(ownCommand(name, command, BRACKET));

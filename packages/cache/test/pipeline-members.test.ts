@@ -1,7 +1,7 @@
 import { Command, type ChainableCommander, type Redis } from '@tenantkit/cache';
 import { currentTenant } from '@tenantkit/core';
 import { Pipeline, type Redis as Raw } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { isAtWork } from '../src/plumbing.ts';
 import { queuedIn } from './queued.ts';
 import { acme, acme2, failure, openCache, operator, type Opened } from './support.ts';
@@ -234,5 +234,51 @@ describe('a MULTI', () => {
     expect(results).toEqual([[refused]]);
     expect(seen).toEqual([['acme', false]]);
     await expectNoShift();
+  });
+});
+
+describe('an argument of MULTI or EXEC that is no text', () => {
+  const bad = {
+    toString(): string {
+      throw new Error('no text');
+    },
+  };
+  type Call = (...args: unknown[]) => unknown;
+
+  it('is the result of its own place, and nothing is uncaught', async () => {
+    const uncaught: unknown[] = [];
+    const note = (error: unknown): unknown => uncaught.push(error);
+    process.on('uncaughtException', note);
+    process.on('unhandledRejection', note);
+    onTestFinished(() => {
+      process.off('uncaughtException', note);
+      process.off('unhandledRejection', note);
+    });
+    const done = await acme(() => {
+      const own = pipeline();
+      own.get('key');
+      (own.multi as Call).call(own, bad);
+      own.get('key');
+      expect(own.exec()).toBe(own);
+      return own.exec();
+    });
+    expect(done).toEqual([
+      [null, 'of acme'],
+      [expect.objectContaining({ message: 'no text' })],
+      [null, 'of acme'],
+      [refused],
+    ]);
+    // A transaction that is not closed is not sent at all.
+    await expect(
+      acme(() => {
+        const own = pipeline();
+        own.multi().set('key', 'changed');
+        (own.exec as Call).call(own, bad);
+        return own.exec();
+      }),
+    ).rejects.toEqual(refused);
+    expect(await raw.get('tk:acme:key')).toBe('of acme');
+    await expectNoShift();
+    expect(uncaught).toEqual([]);
   });
 });

@@ -1,6 +1,8 @@
 import { createTenantRegistry, currentTenant, memoryTenantStore } from '@tenantkit/core';
-import type { Redis, RedisOptions, ResubscribedListener } from '@tenantkit/cache';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Redis, type RedisOptions, type ResubscribedListener } from '@tenantkit/cache';
+import { startRedisNode } from '@tenantkit/testing/servers';
+import { Redis as Raw } from 'ioredis';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { killSubscribers, listen, ownNames } from './pubsub-support.ts';
 import { acme, acme2, failure, openCache, operator, ready, until, type Opened } from './support.ts';
 
@@ -131,5 +133,25 @@ describe('when the connection that hears messages was away', () => {
     await acme(() => publisher.publish('a', 'after'));
     await ear.hears('after');
     expect(client.status).toBe('ready');
+  });
+});
+
+describe('the connection that hears messages', () => {
+  it.each([
+    ['a client with a name', { connectionName: 'named' }, 'named:subscriber'],
+    ['a client without', {}, ''],
+  ] as const)('has a name of its own only with %s', async (_, options, name) => {
+    // Others have connections to the shared server.
+    const node = await startRedisNode();
+    const client = new Redis({ port: node.port, ...options });
+    const admin = new Raw(node.url);
+    onTestFinished(() => {
+      for (const one of [client, admin]) one.disconnect();
+      return node.stop();
+    });
+    await acme(() => client.subscribe('a'));
+    const list = String(await admin.client('LIST')).split('\n');
+    const own = list.filter((line) => line.includes(' sub=1 '));
+    expect(own.map((line) => / name=(\S*) /.exec(line)?.[1])).toEqual([name]);
   });
 });
