@@ -76,6 +76,18 @@ export class Line extends RawRedis {
     });
   }
 
+  /**
+   * Closes it, and waits until it is closed, as the server says or after `disconnectTimeout`: until then what waits
+   * there takes what comes.
+   */
+  cut(): Promise<void> {
+    if (this.status === 'end') return Promise.resolve();
+    return new Promise((resolve) => {
+      this.once('end', resolve);
+      this.disconnect();
+    });
+  }
+
   /** Whether the server knows nothing of whoever had it. Waits for the replies that are due. */
   async isClean(): Promise<boolean> {
     if (this.status !== 'ready' || this.#fresh === undefined || this.#mayWait()) return false;

@@ -84,7 +84,7 @@ export class LinePool {
       const line = await this.#open(loan, signal);
       return await aborted(
         signal,
-        () => line.disconnect(),
+        () => line.cut(),
         () => use(line),
       );
     } finally {

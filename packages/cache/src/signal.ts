@@ -35,30 +35,35 @@ export function ownSignal(given: AbortSignal | undefined): OwnSignal {
 }
 
 /**
- * Waits for `run`, but no longer than until `signal` says so.
+ * Waits for `run`, but no longer than until `signal` says so and `cut` has been done.
  *
  * @param signal - one of ours
- * @param cut - ends what `run` does
+ * @param cut - ends what `run` does; whoever is told of the end may rely on it
  */
 export async function aborted<T>(
   signal: AbortSignal | undefined,
-  cut: () => void,
+  cut: () => void | Promise<void>,
   run: () => Promise<T>,
 ): Promise<T> {
   if (signal === undefined) return run();
   signal.throwIfAborted();
   let abort = (): void => undefined;
+  let cutting: Promise<void> | undefined;
   const stopped = new Promise<never>((_, reject) => {
     abort = () => {
-      cut();
-      reject(signal.reason as Error);
+      cutting = Promise.resolve(cut()).then(() => reject(signal.reason as Error));
     };
     signal.addEventListener('abort', abort);
   });
   try {
     return await Promise.race([run(), stopped]);
+  } catch (error) {
+    // What `run` waits for fails since it is cut.
+    signal.throwIfAborted();
+    throw error;
   } finally {
     signal.removeEventListener('abort', abort);
+    await cutting;
   }
 }
 

@@ -36,6 +36,17 @@ const idOf = async (name: string): Promise<string[]> => {
     .map((line) => /^id=(\d+)/.exec(line)?.[1] ?? '');
 };
 
+/** Waits until the server has a BLPOP of one that the client lends. */
+async function blocked({ options }: Redis): Promise<void> {
+  const isBlocked = (line: string): boolean =>
+    line.includes(` name=${options.connectionName} `) && line.includes(' cmd=blpop ');
+  while (
+    !String(await raw.client('LIST'))
+      .split('\n')
+      .some(isBlocked)
+  );
+}
+
 describe('on a connection that is lent', () => {
   it('keys are watched, and EXEC says whether somebody has changed them', async () => {
     const raise = (meanwhile: () => Promise<unknown>): Promise<unknown> =>
@@ -542,11 +553,47 @@ describe('a signal', () => {
     expect(await blocked).toBe(reason);
     expect(await queued).toBe(reason);
     expect(await failure(() => acme(() => client.dedicated(() => 1, { signal: stop.signal })))).toBe(reason);
-    // Nobody takes what comes afterwards.
-    while ((await idOf('stopped')).length > 1);
-    await raw.rpush('tk:acme:list', 'x');
-    expect(await raw.llen('tk:acme:list')).toBe(1);
     expect(await acme(() => client.dedicated((own) => own.get('key')))).toBe('of acme');
+    client.disconnect();
+  });
+
+  it.each([
+    ['a tenant', acme, 'tk:acme:list', (own: Redis) => own.blpop('list', 0)],
+    ['all tenants', operator, 'list', (own: Redis) => own.blpop('list', 0)],
+    // It need not wait for the signal to be over.
+    [
+      'a function that ends by itself',
+      acme,
+      'tk:acme:list',
+      (own: Redis, signal: AbortSignal) => Promise.race([own.blpop('list', 0), once(signal, 'abort')]),
+    ],
+  ] as const)('is told when nobody takes what comes afterwards, for %s', async (_, run, list, wait) => {
+    const client = opened.guarded({ connectionName: 'told' });
+    for (let round = 0; round < 5; round += 1) {
+      const stop = new AbortController();
+      const { signal } = stop;
+      const ended = run(() =>
+        client.dedicated((own) => wait(own, signal), { signal }).catch((error: unknown) => error),
+      );
+      await blocked(client);
+      stop.abort();
+      await ended;
+      await raw.rpush(list, `job ${round}`);
+      expect(await raw.lrange(list, 0, -1)).toEqual([`job ${round}`]);
+      await raw.del(list);
+    }
+    client.disconnect();
+  });
+
+  it('does not lose what came before it was heard', async () => {
+    const client = opened.guarded({ connectionName: 'heard' });
+    const stop = new AbortController();
+    const { signal } = stop;
+    const found = acme(() => client.dedicated((own) => own.blpop('list', 0), { signal }));
+    await blocked(client);
+    // The server has given it away; the reply is under way.
+    await raw.rpush('tk:acme:list', 'job', () => stop.abort());
+    expect(await found).toEqual(['list', 'job']);
     client.disconnect();
   });
 });
