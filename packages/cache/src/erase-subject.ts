@@ -85,14 +85,26 @@ export class SubjectStore implements Erasable {
       return {
         planted: keys.length,
         found: await control.#countKeys(),
-        method:
-          'keys of a throw-away tenant were written where the tenant’s may be, in the set of the person and for every pattern, found in the same way, and removed',
+        method: this.#method(),
       };
     } finally {
       await raw.askEach(keys.map((key) => ['unlink', key]));
       await control.#registry.drop(entered.map((key) => control.#setOf(key)));
       await dropControl(raw, names);
     }
+  }
+
+  // It goes into certificates: they must not tell of a set that nobody has kept.
+  #method(): string {
+    const indexed = isIndexed(this.#raw);
+    const places = [
+      ...(indexed ? ['in the set of the person'] : []),
+      ...(this.#patterns().length > 0 ? ['for every pattern'] : []),
+    ];
+    const done = `keys of a throw-away tenant were written where the tenant’s may be, ${places.join(' and ')}, found in the same way, and removed`;
+    return indexed
+      ? done
+      : `${done}; without index no set of the person is kept, and other names were not looked at`;
   }
 
   // Keys that are there, each once: a set also names keys that have expired.

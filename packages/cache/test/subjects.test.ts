@@ -113,6 +113,22 @@ describe('a person is erased', () => {
     expect(await raw.dbsize()).toBe(0);
   });
 
+  it.each<[CacheOptions, RegExp, RegExp]>([
+    [{ index: true }, / in the set of the person, found /, /pattern|not looked at/],
+    [PATTERNS, / for every pattern, found .*without index .* not looked at$/, /in the set/],
+    [
+      { ...PATTERNS, index: true },
+      / in the set of the person and for every pattern, found /,
+      /not looked at/,
+    ],
+  ])('and what was done to know it is said, with %j', async (options, said, unsaid) => {
+    const eraser = cacheEraser(await client(options));
+    const { control } = await eraser.verify(SCOPE);
+    expect(control.found).toBe(control.planted);
+    expect(control.method).toMatch(said);
+    expect(control.method).not.toMatch(unsaid);
+  });
+
   it('with the keys that are about another person, too, whose set then names a key that is gone', async () => {
     const redis = await client({ index: true });
     await about('p1', () => redis.sadd('friends', 'p1'));
