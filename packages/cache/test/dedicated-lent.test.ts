@@ -621,6 +621,55 @@ describe('a connection that is lost', () => {
   });
 
   it.each([
+    ['a command', (own: Redis) => own.get('key')],
+    ['one that waits', (own: Redis) => own.blpop('list', 0)],
+    ['a transaction', (own: Redis) => own.multi().set('key', 'x').exec()],
+  ])('is told from other errors by its message, while it answers %s', async (_, call) => {
+    const { hostname, port, pathname } = new URL(opened.url);
+    await using proxy = await proxyTo({ host: hostname, port: Number(port) });
+    const db = Number(pathname.slice(1));
+    const client = new Redis({ port: proxy.port, db, connectionName: 'unheard' });
+    const lost = await failure(() =>
+      acme(() =>
+        client.dedicated(async (own) => {
+          await own.watch('key');
+          proxy.swallow();
+          const answer = call(own);
+          const [, id] = (await idOf('unheard')).sort((a, b) => Number(a) - Number(b));
+          await raw.client('KILL', 'ID', id ?? '');
+          return answer;
+        }),
+      ),
+    );
+    expect(lost).toMatchObject({ message: 'Connection is closed.' });
+    client.disconnect();
+  });
+
+  it('lets what notes that it has run begin anew', async () => {
+    const client = opened.guarded({ connectionName: 'anew' });
+    let runs = 0;
+    const pay = async (own: Redis) => {
+      runs += 1;
+      await own.watch('balance', 'paid:17');
+      if ((await own.exists('paid:17')) === 1) return 'paid before';
+      const paid = await own.multi().decrby('balance', 10).set('paid:17', 1).exec();
+      const [, id] = (await idOf('anew')).sort((a, b) => Number(a) - Number(b));
+      if (runs === 1) await raw.client('KILL', 'ID', id ?? '');
+      return runs === 1 ? own.get('balance') : paid;
+    };
+    const isLost = (error: unknown) =>
+      error instanceof Error && /^(Connection is closed|Stream isn't|Command aborted)/.test(error.message);
+    let paid: unknown = null;
+    for (let tries = 0; paid === null && tries < 5; tries += 1)
+      paid = await acme(() => client.dedicated(pay)).catch((error: unknown) => {
+        if (isLost(error)) return null;
+        throw error;
+      });
+    expect([paid, runs, await raw.get('tk:acme:balance')]).toEqual(['paid before', 2, '-10']);
+    client.disconnect();
+  });
+
+  it.each([
     ['a transaction of a pipeline', (own: Redis) => own.multi().set('key', 'x').exec()],
     ['WATCH once more', (own: Redis) => own.watch('other')],
     ['EXEC', (own: Redis) => own.exec()],
