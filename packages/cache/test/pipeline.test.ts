@@ -103,6 +103,20 @@ describe('a pipeline', () => {
     for (const result of results?.slice(1, -1) ?? []) expect(result).toEqual([refused]);
   });
 
+  it('in the array form refuses what is misspelt at its place, and a transaction with it', async () => {
+    const commands = [['set', 'other', 'x'], ['gte', 'key'], [], ['GET', 'key']];
+    const calls = await acme(() => {
+      const made = redis.pipeline() as unknown as Pipeline & { hung: () => unknown };
+      made.hung = () => made.sendCommand(new Command('get', ['key']));
+      made.addBatch([...commands, ['hung']]);
+      return (made as unknown as ChainableCommander).exec();
+    });
+    expect(calls).toEqual([[null, 'OK'], [refused], [refused], [null, 'of acme'], [refused]]);
+    await acme(() => redis.del('other'));
+    expect(await failure(() => acme(() => redis.multi(commands).exec()))).toEqual(refused);
+    expect(await acme(() => redis.exists('other'))).toBe(0);
+  });
+
   it('takes no object that is not a command', async () => {
     const results = await acme(() => {
       const pipeline = redis.pipeline().get('key') as unknown as Pipeline;
