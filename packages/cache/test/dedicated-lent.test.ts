@@ -585,6 +585,25 @@ describe('a signal', () => {
     client.disconnect();
   });
 
+  it('is what is told, whatever the function says when it hears of it', async () => {
+    const stop = new AbortController();
+    const { signal } = stop;
+    const told = acme(() =>
+      failure(() =>
+        redis.dedicated(
+          async () => {
+            const heard = once(signal, 'abort');
+            stop.abort(new Error('enough'));
+            await heard;
+            throw new Error('of the function');
+          },
+          { signal },
+        ),
+      ),
+    );
+    expect(await told).toBe(signal.reason);
+  });
+
   it('does not lose what came before it was heard', async () => {
     const client = opened.guarded({ connectionName: 'heard' });
     const stop = new AbortController();
