@@ -1,6 +1,7 @@
 import { StoreUnreachableError } from '@tenantkit/core';
-import type { RedisOptions } from 'ioredis';
+import type { ClusterOptions, RedisOptions } from 'ioredis';
 import type { Kind } from './channels.ts';
+import { JoinTries, unlessGone } from './join-tries.ts';
 import { Joins } from './joins.ts';
 import { Subscriber, lineOptions, type Heard, type Lines } from './lines.ts';
 import { asPlumbing } from './plumbing.ts';
@@ -12,6 +13,7 @@ import { keyFor } from './holdings.ts';
 /** What a cluster has for {@link ClusterLines}. */
 interface Cluster {
   readonly status: string;
+  readonly options: ClusterOptions;
   /** The keys of the nodes that hold a slot, the master's first. */
   readonly slots: readonly (readonly string[] | undefined)[];
   refreshSlotsCache(callback: (error?: Error | null) => void): void;
@@ -20,11 +22,6 @@ interface Cluster {
 interface Pool {
   getNodes(): readonly { readonly options: RedisOptions }[];
   getInstanceByKey(key: string): { readonly options: RedisOptions } | undefined;
-}
-
-interface Waiting {
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
 }
 
 // Milliseconds until another node is tried, or the same one again.
@@ -47,13 +44,14 @@ export class ClusterLines implements Lines {
   /** The node on which a sharded channel is subscribed to, by the channel. */
   readonly #homes = new Map<string, string>();
   readonly #joins = new Joins();
+  readonly #tries: JoinTries;
   readonly #rejoins: Rejoins;
-  #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(cluster: object, heard: Heard) {
     this.#cluster = cluster as Cluster;
     this.#heard = heard;
+    this.#tries = new JoinTries(this.#cluster, () => this.#refresh());
     this.#plain = new Subscriber(
       ['subscribe', 'psubscribe'],
       () => nodeOptions(sample(poolOf(cluster).getNodes())),
@@ -71,10 +69,10 @@ export class ClusterLines implements Lines {
   }
 
   join(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
-    return this.#joins.run(keysFor(kind, names), async () => {
-      await this.#ready();
-      return kind === 'ssubscribe' ? this.#joinShards(names) : this.#plain.join(kind, names);
-    });
+    const join = async (left: readonly Buffer[]): Promise<unknown> =>
+      kind === 'ssubscribe' ? this.#joinShards(left) : this.#plain.join(kind, left);
+    const wanted = (): readonly Buffer[] => this.#heard.wanted(kind);
+    return this.#joins.run(keysFor(kind, names), () => this.#tries.run(names, wanted, join));
   }
 
   async leave(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
@@ -87,18 +85,19 @@ export class ClusterLines implements Lines {
   }
 
   async #leaveNow(kind: Kind, names: readonly Buffer[]): Promise<unknown> {
-    if (kind !== 'ssubscribe') return this.#plain.leave(kind, names);
+    if (kind !== 'ssubscribe') return unlessGone(this.#plain.leave(kind, names));
     const homes = groupBy(names, (name) => this.#homes.get(keyFor(name)));
     for (const name of names) this.#homes.delete(keyFor(name));
     return Promise.all(
       [...homes].map(async ([home, left]) => {
-        if (home !== undefined) await this.#sharded.get(home)?.leave(kind, left);
+        const line = home === undefined ? undefined : this.#sharded.get(home);
+        if (line !== undefined) await unlessGone(line.leave(kind, left));
       }),
     );
   }
 
   open(): void {
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#tries.open();
     this.#rejoins.clear();
     this.#plain.open();
     this.#settle();
@@ -112,7 +111,7 @@ export class ClusterLines implements Lines {
     for (const line of this.#sharded.values()) line.close();
     this.#sharded.clear();
     this.#homes.clear();
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error('Connection is closed.'));
+    this.#tries.close();
   }
 
   async #joinShards(names: readonly Buffer[]): Promise<void> {
@@ -201,11 +200,6 @@ export class ClusterLines implements Lines {
 
   #ownerOf(name: Buffer): string | undefined {
     return this.#cluster.slots[slotOf(name)]?.[0];
-  }
-
-  #ready(): Promise<void> {
-    if (this.#cluster.status === 'ready') return Promise.resolve();
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
   // A failure is told by the cluster, and what is known stays.
