@@ -648,13 +648,14 @@ describe('a connection that is lost', () => {
     await using proxy = await proxyTo({ host: hostname, port: Number(port) });
     const db = Number(pathname.slice(1));
     const client = new Redis({ port: proxy.port, db, connectionName: 'unheard' });
+    await once(client, 'ready');
     const lost = await failure(() =>
       acme(() =>
         client.dedicated(async (own) => {
           await own.watch('key');
           proxy.swallow();
           const answer = call(own);
-          const [, id] = (await idOf('unheard')).sort((a, b) => Number(a) - Number(b));
+          const id = (await idOf('unheard')).sort((a, b) => Number(a) - Number(b)).at(-1);
           await raw.client('KILL', 'ID', id ?? '');
           return answer;
         }),
@@ -666,13 +667,14 @@ describe('a connection that is lost', () => {
 
   it('lets what notes that it has run begin anew', async () => {
     const client = opened.guarded({ connectionName: 'anew' });
+    await once(client, 'ready');
     let runs = 0;
     const pay = async (own: Redis) => {
       runs += 1;
       await own.watch('balance', 'paid:17');
       if ((await own.exists('paid:17')) === 1) return 'paid before';
       const paid = await own.multi().decrby('balance', 10).set('paid:17', 1).exec();
-      const [, id] = (await idOf('anew')).sort((a, b) => Number(a) - Number(b));
+      const id = (await idOf('anew')).sort((a, b) => Number(a) - Number(b)).at(-1);
       if (runs === 1) await raw.client('KILL', 'ID', id ?? '');
       return runs === 1 ? own.get('balance') : paid;
     };
