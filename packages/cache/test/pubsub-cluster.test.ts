@@ -78,7 +78,7 @@ describe.each(FORMS)('publish and subscribe on a cluster with %j', (options) => 
         ]),
         ['smessage', tenant, channel, `shard ${channel} of ${tenant}`],
       ]);
-      await expect.poll(() => sorted(ear.heard)).toEqual(sorted(expected));
+      await expect.poll(() => sorted(ear.heard), { timeout: 60_000 }).toEqual(sorted(expected));
     }
     expect(await acme(() => cluster.unsubscribe())).toBe(2);
     expect(await acme(() => cluster.sunsubscribe('c0', 'c1', 'none'))).toBe(10);
@@ -90,7 +90,7 @@ describe.each(FORMS)('publish and subscribe on a cluster with %j', (options) => 
     const ended = once(cluster, 'end');
     cluster.disconnect();
     await ended;
-    await expect.poll(() => acme2(() => other.spublish('c0', 'gone'))).toBe(0);
+    await expect.poll(() => acme2(() => other.spublish('c0', 'gone')), { timeout: 60_000 }).toBe(0);
     expect(await acme(() => failure(() => cluster.subscribe('news')))).toMatchObject({
       message: 'Connection is closed.',
     });
