@@ -37,6 +37,12 @@ function open(options: ClusterOptions = {}): Cluster {
   return cluster;
 }
 
+/** Whether each server has its links to all others: what is published goes by them, and is lost without. */
+async function linked(): Promise<boolean> {
+  const lists = await Promise.all(admins.map((admin) => admin.cluster('NODES')));
+  return lists.every((list) => !String(list).includes(' disconnected'));
+}
+
 const FORMS: readonly ClusterOptions[] = [
   {},
   { redisOptions: { connectionName: NAME, protocol: 2 } },
@@ -48,6 +54,7 @@ describe.each(FORMS)('publish and subscribe on a cluster with %j', (options) => 
   const channels = Array.from({ length: 12 }, (_, index) => `c${index}`);
 
   it('gives every tenant its own messages, by the names it knows', async () => {
+    await expect.poll(linked, { timeout: 60_000 }).toBe(true);
     const [cluster, other] = [open(options), open(options)];
     const ears = new Map(
       TENANTS.map((tenant): [string, Ear] => [tenant, withTenant(tenant, () => listen(cluster))]),
