@@ -117,6 +117,8 @@ export class Line extends RawRedis {
           .split(' ')
           .map((field) => splitOnce(field)),
       );
+      // Valkey says 0 in the place of -1 once a key was watched; an open transaction is one of the flags, too.
+      if (fields.get('multi') === '-1') fields.set('multi', '0');
       return JSON.stringify(STATE.map((name) => fields.get(name)));
     } catch (error) {
       if (this.status === 'ready') return undefined;
