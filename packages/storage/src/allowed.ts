@@ -1,4 +1,4 @@
-import type { InputField } from './fields.ts';
+import type { InputField, InputFields } from './fields/index.ts';
 import type { CommandPlan } from './rules.ts';
 
 // Headers that say how a request travels or who asks, never what it is about. Everything else must come from an
@@ -69,24 +69,52 @@ const BODY: ReadonlySet<string> = new Set([
 
 /** What a request of one row may carry. */
 export interface Allowed {
-  readonly headers: ReadonlySet<string>;
+  /** Headers by name, with the field that they come from. */
+  readonly headers: ReadonlyMap<string, InputField | undefined>;
   readonly families: readonly string[];
-  readonly query: ReadonlySet<string>;
+  /** Query parameters by name. */
+  readonly query: ReadonlyMap<string, InputField>;
+  /** Texts in the XML of the body, by their path: `Delete/Object/Key`. */
+  readonly elements: ReadonlyMap<string, InputField>;
+  /** Whether the body is a stream of bytes. */
+  readonly streams: boolean;
+  /** Fields that must be there. */
+  readonly required: readonly string[];
 }
 
 const allowedOf = new WeakMap<CommandPlan, Allowed>();
 
-/** The headers and query parameters that a row lets through. */
+/** The headers, query parameters and XML elements that a row lets through. */
 export function allowed(plan: CommandPlan): Allowed {
   const known = allowedOf.get(plan);
   if (known !== undefined) return known;
   const fields = Object.values(plan.input).filter((row): row is InputField => !('kind' in row));
-  const headers = fields.flatMap(({ header }) => header ?? []);
-  const made: Allowed = {
-    headers: new Set([...TRAVEL, ...(plan.method === 'PUT' ? BODY : []), ...headers]),
-    families: headers.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1)),
-    query: new Set(fields.flatMap(({ query }) => query ?? [])),
-  };
+  const headers = new Map<string, InputField | undefined>([...TRAVEL].map((name) => [name, undefined]));
+  const query = new Map<string, InputField>();
+  const elements = new Map<string, InputField>();
+  for (const field of fields) {
+    if (field.header !== undefined) headers.set(field.header, field);
+    if (field.query !== undefined) query.set(field.query, field);
+    if (field.element !== undefined) collect(elements, field.element, field);
+  }
+  const streams = fields.some(({ as }) => as === 'body');
+  if (streams || elements.size > 0)
+    for (const name of BODY) if (!headers.has(name)) headers.set(name, undefined);
+  const families = [...headers.keys()].filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1));
+  const required = requiredOf(plan.input);
+  const made: Allowed = { headers, families, query, elements, streams, required };
   allowedOf.set(plan, made);
   return made;
+}
+
+/** The names of those fields that must be there. */
+export function requiredOf(rows: InputFields): string[] {
+  return Object.entries(rows).flatMap(([name, row]) => ('required' in row ? name : []));
+}
+
+function collect(elements: Map<string, InputField>, path: string, field: InputField): void {
+  elements.set(path, field);
+  for (const [name, part] of Object.entries(field.fields ?? {})) {
+    if (!('kind' in part)) collect(elements, `${path}/${part.element ?? name}`, part);
+  }
 }

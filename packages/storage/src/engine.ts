@@ -25,7 +25,8 @@ import { detachReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { rewriteError, rewriteOutput } from './reply.ts';
-import { rewriteInput, type Call } from './rewrite.ts';
+import type { Call } from './call.ts';
+import { rewriteInput } from './rewrite.ts';
 import { rules, type CommandPlan } from './rules.ts';
 import { outside, running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
@@ -39,6 +40,7 @@ export class Engine {
   readonly names: StorageNames;
   readonly sealer: Sealer;
   readonly buckets: readonly string[];
+  readonly tags: ReadonlySet<string>;
   readonly maxExpiresIn: number;
   readonly fence: TenantRegistry | undefined;
   /** Keeps the client's credentials. */
@@ -55,6 +57,7 @@ export class Engine {
     this.names = storageNames(options.names);
     this.sealer = createSealer(options.sealingKeys);
     this.buckets = [...options.buckets];
+    this.tags = new Set(options.tags);
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
     this.#headers = new Set(options.headers);
@@ -108,7 +111,7 @@ export class Engine {
   #checked(call: Call, last: Step): Step {
     return async (args) => {
       const request = await this.#check(call, args['request']);
-      prepareBody(request, call);
+      prepareBody(request, call, this);
       admit(request, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
       return detachReply(await outside(() => last({ ...args, request })));
@@ -152,6 +155,7 @@ export class Engine {
     return {
       names: this.names,
       buckets: this.buckets,
+      tags: this.tags,
       headers: this.#headers,
       endpoint: await endpoint,
     };

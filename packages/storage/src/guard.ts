@@ -1,10 +1,13 @@
 import { HttpRequest } from '@smithy/core/protocols';
-import { CrossTenantError, publish, refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
+import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import { SIGNATURE, allowed } from './allowed.ts';
-import { encodePath, parseCopySource } from './copy-source.ts';
+import { astray } from './astray.ts';
+import { VERSION_ID, encodePath, parseCopySource } from './copy-source.ts';
+import type { InputRole } from './fields/index.ts';
 import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
-import type { Call } from './rewrite.ts';
+import { tagKeys } from './tags.ts';
+import type { Call } from './call.ts';
 
 /** The part of an HTTP request that decides where it goes and what it does. */
 export interface OutgoingRequest {
@@ -40,6 +43,8 @@ export interface Target {
   readonly names: StorageNames;
   readonly buckets: readonly string[];
   readonly endpoint: Endpoint;
+  /** The keys of tags that tenants may write. */
+  readonly tags: ReadonlySet<string>;
   /** Further headers that a middleware may add, in lower case. */
   readonly headers: ReadonlySet<string>;
 }
@@ -106,15 +111,18 @@ export function assertRequest(
     if (limit !== undefined && lower.startsWith('x-amz-')) {
       if (headers.has(lower)) throw undecided(call, 'header', name);
       headers.set(lower, text(call, name, value));
-    } else assertParameter(call, name, value);
+    } else assertParameter(call, name, value, target.names);
   }
   for (const [name, value] of Object.entries(plan.fixed.must)) {
     if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
   }
-  for (const [name, value] of headers) assertHeader(call, name, value, target.headers);
+  for (const [name, value] of call.sealed) {
+    if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
+  }
+  for (const [name, value] of headers) assertHeader(call, name, value, target);
   const source = headers.get('x-amz-copy-source');
   if (source !== undefined) assertSource(source, call, target);
-  if (plan.target === 'bucket') assertPrefix(query.get('prefix'), call, target.names);
+  if (plan.target === 'listing') assertPrefix(query.get('prefix'), call, target.names);
   if (limit !== undefined) assertLife(query, call, limit);
 }
 
@@ -131,7 +139,7 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:':
 
 function assertPath(path: string, call: Call, { names, endpoint }: Target): void {
   const { base } = endpoint;
-  if (call.plan.target === 'bucket') {
+  if (call.plan.target !== 'object') {
     if (path === `${base}/` || path === base) return;
     throw astray(call, 'its path names something else than the bucket');
   }
@@ -145,15 +153,38 @@ function assertPath(path: string, call: Call, { names, endpoint }: Target): void
   }
 }
 
-function assertParameter(call: Call, name: string, value: unknown): void {
+function assertParameter(call: Call, name: string, value: unknown, names: StorageNames): void {
   const { must, may } = call.plan.fixed;
   if (Object.hasOwn(must, name)) return;
   if (Object.hasOwn(may, name) && may[name] === value) return;
-  if (!allowed(call.plan).query.has(name)) throw undecided(call, 'query parameter', name);
-  text(call, name, value);
+  const field = allowed(call.plan).query.get(name);
+  if (field === undefined) throw undecided(call, 'query parameter', name);
+  const given = text(call, name, value);
+  if (!PARAMETERS[field.as]?.(given, call, names, name)) {
+    throw astray(call, `its parameter ${name} was changed after it was checked`);
+  }
 }
 
-function assertHeader(call: Call, name: string, value: string, further: ReadonlySet<string>): void {
+// What a parameter may say, where that is more than that it is one text.
+const PARAMETERS: Readonly<
+  Partial<Record<InputRole, (value: string, call: Call, names: StorageNames, name: string) => boolean>>
+> = {
+  same: () => true,
+  // Looked at by itself: a listing without one is a listing of the bucket.
+  prefix: () => true,
+  marker: (value, { tenant }, names) => names.accepts(tenant, value, 'partial'),
+  version: (value) => VERSION_ID.test(value),
+  partNumber: (value) => /^[1-9]\d{0,4}$/.test(value),
+  token: isSealed,
+  uploadId: isSealed,
+  uploadIdMarker: isSealed,
+};
+
+function isSealed(value: string, { sealed }: Call, _names: StorageNames, name: string): boolean {
+  return sealed.get(name) === value;
+}
+
+function assertHeader(call: Call, name: string, value: string, { headers: further, tags }: Target): void {
   const { headers, families } = allowed(call.plan);
   const known =
     headers.has(name) ||
@@ -165,6 +196,11 @@ function assertHeader(call: Call, name: string, value: string, further: Readonly
   // oxlint-disable-next-line no-control-regex -- a line break would begin a header that nobody has checked
   if (typeof value !== 'string' || /[\r\n\u0000]/.test(value))
     throw undecided(call, 'value of the header', name);
+  const field = headers.get(name);
+  const listed = field?.values?.includes(value) ?? true;
+  if (!listed || (field?.as === 'tags' && tagKeys(value)?.every((key) => tags.has(key)) !== true)) {
+    throw undecided(call, 'value of the header', name);
+  }
 }
 
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
@@ -217,16 +253,6 @@ function decoded(path: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function astray({ operation, tenant }: Call, why: string): CrossTenantError {
-  const error = new CrossTenantError({
-    surface: 'storage',
-    operation,
-    what: `the request was stopped: ${why}`,
-  });
-  publish('refused', { surface: 'storage', operation, message: error.message, tenant });
-  return error;
 }
 
 function undecided({ operation }: Call, what: string, name: string): OperationRefusedError {

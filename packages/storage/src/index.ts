@@ -2,12 +2,30 @@ export * from '@aws-sdk/client-s3';
 // Names that are also the SDK's replace its own.
 export { S3Client, type S3ClientConfig } from './client.ts';
 export {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
   CopyObjectCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
+  DeleteObjectTaggingCommand,
+  DeleteObjectsCommand,
   GetObjectCommand,
+  GetObjectAttributesCommand,
+  GetObjectLegalHoldCommand,
+  GetObjectRetentionCommand,
+  GetObjectTaggingCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
+  ListObjectsCommand,
   ListObjectsV2Command,
+  ListPartsCommand,
   PutObjectCommand,
+  PutObjectTaggingCommand,
+  RestoreObjectCommand,
+  SelectObjectContentCommand,
+  UploadPartCommand,
+  UploadPartCopyCommand,
   type WithoutBucket,
 } from './commands.ts';
 export { S3 } from './s3.ts';

@@ -4,7 +4,7 @@ import { SIGNATURE } from './allowed.ts';
 import { ownBytes } from './body.ts';
 import type { OutgoingRequest } from './guard.ts';
 import { timestamp } from './life.ts';
-import type { Call } from './rewrite.ts';
+import type { Call } from './call.ts';
 import { outside, running } from './running.ts';
 
 type Credentials = S3ClientResolvedConfig['credentials'];

@@ -1,5 +1,5 @@
 import { refusal, refuse } from '@tenantkit/core';
-import type { Call } from './rewrite.ts';
+import type { Call } from './call.ts';
 
 /** What makes a signed URL longer-lived than allowed. */
 export interface PresignLimit {

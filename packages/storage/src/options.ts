@@ -11,6 +11,11 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
    * process is used, and a listing that is continued in another process starts with a refusal.
    */
   readonly sealingKeys?: readonly SealingKey[] | undefined;
+  /**
+   * The keys of tags that tenants may write, such as `['project']`; default none. Lifecycle rules, policies and bills
+   * go by tags, and are of all tenants. Writing the tags of an object replaces all that it has.
+   */
+  readonly tags?: readonly string[] | undefined;
   /** The longest life of a presigned URL, in seconds: 1 to 604 800, default 900. */
   readonly maxExpiresIn?: number | undefined;
   /**
@@ -59,6 +64,7 @@ const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   fence: optionSchemas.fence,
   buckets: z.array(bucketName).min(1, 'must name at least one bucket'),
   sealingKeys: z.array(sealingKey).min(1).optional(),
+  tags: z.array(z.string().min(1).max(128)).optional(),
   maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),
   headers: z.array(header).optional(),
 });

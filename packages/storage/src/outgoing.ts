@@ -1,8 +1,10 @@
 import { Readable } from 'node:stream';
 import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
+import { allowed } from './allowed.ts';
 import { BoundedBody, ownBytes } from './body.ts';
+import type { Call, Realm } from './call.ts';
+import { assertDocument } from './document.ts';
 import type { OutgoingRequest } from './guard.ts';
-import type { Call } from './rewrite.ts';
 
 /**
  * The body of a command as it is given to the SDK.
@@ -24,7 +26,7 @@ export function inputBody(operation: string, body: unknown, contentLength: unkno
  *
  * @throws OperationRefusedError when body and headers do not fit together
  */
-export function prepareBody(request: OutgoingRequest, call: Call): void {
+export function prepareBody(request: OutgoingRequest, call: Call, realm: Realm): void {
   const { operation, plan } = call;
   const headers = new Map(
     Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
@@ -49,7 +51,11 @@ export function prepareBody(request: OutgoingRequest, call: Call): void {
     if (announced !== undefined && announced !== 0) throw mismatch(operation);
     return;
   }
-  if (!('Body' in plan.input)) throw refusal('storage', operation, refuse('it takes no body', PLAIN));
+  const { elements, streams } = allowed(plan);
+  if (!streams) {
+    if (elements.size === 0) throw refusal('storage', operation, refuse('it takes no body', PLAIN));
+    assertDocument(body, call, realm);
+  }
   if (body instanceof Readable) {
     const bounded = body instanceof BoundedBody ? body : new BoundedBody(body);
     if (call.input['Body'] instanceof BoundedBody && bounded !== call.input['Body'])

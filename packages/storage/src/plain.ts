@@ -31,5 +31,19 @@ export function plainValue(operation: string, field: string, value: unknown, dep
   );
 }
 
+/**
+ * A text inside of XML, where separators of records and fields stand: line breaks and tabs are fine.
+ *
+ * @throws OperationRefusedError for other control characters and for anything else than a text
+ */
+export function plainText(operation: string, field: string, value: unknown): string {
+  if (typeof value === 'string' && !CONTROL.test(value.replace(/[\t\n\r]/g, ''))) return value;
+  const rule = refuse(
+    `${field} is not a text without control characters`,
+    'Give a text; of control characters, only tabs and line breaks.',
+  );
+  throw refusal('storage', operation, rule);
+}
+
 // oxlint-disable-next-line no-control-regex -- these are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/;

@@ -1,7 +1,8 @@
 import { breach, isTenantkitError, ruleFor } from '@tenantkit/core';
 import { encodePath } from './copy-source.ts';
-import type { OutputField, OutputFields } from './fields.ts';
-import type { Call, Realm } from './rewrite.ts';
+import type { OutputField, OutputFields } from './fields/index.ts';
+import { sealUploadId } from './upload-id.ts';
+import type { Call, Realm } from './call.ts';
 
 /**
  * Makes a reply logical. Fields that the table does not know are withheld.
@@ -10,83 +11,141 @@ import type { Call, Realm } from './rewrite.ts';
  */
 export function rewriteOutput(realm: Realm, call: Call, output: unknown): unknown {
   if (typeof output !== 'object' || output === null) return output;
-  const encoded = 'EncodingType' in output && output.EncodingType === 'url';
   const { $metadata, ...reply } = output as Record<string, unknown>;
-  return { $metadata, ...rewriteRecord(realm, call, call.plan.output, reply, encoded) };
+  // Ceph encodes the keys of uploads and does not say so.
+  const encoded = call.encoded || reply['EncodingType'] === 'url';
+  return { $metadata, ...rewriteRecord({ realm, call, encoded }, call.plan.output, reply) };
 }
 
 /**
- * Makes an error of the server logical, in place, so that it stays an instance of its class with its stack.
+ * Makes an error of the server logical, in place where that can be: an instance of its class, with its stack.
  *
- * @returns the same error, or an IsolationBreachError when it names a key outside the tenant
+ * @returns the error, or an IsolationBreachError when it names a key outside the tenant
  */
 export function rewriteError(realm: Realm, call: Call, error: unknown): unknown {
   if (!(error instanceof Error) || isTenantkitError(error)) return error;
-  const holder = error as Error & Record<string, unknown>;
   const speak = speaker(realm, call);
-  for (const name of Object.getOwnPropertyNames(holder)) {
-    const value = holder[name];
+  const own = Object.getOwnPropertyDescriptors(error) as Record<string, PropertyDescriptor>;
+  // An accessor in newer engines, which reads nothing on another object.
+  own['stack'] = { value: error.stack, writable: true, configurable: true };
+  const logical: Record<string, string> = {};
+  for (const [name, { value }] of Object.entries(own)) {
     if (typeof value !== 'string') continue;
     if (name === 'Key' && realm.names.tenantOf(value) !== call.tenant) {
       return breach('storage', call.operation, 'an error named a key outside the tenant', call.tenant);
     }
-    const logical = name === '$responseBodyText' ? '' : speak(value);
-    if (logical !== value) Object.defineProperty(holder, name, { value: logical });
+    // A reply that could not be read is kept there as text, keys and all.
+    const text = name === '$responseBodyText' ? '' : speak(value);
+    if (text !== value) logical[name] = text;
   }
-  const response = holder['$response'];
-  // A reply that could not be read is kept here as text, keys and all.
-  if (typeof response === 'object' && response !== null && 'body' in response) {
-    if (typeof response.body === 'string') response.body = '';
+  const response = own['$response']?.value as object | undefined;
+  if (response !== undefined && 'body' in response && typeof response.body === 'string') response.body = '';
+  const changed = Object.keys(logical);
+  if (changed.every((name) => own[name]?.configurable === true)) {
+    for (const name of changed) Object.defineProperty(error, name, { value: logical[name] });
+    return error;
   }
-  return error;
+  // The SDK lets nobody change that text: a copy of the error, of the same class and with the same stack.
+  const copy = Object.setPrototypeOf(new Error(), Object.getPrototypeOf(error) as object) as Error;
+  for (const name of changed) own[name] = { ...own[name], value: logical[name] };
+  return Object.defineProperties(copy, own);
 }
 
-function rewriteRecord(
-  realm: Realm,
-  call: Call,
-  fields: OutputFields,
-  record: object,
-  encoded: boolean,
-): Record<string, unknown> {
+/** What a reply is read with. */
+interface Reading {
+  readonly realm: Realm;
+  readonly call: Call;
+  /** Whether names are percent-encoded. */
+  readonly encoded: boolean;
+}
+
+function rewriteRecord(reading: Reading, fields: OutputFields, record: object): Record<string, unknown> {
   const logical: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(record)) {
     const field = ruleFor(fields, name);
-    if (field !== undefined) {
-      logical[name] = value === undefined ? value : rewriteValue(realm, call, field, value, encoded);
-    }
+    if (field === undefined || field === 'withheld') continue;
+    logical[name] =
+      value === undefined ? value : rewriteValue(reading, field, value, { name, record: record as Siblings });
   }
   return logical;
 }
 
-function rewriteValue(
-  realm: Realm,
-  call: Call,
-  field: OutputField,
-  value: unknown,
-  encoded: boolean,
-): unknown {
-  if (typeof field === 'string') return READERS[field](realm, call, value, encoded);
+type Siblings = Readonly<Record<string, unknown>>;
+type Where = { readonly name: string; readonly record: Siblings };
+
+function rewriteValue(reading: Reading, field: OutputField, value: unknown, where: Where): unknown {
+  if (typeof field === 'string') return READERS[field](reading, value, where);
   const record = (fields: OutputFields, one: unknown): Record<string, unknown> =>
-    rewriteRecord(realm, call, fields, Object(one) as object, encoded);
+    rewriteRecord(reading, fields, Object(one) as object);
   if ('of' in field) return record(field.of, value);
   return Array.isArray(value) ? value.map((one) => record(field.each, one)) : [];
 }
 
-type Reader = (realm: Realm, call: Call, value: unknown, encoded: boolean) => unknown;
+type Reader = (reading: Reading, value: unknown, where: Where) => unknown;
 
-const logicalKey: Reader = ({ names }, { tenant, operation }, value, encoded) =>
+const same: Reader = (_reading, value) => value;
+
+const logicalKey: Reader = ({ realm: { names }, call: { tenant, operation }, encoded }, value) =>
   names.decode(tenant, value, operation, encoded);
+
+// An empty one names nothing: some servers repeat the parameter that was not given.
+const unlessEmpty =
+  (read: Reader): Reader =>
+  (reading, value, where) =>
+    value === '' ? '' : read(reading, value, where);
+
+const sealUpload = ({ realm, call, encoded }: Reading, id: unknown, key: unknown): string => {
+  const physical = encoded ? decodePath(String(key)) : String(key);
+  return sealUploadId(realm.sealer, String(id), { ...call, key: physical });
+};
 
 /** How each kind of field is read. */
 const READERS: Readonly<Record<Extract<OutputField, string>, Reader>> = {
-  same: (_realm, _call, value) => value,
+  same,
+  withheld: () => undefined,
+  bucket({ call }, value) {
+    if (value === call.bucket) return call.bucketName;
+    throw breach('storage', call.operation, 'a reply named another bucket', call.tenant);
+  },
   key: logicalKey,
   prefix: logicalKey,
-  // An empty one names nothing: some servers repeat the parameter that was not given.
-  startAfter: (realm, call, value, encoded) => (value === '' ? '' : logicalKey(realm, call, value, encoded)),
-  token: (_realm, call) => call.token,
-  nextToken: ({ sealer }, { place }, value) => sealer.seal(String(value), place),
+  marker: unlessEmpty(logicalKey),
+  echo: unlessEmpty(({ call }, _value, { name }) => call.given.get(name)),
+  nextToken: ({ realm: { sealer }, call: { place } }, value) => sealer.seal(String(value), place),
+  uploadId(reading, value, { record }) {
+    const { call } = reading;
+    const asked = call.sealed.get('uploadId');
+    if (asked === undefined) return sealUpload(reading, value, record['Key']);
+    // Of the parts of one upload: as the caller knows it, also when it was sealed with an earlier key.
+    if (value === asked) return call.given.get('UploadId');
+    throw breach('storage', call.operation, 'a reply named another upload', call.tenant);
+  },
+  nextUploadIdMarker: unlessEmpty((reading, value, { record }) =>
+    sealUpload(reading, value, record['NextKeyMarker']),
+  ),
+  location({ realm, call }, value) {
+    const text = String(value);
+    const { key = '' } = call;
+    for (const spelling of [encodePath(key), key]) {
+      if (!text.endsWith(`/${spelling}`)) continue;
+      const prefix = realm.names.prefix(call.tenant).length;
+      const logical = spelling === key ? key.slice(prefix) : encodePath(key.slice(prefix));
+      return `${text.slice(0, text.length - spelling.length)}${logical}`;
+    }
+    throw breach('storage', call.operation, 'a reply named the location of another key', call.tenant);
+  },
+  metadata: same,
+  text: ({ realm, call }, value) => speaker(realm, call)(String(value)),
 };
+
+// Servers write a blank as + or %20, and a plus as %2B.
+function decodePath(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    return text;
+  }
+}
 
 // In free text a name can stand anywhere; what is replaced are the very names that this call has sent, longest
 // first and in one pass, so that a logical key which looks like a physical one is not cut a second time.

@@ -1,21 +1,7 @@
 import type * as Sdk from '@aws-sdk/client-s3';
-import { defineRules, refuse, rewrite, type RefuseRule, type Rules } from '@tenantkit/core';
-import {
-  copyObjectInput,
-  copyObjectOutput,
-  deleteObjectInput,
-  deleteObjectOutput,
-  getObjectInput,
-  getObjectOutput,
-  headObjectInput,
-  headObjectOutput,
-  listObjectsV2Input,
-  listObjectsV2Output,
-  putObjectInput,
-  putObjectOutput,
-  type InputFields,
-  type OutputFields,
-} from './fields.ts';
+import { defineRules, refuse, rewrite, type RefuseRule, type RewriteRule, type Rules } from '@tenantkit/core';
+import * as fields from './fields/index.ts';
+import type { InputFields, OutputFields } from './fields/index.ts';
 
 /** Every command that the SDK exports: an upgrade that adds one does not compile until it has a row. */
 export type CommandName = Exclude<Extract<keyof typeof Sdk, `${string}Command`>, '$Command'>;
@@ -23,10 +9,15 @@ export type CommandName = Exclude<Extract<keyof typeof Sdk, `${string}Command`>,
 /** How a command is kept inside its tenant, before it leaves, when it leaves and when it comes back. */
 export interface CommandPlan {
   /** The one HTTP method that may leave. */
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
-  /** What the path names: an object of the tenant, or the bucket (a listing, confined by its prefix). */
-  readonly target: 'object' | 'bucket';
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
+  /**
+   * What the path names: an object of the tenant, or the bucket: of a listing, confined by its prefix, or of a batch,
+   * whose keys are in its body.
+   */
+  readonly target: 'object' | 'listing' | 'batch';
   readonly input: InputFields;
+  /** Fields that are left out: `Upload` of @aws-sdk/lib-storage gives each command those of a PutObject. */
+  readonly ignored?: InputFields;
   readonly output: OutputFields;
   /** Query parameters with a fixed value; `must` are those without which the server would do something else. */
   readonly fixed: {
@@ -44,10 +35,6 @@ const BUCKET_WRITE = refuse(
   'it changes a bucket or its settings, and all tenants share the bucket',
   OPERATOR,
 );
-const MULTIPART = refuse(
-  'upload ids are not sealed to their tenant yet',
-  'Refused today; upload objects of up to 5 GiB with PutObjectCommand.',
-);
 const NEWER = refuse(
   'a server that does not know it takes it for a plain PUT and overwrites the object',
   'Use CopyObjectCommand and DeleteObjectCommand, or keep the values in Metadata.',
@@ -57,10 +44,6 @@ const ANNOTATION = refuse(
   'Keep the values in Metadata.',
 );
 const ACL = refuse('an ACL opens objects to accounts outside the tenant', 'Hand out a presigned URL.');
-const TAGGING = refuse(
-  'tags drive lifecycle rules and policies, which are shared by all tenants',
-  'Refused today; keep the values in Metadata.',
-);
 const LOCK = refuse(
   'locks and holds are set by the operator, since they keep data from being erased',
   OPERATOR,
@@ -74,66 +57,148 @@ const NO_PRESIGN_COPY = refuse(
   'a presigned copy leaves the check of its source to the server',
   'Copy in your service.',
 );
+const NO_PRESIGN_BODY = refuse(
+  'a presigned URL signs no body, and this one decides what is done',
+  'Send the command in your service.',
+);
+const NO_PRESIGN_UPLOAD = refuse(
+  'its reply carries the physical key and an upload id that is not sealed',
+  'Create, list and complete the upload in your service, and presign UploadPartCommand.',
+);
+
+type Way = Pick<CommandPlan, 'ignored' | 'method' | 'target' | 'presign'> & {
+  readonly must?: Readonly<Record<string, string>>;
+  readonly may?: Readonly<Record<string, string>>;
+};
+
+/** A row that is rewritten; `way` says how its request travels. */
+const inside = (
+  input: InputFields,
+  output: OutputFields,
+  { must = {}, may = {}, ...way }: Way,
+): RewriteRule<CommandPlan> => rewrite<CommandPlan>({ ...way, input, output, fixed: { must, may } });
+
+const GET = { method: 'GET', target: 'object', presign: 'allowed' } as const;
+const PUT = { method: 'PUT', target: 'object', presign: 'allowed' } as const;
+const POST = { method: 'POST', target: 'object' } as const;
+const DELETE = { method: 'DELETE', target: 'object', presign: 'allowed' } as const;
+const PARTLY = { ignored: fields.putObjectInput } as const;
+const LIST = { method: 'GET', target: 'listing', presign: NO_PRESIGN_LIST } as const;
+const id = (operation: string): { readonly may: Way['may'] & object } => ({ may: { 'x-id': operation } });
 
 /** One row per command of the SDK. */
 export const rules = defineRules({
-  // --- inside the tenant
-  PutObjectCommand: rewrite<CommandPlan>({
-    method: 'PUT',
-    target: 'object',
-    input: putObjectInput,
-    output: putObjectOutput,
-    fixed: { must: {}, may: { 'x-id': 'PutObject' } },
-    presign: 'allowed',
-  }),
-  GetObjectCommand: rewrite<CommandPlan>({
-    method: 'GET',
-    target: 'object',
-    input: getObjectInput,
-    output: getObjectOutput,
-    fixed: { must: {}, may: { 'x-id': 'GetObject' } },
-    presign: 'allowed',
-  }),
-  HeadObjectCommand: rewrite<CommandPlan>({
+  // --- inside the tenant: objects
+  PutObjectCommand: inside(fields.putObjectInput, fields.putObjectOutput, { ...PUT, ...id('PutObject') }),
+  GetObjectCommand: inside(fields.getObjectInput, fields.getObjectOutput, { ...GET, ...id('GetObject') }),
+  HeadObjectCommand: inside(fields.headObjectInput, fields.headObjectOutput, {
+    ...GET,
+    ...id('HeadObject'),
     method: 'HEAD',
-    target: 'object',
-    input: headObjectInput,
-    output: headObjectOutput,
-    fixed: { must: {}, may: { 'x-id': 'HeadObject' } },
-    presign: 'allowed',
   }),
-  DeleteObjectCommand: rewrite<CommandPlan>({
-    method: 'DELETE',
-    target: 'object',
-    input: deleteObjectInput,
-    output: deleteObjectOutput,
-    fixed: { must: {}, may: { 'x-id': 'DeleteObject' } },
-    presign: 'allowed',
+  DeleteObjectCommand: inside(fields.deleteObjectInput, fields.deleteObjectOutput, {
+    ...DELETE,
+    ...id('DeleteObject'),
   }),
-  CopyObjectCommand: rewrite<CommandPlan>({
-    method: 'PUT',
-    target: 'object',
-    input: copyObjectInput,
-    output: copyObjectOutput,
-    fixed: { must: {}, may: { 'x-id': 'CopyObject' } },
+  DeleteObjectsCommand: inside(fields.deleteObjectsInput, fields.deleteObjectsOutput, {
+    method: 'POST',
+    target: 'batch',
+    must: { delete: '' },
+    presign: NO_PRESIGN_BODY,
+  }),
+  CopyObjectCommand: inside(fields.copyObjectInput, fields.copyObjectOutput, {
+    ...PUT,
+    ...id('CopyObject'),
     presign: NO_PRESIGN_COPY,
   }),
-  ListObjectsV2Command: rewrite<CommandPlan>({
-    method: 'GET',
-    target: 'bucket',
-    input: listObjectsV2Input,
-    output: listObjectsV2Output,
-    fixed: { must: { 'list-type': '2' }, may: { 'x-id': 'ListObjectsV2' } },
-    presign: NO_PRESIGN_LIST,
+  GetObjectAttributesCommand: inside(fields.getObjectAttributesInput, fields.getObjectAttributesOutput, {
+    ...GET,
+    must: { attributes: '' },
+  }),
+  GetObjectTaggingCommand: inside(fields.getObjectTaggingInput, fields.getObjectTaggingOutput, {
+    ...GET,
+    must: { tagging: '' },
+  }),
+  PutObjectTaggingCommand: inside(fields.putObjectTaggingInput, fields.putObjectTaggingOutput, {
+    ...PUT,
+    ...PARTLY,
+    must: { tagging: '' },
+    presign: NO_PRESIGN_BODY,
+  }),
+  DeleteObjectTaggingCommand: inside(fields.deleteObjectTaggingInput, fields.deleteObjectTaggingOutput, {
+    ...DELETE,
+    must: { tagging: '' },
+  }),
+  GetObjectLegalHoldCommand: inside(fields.getObjectLegalHoldInput, fields.getObjectLegalHoldOutput, {
+    ...GET,
+    must: { 'legal-hold': '' },
+  }),
+  GetObjectRetentionCommand: inside(fields.getObjectRetentionInput, fields.getObjectRetentionOutput, {
+    ...GET,
+    must: { retention: '' },
+  }),
+  RestoreObjectCommand: inside(fields.restoreObjectInput, fields.restoreObjectOutput, {
+    ...POST,
+    must: { restore: '' },
+    presign: NO_PRESIGN_BODY,
+  }),
+  SelectObjectContentCommand: inside(fields.selectObjectContentInput, fields.selectObjectContentOutput, {
+    ...POST,
+    must: { select: '', 'select-type': '2' },
+    presign: NO_PRESIGN_BODY,
+  }),
+
+  // --- inside the tenant: multipart uploads
+  CreateMultipartUploadCommand: inside(
+    fields.createMultipartUploadInput,
+    fields.createMultipartUploadOutput,
+    { ...POST, ...PARTLY, must: { uploads: '' }, presign: NO_PRESIGN_UPLOAD },
+  ),
+  UploadPartCommand: inside(fields.uploadPartInput, fields.uploadPartOutput, {
+    ...PUT,
+    ...PARTLY,
+    ...id('UploadPart'),
+  }),
+  UploadPartCopyCommand: inside(fields.uploadPartCopyInput, fields.uploadPartCopyOutput, {
+    ...PUT,
+    ...id('UploadPartCopy'),
+    presign: NO_PRESIGN_COPY,
+  }),
+  CompleteMultipartUploadCommand: inside(
+    fields.completeMultipartUploadInput,
+    fields.completeMultipartUploadOutput,
+    { ...POST, ...PARTLY, presign: NO_PRESIGN_UPLOAD },
+  ),
+  AbortMultipartUploadCommand: inside(fields.abortMultipartUploadInput, fields.abortMultipartUploadOutput, {
+    ...DELETE,
+    ...id('AbortMultipartUpload'),
+  }),
+  ListPartsCommand: inside(fields.listPartsInput, fields.listPartsOutput, {
+    ...GET,
+    ...id('ListParts'),
+    presign: NO_PRESIGN_UPLOAD,
+  }),
+
+  // --- inside the tenant: listings
+  ListObjectsCommand: inside(fields.listObjectsInput, fields.listObjectsOutput, LIST),
+  ListObjectsV2Command: inside(fields.listObjectsV2Input, fields.listObjectsV2Output, {
+    ...LIST,
+    ...id('ListObjectsV2'),
+    must: { 'list-type': '2' },
+  }),
+  ListObjectVersionsCommand: inside(fields.listObjectVersionsInput, fields.listObjectVersionsOutput, {
+    ...LIST,
+    must: { versions: '' },
+  }),
+  ListMultipartUploadsCommand: inside(fields.listMultipartUploadsInput, fields.listMultipartUploadsOutput, {
+    ...LIST,
+    must: { uploads: '' },
   }),
 
   // --- refused
-  AbortMultipartUploadCommand: MULTIPART,
-  CompleteMultipartUploadCommand: MULTIPART,
   CreateBucketCommand: BUCKET_WRITE,
   CreateBucketMetadataConfigurationCommand: BUCKET_WRITE,
   CreateBucketMetadataTableConfigurationCommand: BUCKET_WRITE,
-  CreateMultipartUploadCommand: MULTIPART,
   CreateSessionCommand: refuse(
     'it makes credentials for a whole directory bucket',
     'Use a general purpose bucket.',
@@ -156,11 +221,6 @@ export const rules = defineRules({
   DeleteObjectAnnotationCommand: refuse(
     'a server that does not know it deletes something else instead',
     'Keep the values in Metadata.',
-  ),
-  DeleteObjectTaggingCommand: TAGGING,
-  DeleteObjectsCommand: refuse(
-    'one request names many objects, and its reply is not checked yet',
-    'Refused today; send a DeleteObjectCommand per key.',
   ),
   DeletePublicAccessBlockCommand: BUCKET_WRITE,
   GetBucketAbacCommand: BUCKET_READ,
@@ -188,14 +248,7 @@ export const rules = defineRules({
   GetBucketWebsiteCommand: BUCKET_READ,
   GetObjectAclCommand: ACL,
   GetObjectAnnotationCommand: ANNOTATION,
-  GetObjectAttributesCommand: refuse(
-    'a server that does not know it answers with the body of the object',
-    'Use HeadObjectCommand.',
-  ),
-  GetObjectLegalHoldCommand: LOCK,
   GetObjectLockConfigurationCommand: BUCKET_READ,
-  GetObjectRetentionCommand: LOCK,
-  GetObjectTaggingCommand: TAGGING,
   GetObjectTorrentCommand: refuse(
     'a torrent is served to anybody and names the physical key',
     'Hand out a presigned URL.',
@@ -208,17 +261,7 @@ export const rules = defineRules({
   ListBucketMetricsConfigurationsCommand: BUCKET_READ,
   ListBucketsCommand: refuse('it lists the buckets of the account', OPERATOR),
   ListDirectoryBucketsCommand: refuse('it lists the buckets of the account', OPERATOR),
-  ListMultipartUploadsCommand: refuse(
-    'it lists the uploads of every tenant, and upload ids are not sealed yet',
-    'Refused today; upload objects with PutObjectCommand.',
-  ),
   ListObjectAnnotationsCommand: ANNOTATION,
-  ListObjectVersionsCommand: refuse(
-    'its markers are physical keys',
-    'Refused today; name a version with VersionId.',
-  ),
-  ListObjectsCommand: refuse('its markers are physical keys', 'Use ListObjectsV2Command.'),
-  ListPartsCommand: MULTIPART,
   PutBucketAbacCommand: BUCKET_WRITE,
   PutBucketAccelerateConfigurationCommand: BUCKET_WRITE,
   PutBucketAclCommand: refuse('it decides who may enter the bucket of all tenants', OPERATOR),
@@ -243,23 +286,12 @@ export const rules = defineRules({
   PutObjectLegalHoldCommand: LOCK,
   PutObjectLockConfigurationCommand: BUCKET_WRITE,
   PutObjectRetentionCommand: LOCK,
-  PutObjectTaggingCommand: TAGGING,
   PutPublicAccessBlockCommand: BUCKET_WRITE,
   RenameObjectCommand: NEWER,
-  RestoreObjectCommand: refuse(
-    'it can write its output into any bucket',
-    'Refused today; restore through acrossTenants({ reason, actor }, () => …).',
-  ),
-  SelectObjectContentCommand: refuse(
-    'its event stream is not checked yet',
-    'Refused today; read the object with GetObjectCommand.',
-  ),
   UpdateBucketMetadataAnnotationTableConfigurationCommand: BUCKET_WRITE,
   UpdateBucketMetadataInventoryTableConfigurationCommand: BUCKET_WRITE,
   UpdateBucketMetadataJournalTableConfigurationCommand: BUCKET_WRITE,
   UpdateObjectEncryptionCommand: NEWER,
-  UploadPartCommand: MULTIPART,
-  UploadPartCopyCommand: MULTIPART,
   WriteGetObjectResponseCommand: refuse(
     'it answers a request of S3 Object Lambda, which belongs to no tenant',
     OPERATOR,

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Call } from './rewrite.ts';
+import type { Call } from './call.ts';
 
 /** What runs inside of one guarded call. */
 export interface Running {

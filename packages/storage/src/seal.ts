@@ -2,13 +2,14 @@ import {
   createCipheriv,
   createDecipheriv,
   createHash,
+  createHmac,
   createSecretKey,
   hkdfSync,
   randomBytes,
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
-/** A secret that continuation tokens are sealed with. */
+/** A secret that continuation tokens and upload ids are sealed with. */
 export interface SealingKey {
   /** A name of the key that tells it from others, such as `2026-11`. Not secret. */
   readonly kid: string;
@@ -18,6 +19,7 @@ export interface SealingKey {
 
 /** Seals a server's opaque text for one place, so that it opens nowhere else. */
 export interface Sealer {
+  /** The same text in the same place is sealed in the same way, as long as the first key stays. */
   seal(text: string, place: readonly string[]): string;
   /** The text, or `undefined` for anything else than a token that was sealed for this very place. */
   open(token: unknown, place: readonly string[]): string | undefined;
@@ -35,6 +37,9 @@ const MAX_TOKEN = 8192;
  * place as additional data. Servers differ in what their tokens are (Ceph's is the next key in the clear), so
  * nothing of it is shown and nothing that a caller made up is passed on.
  *
+ * The nonce is derived from what is sealed (as in RFC 5297, a synthetic one): an upload that is named by several
+ * replies has one id, which callers compare. Two different texts in need of one nonce are as rare as with random ones.
+ *
  * @param keys - the first seals, all open. Without any, a random key of this process: a token then works only in
  *   the process that gave it
  */
@@ -46,8 +51,12 @@ export function createSealer(
   return {
     seal(text, place) {
       if (first === undefined) throw new TypeError('createSealer needs at least one key');
-      const nonce = randomBytes(NONCE_BYTES);
-      const head = Buffer.concat([Buffer.from([VERSION]), first.tag, nonce]);
+      const start = Buffer.concat([Buffer.from([VERSION]), first.tag]);
+      const nonce = createHmac('sha256', first.nonceKey)
+        .update(aad(start, [...place, text]))
+        .digest()
+        .subarray(0, NONCE_BYTES);
+      const head = Buffer.concat([start, nonce]);
       const cipher = createCipheriv('aes-256-gcm', first.key, nonce, { authTagLength: TAG_BYTES });
       cipher.setAAD(aad(head, place));
       const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
@@ -84,11 +93,19 @@ function decrypt(key: KeyObject, head: Buffer, rest: Buffer, place: readonly str
   }
 }
 
-function derive({ kid, secret }: SealingKey): { readonly tag: Buffer; readonly key: KeyObject } {
-  const material = Buffer.from(hkdfSync('sha256', secret, '', 'tenantkit/storage token v1', 32));
+interface Derived {
+  readonly tag: Buffer;
+  readonly key: KeyObject;
+  readonly nonceKey: KeyObject;
+}
+
+function derive({ kid, secret }: SealingKey): Derived {
+  const of = (use: string): KeyObject =>
+    createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', `tenantkit/storage ${use} v1`, 32)));
   return {
     tag: createHash('sha256').update(kid).digest().subarray(0, KID_BYTES),
-    key: createSecretKey(material),
+    key: of('token'),
+    nonceKey: of('nonce'),
   };
 }
 

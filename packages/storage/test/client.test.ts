@@ -509,18 +509,28 @@ describe('everything else that takes the client works unchanged', () => {
     s3.destroy();
   });
 
-  it('Upload of lib-storage, for what fits into one part; more is refused and leaves nothing', async () => {
+  it('Upload of lib-storage, in one part and in many', async () => {
     await withTenant('acme', async () => {
       const params = { Bucket: own.bucket, Key: 'uploaded', Body: Readable.from(['of ', 'acme']) };
       const { Key, Location } = await new Upload({ client: own.s3, params }).done();
       expect([Key, Location]).toEqual(['uploaded', expect.not.stringContaining('tenants')]);
       expect(await get('uploaded')).toBe('of acme');
       const Body = Buffer.alloc(6 * 1024 * 1024);
-      const large = new Upload({ client: own.s3, params: { ...params, Key: 'large', Body } });
-      await expect(large.done()).rejects.toThrow(OperationRefusedError);
-      await expect(get('large')).rejects.toMatchObject({ name: 'NoSuchKey' });
+      const more = { ContentType: 'image/png', Metadata: { of: 'acme' }, ACL: 'private' } as const;
+      const large = new Upload({ client: own.s3, params: { ...params, ...more, Key: 'large', Body } });
+      expect(await large.done()).toMatchObject({
+        Key: 'large',
+        Location: expect.stringMatching(/[^s]\/large$/) as string,
+      });
+      const head = await own.s3.send(new HeadObjectCommand({ Key: 'large' }));
+      expect(head).toMatchObject({
+        ContentLength: Body.length,
+        ContentType: 'image/png',
+        Metadata: { of: 'acme' },
+      });
     });
     expect(await rawGet('tenants/acme/uploaded')).toBe('of acme');
+    expect((await rawGet('tenants/acme/large'))?.length).toBe(6 * 1024 * 1024);
   });
 
   it('the aggregated client', async () => {

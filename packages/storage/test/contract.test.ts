@@ -44,9 +44,9 @@ for (const [store, versioned] of [
       },
       { operation: 'ListBuckets', call: ({ s3 }) => s3.send(new ListBucketsCommand({})) },
       {
-        operation: 'DeleteObjects',
-        call: ({ s3, bucket }) =>
-          s3.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: [{ Key: 'one' }] } })),
+        operation: 'a batch that names a bucket of somebody else',
+        call: ({ s3 }) =>
+          s3.send(new DeleteObjectsCommand({ Bucket: 'other', Delete: { Objects: [{ Key: 'one' }] } })),
       },
       {
         operation: 'a field that no rule knows',

@@ -1,0 +1,34 @@
+import { refusal, refuse } from '@tenantkit/core';
+import type { Realm } from './call.ts';
+
+/**
+ * The bucket of a command: the given one, or the only one that there is.
+ *
+ * @throws OperationRefusedError when it is missing or not an accepted one
+ */
+export function chooseBucket(realm: Realm, operation: string, given: unknown): string {
+  const [only, ...others] = realm.buckets;
+  if (given === undefined && only !== undefined && others.length === 0) return only;
+  checkBucket(realm, operation, given, 'Bucket');
+  return given;
+}
+
+/**
+ * An accepted bucket.
+ *
+ * @throws OperationRefusedError for any other
+ */
+export function checkBucket(
+  realm: Realm,
+  operation: string,
+  bucket: unknown,
+  field: string,
+): asserts bucket is string {
+  if (typeof bucket === 'string' && realm.buckets.includes(bucket)) return;
+  const problem = bucket === undefined ? `${field} is missing` : `${field} is not an accepted bucket`;
+  throw refusal(
+    'storage',
+    operation,
+    refuse(problem, 'Name a bucket of the client option tenant.buckets, or add it there.'),
+  );
+}

@@ -1,0 +1,36 @@
+import { allowed } from './allowed.ts';
+import { astray } from './astray.ts';
+import type { Call, Realm } from './call.ts';
+import { VERSION_ID } from './copy-source.ts';
+import type { InputRole } from './fields/index.ts';
+import { readXml } from './xml.ts';
+
+/**
+ * The last check of a body that is XML, such as the keys of a DeleteObjects: middleware can have changed what was
+ * serialised.
+ *
+ * @throws CrossTenantError when it names something outside the tenant, or something that the command's row does not
+ *   know
+ */
+export function assertDocument(body: unknown, call: Call, realm: Realm): void {
+  const texts = typeof body === 'string' ? readXml(body) : undefined;
+  if (texts === undefined) throw astray(call, 'its body is not as it was serialised');
+  const { elements } = allowed(call.plan);
+  for (const { path, text } of texts) {
+    const field = elements.get(path);
+    // An element that is empty may be one that would hold others.
+    if (field === undefined || CHECKS[field.as]?.(text, call, realm) === false) {
+      throw astray(call, 'its body names something that was not checked');
+    }
+  }
+}
+
+const empty = (text: string): boolean => text === '';
+
+const CHECKS: Readonly<Partial<Record<InputRole, (text: string, call: Call, realm: Realm) => boolean>>> = {
+  key: (text, { tenant }, { names }) => names.accepts(tenant, text),
+  version: (text) => VERSION_ID.test(text),
+  tagKey: (text, _call, { tags }) => tags.has(text),
+  record: empty,
+  list: empty,
+};
