@@ -1,8 +1,8 @@
-import { allowed } from './allowed.ts';
+import { allowed, requiredOf } from './allowed.ts';
 import { astray } from './astray.ts';
 import type { Call, Realm } from './call.ts';
 import { VERSION_ID } from './copy-source.ts';
-import type { InputRole } from './fields/index.ts';
+import type { InputField, InputRole } from './fields/index.ts';
 import { readXml } from './xml.ts';
 
 /**
@@ -18,16 +18,19 @@ export function assertDocument(body: unknown, call: Call, realm: Realm): void {
   const { elements } = allowed(call.plan);
   for (const { path, text } of texts) {
     const field = elements.get(path);
-    // An element that is empty may be one that would hold others.
-    if (field === undefined || CHECKS[field.as]?.(text, call, realm) === false) {
+    if (field === undefined || CHECKS[field.as]?.(text, call, realm, field) === false) {
       throw astray(call, 'its body names something that was not checked');
     }
   }
 }
 
-const empty = (text: string): boolean => text === '';
+// A structure without anything in it, which is one of those that may be.
+const empty = (text: string, _call: Call, _realm: Realm, { fields = {} }: InputField): boolean =>
+  text === '' && requiredOf(fields).length === 0;
 
-const CHECKS: Readonly<Partial<Record<InputRole, (text: string, call: Call, realm: Realm) => boolean>>> = {
+const CHECKS: Readonly<
+  Partial<Record<InputRole, (text: string, call: Call, realm: Realm, field: InputField) => boolean>>
+> = {
   key: (text, { tenant }, { names }) => names.accepts(tenant, text),
   version: (text) => VERSION_ID.test(text),
   tagKey: (text, _call, { tags }) => tags.has(text),

@@ -25,31 +25,11 @@ import {
 } from '@tenantkit/storage';
 import { HttpRequest } from '@smithy/core/protocols';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { STEPS, install, lies, onRequest, type Middleware, type Request } from './attack.ts';
 import { countRequests, open, type Opened } from './open.ts';
 
 // Every attack is one tenant's code, or a library in its service, that changes a request on its way. `one` exists
 // in both tenants; what acme2 owns must be neither read nor changed.
-
-/** The middleware of an attack, in the loose shape that suits every step. */
-type Middleware = (
-  next: (args: Args) => Promise<unknown>,
-  context: Record<string, unknown>,
-) => (args: Args) => Promise<unknown>;
-interface Args {
-  input: Record<string, unknown>;
-  request: Request;
-}
-interface Request {
-  method: string;
-  protocol: string;
-  hostname: string;
-  port?: number;
-  path: string;
-  query: Record<string, unknown>;
-  headers: Record<string, string>;
-  username?: string;
-  fragment?: string;
-}
 
 let own: Opened;
 let second: Opened;
@@ -113,35 +93,6 @@ async function fails(call: () => Promise<unknown>, code?: string): Promise<'stop
   expect(await Body.transformToString()).toBe('of acme2');
   return 'stopped';
 }
-
-const STEPS = [
-  { step: 'serialize', priority: 'low' },
-  { step: 'build', priority: 'low' },
-  { step: 'finalizeRequest', priority: 'high' },
-  { step: 'finalizeRequest', priority: 'low' },
-  { relation: 'before', toMiddleware: 'httpSigningMiddleware' },
-  { relation: 'after', toMiddleware: 'httpSigningMiddleware' },
-  { relation: 'before', toMiddleware: 'deserializerMiddleware' },
-  { relation: 'after', toMiddleware: 'deserializerMiddleware' },
-  { step: 'deserialize', priority: 'low' },
-] as const;
-
-function install(client: { middlewareStack: unknown }, attack: Middleware, where: object): void {
-  const stack = client.middlewareStack as {
-    add: (middleware: Middleware, options: object) => void;
-    addRelativeTo: (middleware: Middleware, options: object) => void;
-  };
-  if ('relation' in where) stack.addRelativeTo(attack, { name: 'attack', ...where });
-  else stack.add(attack, { name: 'attack', ...where });
-}
-
-const onRequest =
-  (change: (request: Request) => void): Middleware =>
-  (next) =>
-  (args) => {
-    if (args.request !== undefined) change(args.request);
-    return next(args);
-  };
 
 describe('a middleware that does nothing', () => {
   it.each(ALL)('leaves %s as it is, at every step', async (name) => {
@@ -544,14 +495,6 @@ describe('the credentials of the client', () => {
 });
 
 describe('a reply that names something outside of the tenant', () => {
-  const lies =
-    (change: (output: Record<string, unknown>) => void): Middleware =>
-    (next) =>
-    async (args) => {
-      const result = (await next(args)) as { output: Record<string, unknown> };
-      change(result.output);
-      return result;
-    };
   const LAST = { relation: 'before', toMiddleware: 'deserializerMiddleware' } as const;
 
   it.each<[string, Record<string, unknown>]>([
