@@ -1,7 +1,12 @@
 import { defineConfig } from 'vitest/config';
+import { leftOut } from './packages/storage/test/servers/table.ts';
 
 // Packages that talk to no server: their tests start in a second, without waiting for any.
 const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test.ts'];
+
+// Tests of the storage that a second server would add nothing to, since they talk to none.
+const serverless = ['copy-source.test.ts', 'names.test.ts', 'rules.test.ts', 'seal.test.ts'];
+const once = [...serverless, ...leftOut('s3rver')].map((file) => `packages/storage/test/${file}`);
 
 /** Tests that take minutes: `pnpm test:long` runs them, and nothing else does. */
 export const LONG = '**/test/**/*.long.test.ts';
@@ -35,6 +40,18 @@ export default defineConfig({
           include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/dist/**', LONG, ...pure],
           globalSetup: ['./test/servers.setup.ts'],
+          ...limits,
+        },
+      },
+      // The tests of the storage once more, on a server of another kind.
+      {
+        ...source,
+        test: {
+          name: 's3rver',
+          include: ['packages/storage/test/**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/dist/**', LONG, ...once],
+          globalSetup: ['./packages/storage/test/servers/s3rver.setup.ts'],
+          provide: { s3Server: 's3rver' },
           ...limits,
         },
       },

@@ -1,7 +1,7 @@
 import { S3Client as RawS3Client, type S3ClientConfig as RawS3ClientConfig } from '@aws-sdk/client-s3';
 import { S3Client, type StorageTenantOptions } from '@tenantkit/storage';
-import { freshBucket, type FreshBucket } from '@tenantkit/testing';
-import { inject } from 'vitest';
+import type { FreshBucket } from '@tenantkit/testing';
+import { openBucket } from './servers/bucket.ts';
 
 /** A bucket of one's own, a guarded client and the raw client as witness. */
 export interface Opened extends AsyncDisposable {
@@ -23,7 +23,7 @@ export async function open({
   readonly traits?: { readonly versioned?: boolean; readonly objectLock?: boolean };
   readonly configuration?: RawS3ClientConfig;
 } = {}): Promise<Opened> {
-  const own = await freshBucket(inject('servers').s3, traits);
+  const own = await openBucket(traits);
   const raw = new RawS3Client(own.client);
   const s3 = new S3Client({ ...own.client, ...configuration, tenant: { buckets: [own.bucket], ...tenant } });
   const sent = countRequests(s3);
