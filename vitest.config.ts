@@ -5,7 +5,13 @@ import { leftOut } from './packages/storage/test/servers/table.ts';
 const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test.ts'];
 
 // Tests of the storage that a second server would add nothing to, since they talk to none.
-const serverless = ['copy-source.test.ts', 'names.test.ts', 'rules.test.ts', 'seal.test.ts'];
+const serverless = [
+  'copy-source.test.ts',
+  'names-random.test.ts',
+  'names.test.ts',
+  'rules.test.ts',
+  'seal.test.ts',
+];
 const once = [...serverless, ...leftOut('s3rver')].map((file) => `packages/storage/test/${file}`);
 
 /** Tests that take minutes: `pnpm test:long` runs them, and nothing else does. */

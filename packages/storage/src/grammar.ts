@@ -121,13 +121,17 @@ const GRAMMAR: readonly {
 
 // Servers, gateways and file systems disagree about what they decode, fold, ignore or cut off before they look
 // for `..`: percent-encoding (also twice, overlong, or as %uXXXX), full-width and other compatibility forms,
-// look-alike slashes, zero-width characters (HFS+ drops them), path parameters after `;`, queries, fragments,
-// NTFS streams after `:`, NUL, and blanks (Windows drops them at the end). All of it at once is the worst case.
+// look-alike slashes (¥ and ₩ stand where a backslash does in Japanese and Korean code pages), zero-width characters
+// (HFS+ drops them), path parameters after `;`, queries, fragments, NTFS streams after `:`, control characters (NUL
+// ends a name for some, parsers of URLs drop tabs and line breaks), blanks (Windows drops them at the end, `+` is one
+// in forms) and percent signs that stand alone. All of it at once is the worst case.
 const MAX_FOLDS = 16;
-const SEPARATORS = /[\\\u2044\u2215\u2216]/gu;
+const SEPARATORS = /[\\\u00a5\u2044\u20a9\u2215\u2216]/gu;
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
 // oxlint-disable-next-line no-control-regex -- a decoded NUL or line break ends a name for some servers
 const CUT = /[;:?#\u0000-\u001f\u007f].*$/su;
+const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu;
+const BLANK = /[\s+%]/gu;
 
 function hiddenDotSegment(key: string): number {
   if (!key.includes('.') && !/[%\u0080-\u{10ffff}]/u.test(key)) return -1;
@@ -140,15 +144,21 @@ function hiddenDotSegment(key: string): number {
 }
 
 // Printable ASCII without a percent sign folds to itself, and to dots only when it begins with one or with a blank.
-const UNFOLDABLE = /^[!-$&-\-/-~][ -$&-~]*$/;
+const UNFOLDABLE = /^[!-$&-*,\-/-~][ -$&-~]*$/;
 
 function foldsToDots(segment: string): boolean {
   if (UNFOLDABLE.test(segment)) return false;
+  // What one cuts off at a control character another drops, and then decodes what has come together around it.
+  return leadsToDots(segment, IGNORABLE) || leadsToDots(segment, UNSEEN);
+}
+
+function leadsToDots(segment: string, dropped: RegExp): boolean {
   let folded = segment;
   for (let round = 0; round < MAX_FOLDS; round += 1) {
-    const next = percentDecode(folded.normalize('NFKC').replace(IGNORABLE, '').replace(SEPARATORS, '/'));
+    const seen = folded.normalize('NFKC').replace(dropped, '').replace(SEPARATORS, '/');
+    const next = percentDecode(seen);
     if (next === folded)
-      return folded.split('/').some((part) => DOTS.has(part.replace(CUT, '').replace(/\s/gu, '')));
+      return folded.split('/').some((part) => DOTS.has(part.replace(CUT, '').replace(BLANK, '')));
     folded = next;
   }
   // Nested deeper than any honest name: refused like what it tries to hide.
