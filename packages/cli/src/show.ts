@@ -11,6 +11,8 @@ export function showPlan(output: Output, inventories: readonly Inventory[]): voi
     ['store', 'would erase', 'would keep'],
     inventories.map(({ store, items, kept }) => [clean(store), showItems(items), showKept(kept)]),
   );
+  for (const { store, notes = [] } of inventories)
+    for (const note of notes) output.line(`${clean(store)}: ${clean(note)}`);
 }
 
 /** Where an erasure is. */

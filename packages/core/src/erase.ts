@@ -29,6 +29,11 @@ export interface Inventory {
   readonly store: string;
   readonly items: readonly InventoryItem[];
   readonly kept: readonly Kept[];
+  /**
+   * What the erasure does not reach, in a sentence each: copies that replication has made, logs with names. Also what
+   * could not be looked at. Without names of things that may be personal data.
+   */
+  readonly notes?: readonly string[];
 }
 
 /** What an erasure has removed. */

@@ -33,7 +33,12 @@ const items = z.array(itemSchema).readonly();
 const kept = z.array(keptSchema).readonly();
 
 /** What {@link Eraser.plan} answers. */
-export const inventorySchema = z.strictObject({ store: label, items, kept });
+export const inventorySchema = z.strictObject({
+  store: label,
+  items,
+  kept,
+  notes: z.array(line(1_024)).readonly().exactOptional(),
+});
 /** What {@link Eraser.erase} answers. */
 export const outcomeSchema = z.strictObject({
   store: label,
