@@ -1,23 +1,22 @@
-import { CreateMultipartUploadCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import {
   OperationRefusedError,
   acrossTenants,
-  controlTenant,
   eraseRun,
   publish,
   type Eraser,
   type ErasureScope,
-  type InventoryItem,
-  type Kept,
-  type PositiveControl,
 } from '@tenantkit/core';
 import { z } from 'zod';
+import { beyond } from './beyond.ts';
 import type { S3Client } from './client.ts';
-import { holdOf, pagesOf, traitsOf, uploadsOf, type BucketTraits } from './listing.ts';
+import { plantAndFind, sweepControls } from './control.ts';
+import { count } from './count.ts';
+import { traitsOf } from './listing.ts';
 import { parseArgument } from './options.ts';
-import { each, purge } from './purge.ts';
+import { purge } from './purge.ts';
 import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
-import { Tally, kindsOf } from './tally.ts';
+import { spotsOf } from './spots.ts';
+import { Tally } from './tally.ts';
 
 /** What is erased, and under which name. */
 export interface StorageEraserOptions extends RemoteOptions {
@@ -38,8 +37,9 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
 
 /**
  * Erases a tenant from a bucket: unfinished uploads, and every object with all its versions and delete markers.
- * What a legal hold or a retention period keeps is reported as kept, with its date. Objects of other tenants,
- * copies that replication or backups made, and server logs are not touched.
+ * What a legal hold or a retention period keeps is reported as kept, with its date; `storageHolds` names each. Objects
+ * of other tenants, copies that replication or backups made, and server logs are not touched: a plan names in its
+ * notes what the bucket's settings say of them.
  *
  * @param client - an S3Client of this package; its credentials need to list, delete and abort, and to read locks
  * @throws ConfigError when the bucket is not an accepted one of the client
@@ -54,45 +54,53 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
 export function storageEraser(client: S3Client, options: StorageEraserOptions): Eraser {
   const parsed = parseArgument('storageEraser', optionsSchema, options);
   const { bucket, store = `storage:${bucket}`, timeout } = parsed;
-  const { names } = acceptedBucket(client, bucket, 'storageEraser');
+  acceptedBucket(client, bucket, 'storageEraser');
 
-  const prefixOf = ({ tenant, subject }: ErasureScope, operation: string): string => {
-    if (subject === undefined) return names.prefix(tenant);
-    throw new OperationRefusedError({
-      surface: 'storage',
-      operation,
-      why: UNSUPPORTED,
-      instead: 'Erase the tenant, or delete the objects of the person by their keys.',
-    });
-  };
+  /** Runs `fn` with every bucket in which the tenant may have objects. */
   const across = <T>(
     operation: string,
-    fn: (remote: Remote) => Promise<T>,
+    { tenant, subject }: ErasureScope,
+    fn: (remotes: readonly Remote[]) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> => {
-    const remote = new Remote(client, bucket, {
-      operation,
-      timeout,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    // Taken for the tenant's, a person's erasure would remove everybody.
+    if (subject !== undefined) throw refuseSubject(operation);
+    const remotes = [new Remote(client, bucket, { operation, timeout, ...(signal && { signal }) })];
+    // An invalid tenant is refused before anything is said or done.
+    spotsOf(remotes, tenant);
     const bypass = { reason: `${operation} of an erasure in ${store}`, actor: 'tenantkit/storageEraser' };
-    return acrossTenants(bypass, () => fn(remote));
+    return acrossTenants(bypass, () => fn(remotes));
+  };
+  const inventory = async (remotes: readonly Remote[], tenant: string): Promise<Tally> => {
+    const tally = new Tally();
+    for (const spot of spotsOf(remotes, tenant)) await count(spot, await traitsOf(spot.remote), tally);
+    return tally;
   };
 
   return {
     store,
     subjects: { unsupported: UNSUPPORTED },
     async plan(scope) {
-      const prefix = prefixOf(scope, 'plan');
-      const { items, kept } = await across('plan', async (remote) =>
-        count(remote, prefix, await traitsOf(remote)),
-      );
-      return { store, items, kept };
+      return across('plan', scope, async (remotes) => {
+        const tally = await inventory(remotes, scope.tenant);
+        const notes: string[] = [];
+        for (const remote of remotes) notes.push(...(await beyond(remote)));
+        return { store, items: tally.items(), kept: tally.kept(), notes };
+      });
     },
     async erase(scope, given) {
       const run = eraseRun('storage', 'storageEraser.erase', given);
-      const prefix = prefixOf(scope, 'erase');
-      const tally = await across('erase', (remote) => purge(remote, prefix, run), run.signal);
+      run.signal.throwIfAborted();
+      const tally = await across(
+        'erase',
+        scope,
+        async (remotes) => {
+          const gone = await purge(spotsOf(remotes, scope.tenant), run);
+          for (const remote of remotes) await sweepControls(remote);
+          return gone;
+        },
+        run.signal,
+      );
       const [erased, kept] = [tally.items(), tally.kept()];
       publish('erasure', {
         surface: 'storage',
@@ -105,53 +113,29 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       return { store, erased, kept };
     },
     async verify(scope) {
-      const prefix = prefixOf(scope, 'verify');
-      return across('verify', async (remote) => {
-        const traits = await traitsOf(remote);
-        const { items, kept } = await count(remote, prefix, traits);
-        const control = await plantAndFind(remote, names.prefix(controlTenant()), traits);
-        return { store, remaining: items, kept, control };
+      return across('verify', scope, async (remotes) => {
+        const tally = await inventory(remotes, scope.tenant);
+        const controls = [];
+        for (const remote of remotes) {
+          await sweepControls(remote);
+          controls.push(await plantAndFind(remote));
+        }
+        const control = {
+          planted: controls.reduce((sum, { planted }) => sum + planted, 0),
+          found: controls.reduce((sum, { found }) => sum + found, 0),
+          method: controls.map(({ method }) => method).join('; '),
+        };
+        return { store, remaining: tally.items(), kept: tally.kept(), control };
       });
     },
   };
 }
 
-async function count(
-  remote: Remote,
-  prefix: string,
-  { versioned, locked }: BucketTraits,
-): Promise<{ items: InventoryItem[]; kept: Kept[] }> {
-  const tally = new Tally(kindsOf({ versioned }));
-  for await (const page of uploadsOf(remote, prefix)) for (const entry of page) tally.add(entry);
-  for await (const page of pagesOf(remote, { prefix, versioned })) {
-    await each(page, async (entry) => {
-      // Only where locks exist: it costs a request per version.
-      const hold = locked && entry.kind === 'versions' ? await holdOf(remote, entry) : undefined;
-      if (hold === undefined) tally.add(entry);
-      else tally.keep(entry, hold);
-    });
-  }
-  return { items: tally.items(), kept: tally.kept() };
+function refuseSubject(operation: string): OperationRefusedError {
+  return new OperationRefusedError({
+    surface: 'storage',
+    operation,
+    why: UNSUPPORTED,
+    instead: 'Erase the tenant, or delete the objects of the person by their keys.',
+  });
 }
-
-/**
- * Plants an upload, and an object unless the bucket would retain it, counts them like everything else, and removes
- * them like everything else.
- */
-async function plantAndFind(remote: Remote, prefix: string, traits: BucketTraits): Promise<PositiveControl> {
-  const target = { Bucket: remote.bucket, Key: `${prefix}control` };
-  const planted = traits.retainsAll ? 1 : 2;
-  try {
-    await remote.send(new CreateMultipartUploadCommand(target));
-    if (planted === 2) await remote.send(new PutObjectCommand({ ...target, Body: 'control' }));
-    const { items } = await count(remote, prefix, traits);
-    return { planted, found: items.reduce((sum, item) => sum + item.count, 0), method: METHODS[planted] };
-  } finally {
-    await purge(remote, prefix, eraseRun('storage', 'storageEraser.verify'));
-  }
-}
-
-const METHODS = {
-  1: 'an unfinished upload of a throw-away tenant, listed like the erased one and aborted; the bucket would have retained an object',
-  2: 'an object and an unfinished upload of a throw-away tenant, listed like the erased one and removed',
-} as const;

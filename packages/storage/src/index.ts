@@ -50,6 +50,7 @@ export {
 } from './backstop.ts';
 export { BodyLengthError } from './body.ts';
 export { storageEraser, type StorageEraserOptions } from './erase.ts';
+export { storageHolds, type StorageHold, type StorageHoldsOptions } from './holds.ts';
 export type { KeyRole } from './grammar.ts';
 export { storageNames, type KeyPlace, type StorageNames } from './names.ts';
 export type { StorageTenantOptions } from './options.ts';

@@ -1,13 +1,13 @@
 import {
   GetBucketVersioningCommand,
   GetObjectLockConfigurationCommand,
-  HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectVersionsCommand,
   ListObjectsV2Command,
   type ListMultipartUploadsCommandOutput,
   type ListObjectVersionsCommandOutput,
 } from '@aws-sdk/client-s3';
+import { breach } from '@tenantkit/core';
 import type { Remote } from './remote.ts';
 
 /** One thing in a bucket, under its physical key. */
@@ -19,28 +19,27 @@ export interface Entry {
   /** Of an upload. */
   readonly uploadId?: string;
   readonly bytes: number;
+  /** When it was written or begun, as the server says; absent when it does not. */
+  readonly at?: Date | undefined;
+  /** Of a version: whether a GET of the key gives this one. */
+  readonly current?: boolean;
 }
 
 /** How a bucket keeps what is deleted. */
 export interface BucketTraits {
   /** Versioning was enabled once: deleting by key alone leaves the data behind. */
   readonly versioned: boolean;
+  /** Versions can be deleted with a one-time code of the account's root user only. */
+  readonly mfaDelete: boolean;
   /** Objects can be under a hold or retention. */
   readonly locked: boolean;
   /** Every new object comes under retention at once. */
   readonly retainsAll: boolean;
 }
 
-/** Why an object cannot be deleted now. */
-export interface Hold {
-  readonly why: string;
-  /** RFC 3339; absent while nobody knows. */
-  readonly until?: string;
-}
-
 /** Reads how a bucket keeps what is deleted. Runs across tenants. */
 export async function traitsOf(remote: Remote): Promise<BucketTraits> {
-  const { Status } = await remote.send(new GetBucketVersioningCommand({ Bucket: remote.bucket }));
+  const { Status, MFADelete } = await remote.send(new GetBucketVersioningCommand({ Bucket: remote.bucket }));
   const lock = await remote
     .send(new GetObjectLockConfigurationCommand({ Bucket: remote.bucket }))
     .then(({ ObjectLockConfiguration }) => ObjectLockConfiguration)
@@ -50,16 +49,21 @@ export async function traitsOf(remote: Remote): Promise<BucketTraits> {
     });
   return {
     versioned: Status !== undefined,
+    mfaDelete: MFADelete === 'Enabled',
     locked: lock?.ObjectLockEnabled === 'Enabled',
     retainsAll: lock?.Rule?.DefaultRetention !== undefined,
   };
 }
 
-/** Pages of everything whose physical key begins with `prefix`: objects, or versions and delete markers together. */
+/**
+ * Pages of everything whose physical key begins with `prefix`: objects, or versions and delete markers together.
+ *
+ * @throws IsolationBreachError when the server lists what does not begin with it: no key of that page is given out
+ */
 export async function* pagesOf(
   remote: Remote,
   { prefix, versioned }: { prefix: string; versioned: boolean },
-): AsyncGenerator<Entry[], void, undefined> {
+): AsyncGenerator<readonly Entry[], void, undefined> {
   const common = { Bucket: remote.bucket, Prefix: prefix, EncodingType: 'url' } as const;
   if (!versioned) {
     let token: string | undefined;
@@ -67,11 +71,14 @@ export async function* pagesOf(
       const input = { ...common, ...(token === undefined ? {} : { ContinuationToken: token }) };
       const page = await remote.send(new ListObjectsV2Command(input));
       const read = reader(page.EncodingType);
-      yield (page.Contents ?? []).map(({ Key, Size }) => ({
+      const objects = (page.Contents ?? []).map(({ Key, Size, LastModified }): Entry => ({
         kind: 'objects',
         key: read(Key),
         bytes: Size ?? 0,
+        at: LastModified,
+        current: true,
       }));
+      yield owned(objects, prefix);
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
     return;
@@ -82,19 +89,24 @@ export async function* pagesOf(
       new ListObjectVersionsCommand({ ...common, ...marker }),
     );
     const read = reader(page.EncodingType);
-    const versions = (page.Versions ?? []).map(({ Key, VersionId = 'null', Size }): Entry => ({
-      kind: 'versions',
-      key: read(Key),
-      versionId: VersionId,
-      bytes: Size ?? 0,
-    }));
-    const markers = (page.DeleteMarkers ?? []).map(({ Key, VersionId = 'null' }): Entry => ({
+    const versions = (page.Versions ?? []).map(
+      ({ Key, VersionId = 'null', Size, LastModified, IsLatest = false }): Entry => ({
+        kind: 'versions',
+        key: read(Key),
+        versionId: VersionId,
+        bytes: Size ?? 0,
+        at: LastModified,
+        current: IsLatest,
+      }),
+    );
+    const markers = (page.DeleteMarkers ?? []).map(({ Key, VersionId = 'null', LastModified }): Entry => ({
       kind: 'delete markers',
       key: read(Key),
       versionId: VersionId,
       bytes: 0,
+      at: LastModified,
     }));
-    yield [...versions, ...markers];
+    yield owned([...versions, ...markers], prefix);
     marker =
       page.IsTruncated === true && page.NextKeyMarker !== undefined
         ? {
@@ -105,37 +117,45 @@ export async function* pagesOf(
   }
 }
 
-/** Pages of all unfinished multipart uploads whose physical key begins with `prefix`. */
-export async function* uploadsOf(remote: Remote, prefix: string): AsyncGenerator<Entry[], void, undefined> {
+/**
+ * Pages of all unfinished multipart uploads whose physical key begins with `prefix`.
+ *
+ * @throws IsolationBreachError as {@link pagesOf} does
+ */
+export async function* uploadsOf(
+  remote: Remote,
+  prefix: string,
+): AsyncGenerator<readonly Entry[], void, undefined> {
+  let encoding: 'url' | undefined = 'url';
   let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
   while (marker !== undefined) {
-    // Without EncodingType: Ceph encodes the keys and does not say so.
     const input = { Bucket: remote.bucket, Prefix: prefix, ...marker };
-    const page: ListMultipartUploadsCommandOutput = await remote.send(new ListMultipartUploadsCommand(input));
-    yield (page.Uploads ?? []).map(({ Key = '', UploadId = '' }): Entry => ({
+    const page: ListMultipartUploadsCommandOutput = await remote.send(
+      new ListMultipartUploadsCommand(encoding === undefined ? input : { ...input, EncodingType: encoding }),
+    );
+    const some = (page.Uploads ?? []).length > 0;
+    if (some && encoding !== undefined && page.EncodingType === undefined) {
+      // Ceph encodes the keys and does not say so, others encode nothing: what was asked for plainly is plain.
+      encoding = undefined;
+      continue;
+    }
+    const read = reader(page.EncodingType);
+    const uploads = (page.Uploads ?? []).map(({ Key, UploadId = '', Initiated }): Entry => ({
       kind: 'uploads',
-      key: Key,
+      key: read(Key),
       uploadId: UploadId,
       bytes: 0,
+      at: Initiated,
     }));
+    yield owned(uploads, prefix);
     marker =
       page.IsTruncated === true && page.NextKeyMarker !== undefined
         ? {
-            KeyMarker: page.NextKeyMarker,
+            KeyMarker: read(page.NextKeyMarker),
             ...(page.NextUploadIdMarker === undefined ? {} : { UploadIdMarker: page.NextUploadIdMarker }),
           }
         : undefined;
   }
-}
-
-/** Why a version cannot be deleted now; `undefined` when nothing holds it. */
-export async function holdOf(remote: Remote, { key, versionId }: Entry): Promise<Hold | undefined> {
-  const version = versionId === undefined ? {} : { VersionId: versionId };
-  const head = await remote.send(new HeadObjectCommand({ Bucket: remote.bucket, Key: key, ...version }));
-  if (head.ObjectLockLegalHoldStatus === 'ON') return { why: 'legal hold' };
-  const until = head.ObjectLockRetainUntilDate;
-  if (until === undefined || until.getTime() <= Date.now()) return undefined;
-  return { why: `retention (${head.ObjectLockMode ?? 'unknown'} mode)`, until: until.toISOString() };
 }
 
 const NO_LOCK: ReadonlySet<string> = new Set([
@@ -143,6 +163,12 @@ const NO_LOCK: ReadonlySet<string> = new Set([
   'InvalidRequest',
   'NotImplemented',
 ]);
+
+/** The page itself, after every key was seen to be under the prefix: what a server lists by mistake is not deleted. */
+function owned(page: readonly Entry[], prefix: string): readonly Entry[] {
+  if (page.every(({ key }) => key.startsWith(prefix))) return page;
+  throw breach('storage', 'list', 'a listing of the tenant named a key outside of it');
+}
 
 // A listing is asked for percent-encoded, because XML has no way to write most control characters, and keys that
 // were written past tenantkit may hold them. Servers write a blank as + (AWS) or %20 (Ceph), and a plus as %2B.

@@ -1,161 +1,151 @@
-import {
-  AbortMultipartUploadCommand,
-  DeleteObjectCommand,
-  DeleteObjectsCommand,
-  S3ServiceException,
-} from '@aws-sdk/client-s3';
-import { ConfigError, breach, type EraseRun } from '@tenantkit/core';
-import pMap from 'p-map';
-import { holdOf, pagesOf, traitsOf, uploadsOf, type Entry, type Hold } from './listing.ts';
-import type { Remote } from './remote.ts';
+import { ConfigError, type EraseRun } from '@tenantkit/core';
+import { abort, remove } from './delete.ts';
+import { each } from './each.ts';
+import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
+import { holdOf } from './locks.ts';
+import { BUSY } from './patience.ts';
+import type { Spot } from './spots.ts';
 import { Tally, kindsOf, restore, saved } from './tally.ts';
 
-/** At most so many keys in one DeleteObjects. Source: S3 API reference, DeleteObjects. */
-const BATCH = 1000;
+/**
+ * How many pages of up to 1,000 are deleted at once. A server lists a page in a fraction of the time in which it deletes
+ * it, so one listing feeds them all: see docs/decisions/019-erasing-objects.md. As many pages are in memory.
+ */
+const DELETING = 8;
 
-/** How many single requests are under way at once. */
-const PARALLEL = 16;
-
-/** Writers are fenced while an erasure runs; whatever still appears after so many passes shows in `verify`. */
+/** Writers are fenced while an erasure runs: who still finds something after so many passes is told so. */
 const MAX_PASSES = 20;
 
-/** Removes everything whose physical key begins with `prefix`. Runs across tenants. */
-export async function purge(remote: Remote, prefix: string, run: EraseRun): Promise<Tally> {
+/** Removes everything that is in the spots. Runs across tenants. */
+export async function purge(spots: readonly Spot[], run: EraseRun): Promise<Tally> {
   run.signal.throwIfAborted();
-  const { versioned } = await traitsOf(remote);
-  const tally = new Tally(kindsOf({ versioned }));
-  restore(tally, await run.checkpoint.load());
-  const gone = (entry: Entry): void => {
-    const { count: done, bytes } = tally.add(entry);
-    run.progress({ kind: entry.kind, done, bytes });
-  };
-  // No place in the listing is remembered: what was erased is gone from it, and a key may hold personal data that
-  // the ledger must not keep.
-  const save = (): Promise<void> => run.checkpoint.save(saved(tally));
+  const erased = new Tally();
+  restore(erased, await run.checkpoint.load());
+  const kept = new Tally();
+  const progress = new Progress(erased, run);
+  for (const spot of spots) kept.take(await empty(spot, progress));
+  erased.take(kept);
+  return erased;
+}
 
-  // Uploads first: one that is completed meanwhile would become an object that was already passed by.
-  for await (const page of uploadsOf(remote, prefix)) {
-    await each(owned(page, prefix), async (entry) => {
-      await abort(remote, entry);
-      gone(entry);
-    });
-    if (page.length > 0) await save();
+/** What is erased is counted over all spots and runs; nothing of a key is saved, since it may be about a person. */
+class Progress {
+  readonly #erased: Tally;
+  readonly #run: EraseRun;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(erased: Tally, run: EraseRun) {
+    this.#erased = erased;
+    this.#run = run;
   }
-  let held: ReadonlyMap<Entry, Hold> = new Map();
-  for (let pass = 0; pass < MAX_PASSES; pass += 1) {
-    const holds = new Map<Entry, Hold>();
-    let again = false;
-    for await (const page of pagesOf(remote, { prefix, versioned })) {
-      const failures = await remove(remote, owned(page, prefix));
-      for (const entry of page) if (!failures.has(entry)) gone(entry);
-      const retry = await explain(remote, failures, holds);
-      again ||= retry || failures.size < page.length;
-      if (page.length > 0) await save();
-      run.signal.throwIfAborted();
-    }
-    held = holds;
-    if (!again) break;
+
+  get signal(): AbortSignal {
+    return this.#run.signal;
   }
-  for (const [entry, hold] of held) tally.keep(entry, hold);
-  return tally;
-}
 
-/** Aborts an upload; one that is gone already is fine. */
-async function abort(remote: Remote, { key, uploadId }: Entry): Promise<void> {
-  const { bucket } = remote;
-  await remote
-    .send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId }))
-    .catch((error: unknown) => {
-      // Completed or aborted by somebody else since it was listed.
-      if (codeOf(error) !== 'NoSuchUpload') throw error;
-    });
-}
-
-/** Runs `fn` for every item, a bounded number at a time; after an error no further one is begun. */
-export async function each<T>(items: readonly T[], fn: (item: T) => Promise<unknown>): Promise<void> {
-  await pMap(items, fn, { concurrency: PARALLEL });
-}
-
-/** Deletes entries; answers those that the server did not delete, with its code. */
-async function remove(remote: Remote, entries: readonly Entry[]): Promise<Map<Entry, string>> {
-  const failures = new Map<Entry, string>();
-  const inBatch = entries.filter(({ key }) => !UNWRITABLE.test(key));
-  for (let start = 0; start < inBatch.length; start += BATCH) {
-    const batch = inBatch.slice(start, start + BATCH);
-    const Objects = batch.map(({ key, versionId }) => ({ Key: key, ...versionOf(versionId) }));
-    const command = new DeleteObjectsCommand({ Bucket: remote.bucket, Delete: { Objects, Quiet: true } });
-    const { Errors = [] } = await remote.send(command);
-    for (const { Key, VersionId, Code = 'unknown' } of Errors) {
-      const named = batch.filter(
-        ({ key, versionId }) => key === Key && (!versionId || !VersionId || versionId === VersionId),
-      );
-      // An error that names none of them must not pass for a success of all of them.
-      for (const entry of named.length === 0 ? batch : named) failures.set(entry, Code);
-    }
+  expect(kinds: readonly Entry['kind'][]): void {
+    this.#erased.expect(kinds);
   }
-  const alone = entries.filter(({ key }) => UNWRITABLE.test(key));
-  await each(alone, async (entry) => {
-    const input = { Bucket: remote.bucket, Key: entry.key, ...versionOf(entry.versionId) };
-    await remote.send(new DeleteObjectCommand(input)).catch((error: unknown) => {
-      const code = codeOf(error);
-      if (code === undefined) throw error;
-      failures.set(entry, code);
-    });
-  });
-  return failures;
+
+  async add(entries: readonly Entry[]): Promise<void> {
+    if (entries.length === 0) return;
+    for (const entry of entries) this.#erased.add(entry);
+    for (const kind of new Set(entries.map((entry) => entry.kind))) {
+      const { count: done, bytes } = this.#erased.of(kind);
+      this.#run.progress({ kind, done, bytes });
+    }
+    // One after the other: an older count must not overwrite a newer one.
+    this.#saving = this.#saving.then(() => this.#run.checkpoint.save(saved(this.#erased)));
+    await this.#saving;
+  }
 }
 
-/** Sorts failures into holds and what a further pass will try again; answers whether there is any of the latter. */
-async function explain(
-  remote: Remote,
-  failures: ReadonlyMap<Entry, string>,
-  holds: Map<Entry, Hold>,
-): Promise<boolean> {
-  const denied = new Set<string>();
-  let retry = false;
-  await each([...failures], async ([entry, code]) => {
-    if (GONE.has(code)) return;
-    if (TRANSIENT.has(code)) {
-      retry = true;
-      return;
-    }
-    const hold = entry.kind === 'versions' ? await holdOf(remote, entry) : undefined;
-    if (hold === undefined) denied.add(code);
-    else holds.set(entry, hold);
-  });
-  if (denied.size === 0) return retry;
+/** Empties one spot, until a listing finds nothing but what is held; answers that. */
+async function empty(spot: Spot, progress: Progress): Promise<Tally> {
+  for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
+    // Asked for in each pass: where versioning is switched on meanwhile, deleting by key leaves everything there.
+    const traits = await traitsOf(spot.remote);
+    if (traits.mfaDelete) throw needsDevice();
+    progress.expect(kindsOf(traits));
+    const { found, kept } = await once(spot, traits, progress);
+    if (!found && (await traitsOf(spot.remote)).versioned === traits.versioned) return kept;
+  }
   throw new ConfigError({
     surface: 'storage',
     operation: 'erase',
-    problem: `the server did not delete ${failures.size} objects (${[...denied].join(', ')}), and no hold explains it`,
+    problem: `after ${MAX_PASSES} passes the bucket still lists objects of the tenant`,
+    hint: 'Look who still writes for the tenant (freeze it with a fence), or whether the server says that it has deleted what it keeps; then run the erasure again.',
+  });
+}
+
+/** One pass; answers whether it found anything that was not held. */
+async function once(
+  { remote, prefix }: Spot,
+  { versioned }: BucketTraits,
+  progress: Progress,
+): Promise<{ readonly found: boolean; readonly kept: Tally }> {
+  const kept = new Tally();
+  let found = false;
+  // Uploads first: one that is completed meanwhile becomes an object, which is listed afterwards.
+  for await (const page of uploadsOf(remote, prefix)) {
+    await each(page, (entry) => abort(remote, entry));
+    await progress.add(page);
+    found ||= page.length > 0;
+  }
+  await each(
+    pagesOf(remote, { prefix, versioned }),
+    async (page) => {
+      progress.signal.throwIfAborted();
+      const failures = await remove(remote, page);
+      await progress.add(page.filter((entry) => !failures.has(entry)));
+      const isHeld = await explain(spotless(failures), { remote, kept });
+      found ||= !isHeld || failures.size < page.length;
+    },
+    DELETING,
+  );
+  return { found, kept };
+}
+
+/** Without those that are not there any more, whoever removed them. */
+function spotless(failures: ReadonlyMap<Entry, string>): readonly (readonly [Entry, string])[] {
+  return [...failures].filter(([, code]) => !GONE.has(code));
+}
+
+/**
+ * Sorts failures into what is held and what a further pass tries again; answers whether all of them are held.
+ *
+ * @throws ConfigError when neither is the case
+ */
+async function explain(
+  failures: readonly (readonly [Entry, string])[],
+  { remote, kept }: { readonly remote: Spot['remote']; readonly kept: Tally },
+): Promise<boolean> {
+  const denied: string[] = [];
+  let allHeld = true;
+  await each(failures, async ([entry, code]) => {
+    const isBusy = BUSY.has(code);
+    const hold = entry.kind === 'versions' && !isBusy ? await holdOf(remote, entry) : undefined;
+    if (hold !== undefined) kept.keep(entry.kind, hold);
+    else if (isBusy) allHeld = false;
+    else denied.push(code);
+  });
+  if (denied.length === 0) return allHeld;
+  throw new ConfigError({
+    surface: 'storage',
+    operation: 'erase',
+    problem: `the server did not delete ${denied.length} objects (${[...new Set(denied)].join(', ')}), and no hold explains it`,
     hint: 'Give the credentials of this client the right to delete objects and versions, then run the erasure again.',
   });
 }
 
-/** The page itself, after every key was seen to be the tenant's: what a server lists by mistake is not deleted. */
-function owned(page: readonly Entry[], prefix: string): readonly Entry[] {
-  if (page.every(({ key }) => key.startsWith(prefix))) return page;
-  throw breach('storage', 'erase', 'a listing of the tenant named a key outside of it');
+function needsDevice(): ConfigError {
+  return new ConfigError({
+    surface: 'storage',
+    operation: 'erase',
+    problem: 'MFA delete is on: versions can be deleted with a one-time code of the account’s root user only',
+    hint: 'Switch it off as the root user (PutBucketVersioning with MFADelete: Disabled), run the erasure again, then switch it on.',
+  });
 }
-
-// What the XML of a DeleteObjects cannot say, or a parser would change. Such keys go one by one.
-const UNWRITABLE = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}\u2028\u2029]/u;
 
 /** Codes after which the entry is not there, whoever removed it. */
 const GONE: ReadonlySet<string> = new Set(['NoSuchKey', 'NoSuchVersion', 'NotFound']);
-
-/** Codes after which the same request may succeed. */
-const TRANSIENT: ReadonlySet<string> = new Set([
-  'InternalError',
-  'RequestTimeout',
-  'ServiceUnavailable',
-  'SlowDown',
-]);
-
-function versionOf(versionId: string | undefined): { VersionId?: string } {
-  return versionId === undefined ? {} : { VersionId: versionId };
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof S3ServiceException ? error.name : undefined;
-}

@@ -7,10 +7,15 @@ import type {
 import { ConfigError, StoreUnreachableError, currentTenant, refusal, refuse } from '@tenantkit/core';
 import { engineOf, type S3Client } from './client.ts';
 import type { Engine } from './engine.ts';
+import type { StorageNames } from './names.ts';
+import { isAbsent, passes, patiently } from './patience.ts';
 
 /** What eraser and auditor need of a bucket. */
 export interface RemoteOptions {
-  /** How long one request may take, in milliseconds, default 60 000; afterwards the server counts as unreachable. */
+  /**
+   * How long one request may take, in milliseconds, with the times that it is tried again; default 60 000. Afterwards
+   * the server counts as unreachable.
+   */
   readonly timeout?: number | undefined;
 }
 
@@ -38,7 +43,7 @@ export class Remote {
   readonly #engine: Engine;
   readonly #operation: string;
   readonly #timeout: number;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: AbortSignal;
 
   /**
    * @param operation - what is done, for errors: `plan`
@@ -56,32 +61,50 @@ export class Remote {
     this.#engine = acceptedBucket(client, bucket, operation);
     this.#operation = operation;
     this.#timeout = timeout;
-    this.#signal = signal;
+    this.#signal = signal ?? new AbortController().signal;
+  }
+
+  /** Fires when the work has to stop. */
+  get signal(): AbortSignal {
+    return this.#signal;
+  }
+
+  /** How the client names keys. */
+  get names(): StorageNames {
+    return this.#engine.names;
   }
 
   /**
-   * Sends one command.
+   * Sends one command, again and again while the server is busy or the connection breaks, as long as `timeout` allows.
    *
-   * @throws StoreUnreachableError when the server cannot be reached or does not answer in time
+   * @throws StoreUnreachableError when the server cannot be reached or does not answer in time, with the last error
+   *   as its cause
    * @throws the signal's reason when it fired, and the server's own errors as the SDK makes them
    */
   async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
     command: Command<Input, Output>,
   ): Promise<Output> {
-    this.#signal?.throwIfAborted();
+    this.#signal.throwIfAborted();
     const expiry = AbortSignal.timeout(this.#timeout);
-    const abortSignal = this.#signal === undefined ? expiry : AbortSignal.any([this.#signal, expiry]);
+    const signal = AbortSignal.any([this.#signal, expiry]);
+    let last: unknown;
+    const onFailure = (error: unknown): void => {
+      // The SDK rejects with an error of its own when a signal fires: that is not what went wrong.
+      if (!signal.aborted) last = error;
+    };
     try {
-      return await this.#client.send(command, { abortSignal });
+      return await patiently(() => this.#client.send(command, { abortSignal: signal }), {
+        signal,
+        onFailure,
+      });
     } catch (error) {
-      // The SDK rejects with an error of its own when a signal fires.
-      this.#signal?.throwIfAborted();
+      this.#signal.throwIfAborted();
       if (!expiry.aborted && isAnswered(error)) throw error;
       throw new StoreUnreachableError({
         surface: 'storage',
         operation: this.#operation,
         target: await this.#engine.urlOf(this.bucket),
-        cause: error,
+        cause: last ?? error,
       });
     }
   }
@@ -99,20 +122,7 @@ export function acceptedBucket(client: S3Client, bucket: string, operation: stri
   });
 }
 
-// An error of the network has no status; everything else is an answer, or a fault of the caller, and stays as it is.
-const UNREACHABLE: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EPIPE',
-  'ETIMEDOUT',
-]);
-
+// What passes had its time by now; everything else is the server's answer, or a fault of the caller.
 function isAnswered(error: unknown): boolean {
-  if (!(error instanceof Error)) return true;
-  const code = 'code' in error ? error.code : undefined;
-  return !(error.name === 'TimeoutError' || (typeof code === 'string' && UNREACHABLE.has(code)));
+  return !(passes(error) || isAbsent(error));
 }

@@ -5,13 +5,11 @@ import {
   DeleteObjectCommand as RawDeleteObjectCommand,
   GetObjectCommand as RawGetObjectCommand,
   ListMultipartUploadsCommand as RawListMultipartUploadsCommand,
-  ListObjectVersionsCommand as RawListObjectVersionsCommand,
   PutBucketVersioningCommand as RawPutBucketVersioningCommand,
   PutObjectCommand as RawPutObjectCommand,
   PutObjectLegalHoldCommand as RawPutObjectLegalHoldCommand,
   PutObjectLockConfigurationCommand as RawPutObjectLockConfigurationCommand,
   UploadPartCommand as RawUploadPartCommand,
-  type ListObjectVersionsCommandOutput,
 } from '@aws-sdk/client-s3';
 import {
   ConfigError,
@@ -20,54 +18,12 @@ import {
   StoreUnreachableError,
   auditChannels,
   isVerified,
-  type EraseRun,
   type Eraser,
 } from '@tenantkit/core';
 import { S3Client, storageEraser } from '@tenantkit/storage';
 import { describe, expect, it } from 'vitest';
+import { everything, of, put, run } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
-
-const run = (more: Partial<EraseRun> = {}): EraseRun & { readonly saved: () => string | undefined } => {
-  let saved: string | undefined;
-  return {
-    signal: new AbortController().signal,
-    checkpoint: {
-      load: () => Promise.resolve(saved),
-      save: (state) => {
-        saved = state;
-        return Promise.resolve();
-      },
-    },
-    progress: () => undefined,
-    saved: () => saved,
-    ...more,
-  };
-};
-
-const put = ({ raw, bucket }: Opened, key: string, body = 'x') =>
-  raw.send(new RawPutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
-
-/** Every version and delete marker in the bucket, with the raw client. */
-async function everything({ raw, bucket }: Opened): Promise<string[]> {
-  const found: string[] = [];
-  let marker: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {};
-  while (marker !== undefined) {
-    const page: ListObjectVersionsCommandOutput = await raw.send(
-      new RawListObjectVersionsCommand({ Bucket: bucket, ...marker }),
-    );
-    found.push(...(page.Versions ?? []).map(({ Key, VersionId, ETag }) => `${Key} ${VersionId} ${ETag}`));
-    found.push(...(page.DeleteMarkers ?? []).map(({ Key, VersionId }) => `${Key} ${VersionId} deleted`));
-    const { NextKeyMarker = '', NextVersionIdMarker = '' } = page;
-    marker =
-      page.IsTruncated === true
-        ? { KeyMarker: NextKeyMarker, VersionIdMarker: NextVersionIdMarker }
-        : undefined;
-  }
-  return found.sort();
-}
-
-const of = (found: readonly string[], tenant: string): string[] =>
-  found.filter((name) => name.startsWith(`tenants/${tenant}/`));
 
 const eraserOf = ({ s3, bucket }: Opened): Eraser => storageEraser(s3, { bucket });
 
@@ -90,7 +46,11 @@ describe('erasing a tenant', () => {
       { kind: 'versions', count: 4, bytes: 7 },
       { kind: 'delete markers', count: 1 },
     ];
-    expect(await eraser.plan(scope)).toEqual({ store: `storage:${own.bucket}`, items: expected, kept: [] });
+    expect(await eraser.plan(scope)).toMatchObject({
+      store: `storage:${own.bucket}`,
+      items: expected,
+      kept: [],
+    });
     expect(await everything(own)).toEqual(before);
 
     const steps: string[] = [];
@@ -106,7 +66,11 @@ describe('erasing a tenant', () => {
 
     const verified = await eraser.verify(scope);
     expect(isVerified(verified)).toBe(true);
-    expect(verified.control).toMatchObject({ planted: 2, found: 2 });
+    expect(verified.control).toMatchObject({
+      planted: 3,
+      found: 3,
+      method: expect.stringContaining('a delete marker'),
+    });
     expect(isVerified(await eraser.verify({ tenant: 'acme2' }))).toBe(false);
     expect(await everything(own)).toEqual(of(before, 'acme2'));
   });
@@ -175,17 +139,19 @@ describe('erasing a tenant', () => {
       const save = first.checkpoint.save.bind(first.checkpoint);
       first.checkpoint.save = async (state) => {
         await save(state);
-        if (state.includes('"count":1000')) controller.abort(reason);
+        controller.abort(reason);
       };
       await expect(eraser.erase({ tenant: 'acme' }, first)).rejects.toBe(reason);
-      const left = of(await everything(own), 'acme').length;
-      expect(left).toBe(100);
       // Nothing of a key stays behind in what the ledger keeps.
+      expect(first.saved()).toMatch(/"kind":"objects","count":[1-9]/);
       expect(first.saved()).not.toContain('tenants');
 
       const second = { ...run(), checkpoint: first.checkpoint };
       const { erased } = await eraser.erase({ tenant: 'acme' }, second);
-      expect(erased).toContainEqual({ kind: 'objects', count, bytes: count });
+      // What was under way when it was stopped may have been carried out without being counted.
+      const objects = erased.find(({ kind }) => kind === 'objects');
+      expect(objects?.count).toBeGreaterThanOrEqual(100);
+      expect(objects?.count).toBeLessThanOrEqual(count);
       expect(isVerified(await eraser.verify({ tenant: 'acme' }))).toBe(true);
       expect(await everything(own)).toHaveLength(1);
     },
@@ -320,7 +286,8 @@ describe('a bucket that retains every object', () => {
     const outcome = await eraser.erase({ tenant: 'acme' }, run());
     expect(outcome.kept).toMatchObject([{ count: 1, why: 'retention (GOVERNANCE mode)' }]);
     const verified = await eraser.verify({ tenant: 'acme' });
-    expect(verified.control).toMatchObject({ planted: 1, found: 1 });
+    expect(verified.control).toMatchObject({ planted: 2, found: 2 });
+    expect(verified.control.method).not.toContain('object');
     expect(isVerified(verified)).toBe(true);
     expect(verified.kept).toEqual(outcome.kept);
     expect(await everything(own)).toEqual(before);

@@ -1,0 +1,261 @@
+import { PutBucketVersioningCommand as RawPutBucketVersioningCommand } from '@aws-sdk/client-s3';
+import { ConfigError, IsolationBreachError, StoreUnreachableError, auditChannels } from '@tenantkit/core';
+import { storageEraser, type S3Client } from '@tenantkit/storage';
+import { describe, expect, it } from 'vitest';
+import { altered, everything, put, run, type Passing } from './erase-support.ts';
+import { open, type Opened } from './open.ts';
+
+const SCOPE = { tenant: 'acme' };
+
+const erase = (s3: S3Client, { bucket }: Opened, more = {}) =>
+  storageEraser(s3, { bucket }).erase(SCOPE, run(more));
+
+/** Writes `a` and `b` for two tenants. */
+async function filled(own: Opened): Promise<void> {
+  for (const tenant of ['acme', 'acme2'])
+    for (const key of ['a', 'b']) await put(own, `tenants/${tenant}/${key}`);
+}
+
+const objectsOf = ({ input }: Passing): { Key: string; VersionId?: string }[] =>
+  (input['Delete'] as { Objects: { Key: string }[] }).Objects;
+
+const service = (name: string, httpStatusCode: number): Error =>
+  Object.assign(new Error(name), { name, $metadata: { httpStatusCode } });
+
+describe('what a server answers to a batch', () => {
+  it('is tried again for a key that was put off, until it is done', async () => {
+    await using own = await open();
+    await filled(own);
+    const asked: number[] = [];
+    using s3 = altered(own, async (passing) => {
+      if (passing.command !== 'DeleteObjectsCommand') return passing.next();
+      const [first, ...others] = objectsOf(passing);
+      asked.push(others.length + 1);
+      if (asked.length > 3) return passing.next();
+      if (others.length > 0)
+        await passing.next({ ...passing.input, Delete: { Objects: others, Quiet: true } });
+      return {
+        Errors: [{ ...first, Code: ['SlowDown', 'InternalError', 'ServiceUnavailable'][asked.length - 1] }],
+      };
+    });
+    const { erased } = await erase(s3, own);
+    expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
+    // The one that was done is not asked for again.
+    expect(asked).toEqual([2, 1, 1, 1]);
+    expect(await everything(own)).toHaveLength(2);
+  });
+
+  it('is an error of all where an error names no key', async () => {
+    await using own = await open();
+    await filled(own);
+    for (const error of [{ Code: 'AccessDenied' }, { Key: 'tenants/acme2/a', Code: 'AccessDenied' }, {}]) {
+      using s3 = altered(own, (passing) =>
+        passing.command === 'DeleteObjectsCommand' ? Promise.resolve({ Errors: [error] }) : passing.next(),
+      );
+      const failed = await erase(s3, own).catch((reason: unknown) => reason);
+      expect(failed).toBeInstanceOf(ConfigError);
+      expect(failed).toMatchObject({ message: expect.stringContaining('did not delete 2 objects') });
+      expect((failed as Error).message).not.toContain('acme');
+    }
+    expect(await everything(own)).toHaveLength(4);
+  });
+
+  it('that names what it was not asked to delete is a breach', async () => {
+    await using own = await open();
+    await filled(own);
+    const breaches: unknown[] = [];
+    const listen = (event: unknown): number => breaches.push(event);
+    auditChannels.breach.subscribe(listen);
+    using s3 = altered(own, async (passing) =>
+      passing.command === 'DeleteObjectsCommand'
+        ? { ...(await passing.next()), Deleted: [{ Key: 'tenants/acme2/a' }] }
+        : passing.next(),
+    );
+    await expect(erase(s3, own)).rejects.toThrow(IsolationBreachError);
+    auditChannels.breach.unsubscribe(listen);
+    expect(breaches).toHaveLength(1);
+    // A server that is not quiet, and names what it was asked for, is none.
+    using loud = altered(own, async (passing) =>
+      passing.command === 'DeleteObjectsCommand'
+        ? { ...(await passing.next()), Deleted: objectsOf(passing) }
+        : passing.next(),
+    );
+    await put(own, 'tenants/acme/a');
+    await erase(loud, own);
+    expect(await everything(own)).toHaveLength(2);
+  });
+
+  it('is not believed where the objects are still listed', async () => {
+    await using own = await open();
+    await filled(own);
+    let batches = 0;
+    using s3 = altered(own, (passing) => {
+      if (passing.command !== 'DeleteObjectsCommand') return passing.next();
+      batches += 1;
+      return Promise.resolve({});
+    });
+    await expect(erase(s3, own)).rejects.toThrow(/after 20 passes the bucket still lists objects/);
+    expect(batches).toBe(20);
+    expect(await everything(own)).toHaveLength(4);
+  });
+
+  it('that an object is gone already is as good as done', async () => {
+    await using own = await open({ traits: { versioned: true } });
+    await filled(own);
+    using s3 = altered(own, async (passing) => {
+      if (passing.command !== 'DeleteObjectsCommand') return passing.next();
+      await passing.next();
+      return { Errors: objectsOf(passing).map((one) => ({ ...one, Code: 'NoSuchVersion' })) };
+    });
+    const { kept } = await erase(s3, own);
+    expect(kept).toEqual([]);
+    expect(await everything(own)).toHaveLength(2);
+  });
+});
+
+describe('a listing', () => {
+  it.each([false, true])(
+    'that names what is not the tenant’s is a breach, versioned: %s',
+    async (versioned) => {
+      await using own = await open({ traits: { versioned } });
+      await filled(own);
+      const before = await everything(own);
+      using s3 = altered(own, ({ input, next }) =>
+        next('Prefix' in input ? { ...input, Prefix: '' } : input),
+      );
+      const eraser = storageEraser(s3, { bucket: own.bucket });
+      await expect(eraser.erase(SCOPE, run())).rejects.toThrow(IsolationBreachError);
+      // Counted, they would be another tenant's.
+      await expect(eraser.plan(SCOPE)).rejects.toThrow(IsolationBreachError);
+      await expect(eraser.verify(SCOPE)).rejects.toThrow(IsolationBreachError);
+      expect(await everything(own)).toEqual(before);
+    },
+  );
+
+  it('that names uploads of another tenant is one, too', async () => {
+    await using own = await open();
+    await filled(own);
+    const before = await everything(own);
+    let aborted = 0;
+    using s3 = altered(own, ({ command, next }) => {
+      if (command === 'AbortMultipartUploadCommand') aborted += 1;
+      return command === 'ListMultipartUploadsCommand'
+        ? Promise.resolve({ EncodingType: 'url', Uploads: [{ Key: 'tenants/acme2/x', UploadId: 'y' }] })
+        : next();
+    });
+    await expect(erase(s3, own)).rejects.toThrow(IsolationBreachError);
+    expect(aborted).toBe(0);
+    expect(await everything(own)).toEqual(before);
+  });
+});
+
+describe('a bucket', () => {
+  it('whose versioning is switched on meanwhile is emptied all the same', async () => {
+    await using own = await open();
+    await filled(own);
+    let switched = false;
+    using s3 = altered(own, async (passing) => {
+      if (passing.command === 'DeleteObjectsCommand' && !switched) {
+        switched = true;
+        const VersioningConfiguration = { Status: 'Enabled' } as const;
+        await own.raw.send(
+          new RawPutBucketVersioningCommand({ Bucket: own.bucket, VersioningConfiguration }),
+        );
+      }
+      return passing.next();
+    });
+    const { erased } = await erase(s3, own);
+    expect(erased.map(({ kind }) => kind)).toEqual(['uploads', 'objects', 'versions', 'delete markers']);
+    expect((await everything(own)).map((name) => name.split(' ')[0])).toEqual([
+      'tenants/acme2/a',
+      'tenants/acme2/b',
+    ]);
+  });
+
+  it('with MFA delete is planned with a note, and refused before anything is deleted', async () => {
+    await using own = await open({ traits: { versioned: true } });
+    await filled(own);
+    const before = await everything(own);
+    using s3 = altered(own, async ({ command, next }) => ({
+      ...(await next()),
+      ...(command === 'GetBucketVersioningCommand' ? { MFADelete: 'Enabled' } : {}),
+    }));
+    const { notes } = await storageEraser(s3, { bucket: own.bucket }).plan(SCOPE);
+    expect(notes).toContainEqual(expect.stringContaining('MFA delete is on'));
+    const refused = await erase(s3, own).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(ConfigError);
+    expect(refused).toMatchObject({ message: expect.stringContaining('MFADelete: Disabled') });
+    expect(await everything(own)).toEqual(before);
+  });
+});
+
+describe('a request', () => {
+  it('is tried again where the server asks to slow down, more often than the SDK does', async () => {
+    await using own = await open();
+    await filled(own);
+    const failures = new Map<string, number>();
+    using s3 = altered(own, ({ command, next }) => {
+      const times = failures.get(command) ?? 0;
+      if (times >= 3 || !/^(?:DeleteObjects|ListObjectsV2)Command$/.test(command)) return next();
+      failures.set(command, times + 1);
+      throw times % 2 === 0
+        ? service('SlowDown', 503)
+        : Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
+    });
+    const { erased } = await erase(s3, own);
+    expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
+    expect(failures.get('DeleteObjectsCommand')).toBe(3);
+    expect(failures.get('ListObjectsV2Command')).toBe(3);
+  });
+
+  it('of a listing that breaks off on a later page ends the erasure with its error', async () => {
+    await using own = await open();
+    await filled(own);
+    using s3 = altered(own, async ({ command, input, next }) => {
+      if (command !== 'ListObjectsV2Command') return next();
+      if ('ContinuationToken' in input) throw service('AccessDenied', 403);
+      return { ...(await next()), IsTruncated: true, NextContinuationToken: 'next' };
+    });
+    await expect(erase(s3, own)).rejects.toMatchObject({ name: 'AccessDenied' });
+  });
+
+  it('is not, where the answer will be the same', async () => {
+    await using own = await open();
+    let asked = 0;
+    using s3 = altered(own, () => {
+      asked += 1;
+      throw service('AccessDenied', 403);
+    });
+    await expect(erase(s3, own)).rejects.toMatchObject({ name: 'AccessDenied' });
+    expect(asked).toBe(1);
+  });
+
+  it('ends with the time that it has, and says what the server has answered', async () => {
+    await using own = await open();
+    using s3 = altered(own, () => {
+      throw service('SlowDown', 503);
+    });
+    const failed = await storageEraser(s3, { bucket: own.bucket, timeout: 500 })
+      .erase(SCOPE, run())
+      .catch((error: unknown) => error);
+    expect(failed).toBeInstanceOf(StoreUnreachableError);
+    expect(failed).toMatchObject({ cause: { name: 'SlowDown' } });
+  });
+
+  it('ends in its pause when it is told to', async () => {
+    await using own = await open();
+    await filled(own);
+    const controller = new AbortController();
+    const reason = new Error('stop here');
+    let asked = 0;
+    using s3 = altered(own, ({ command, next }) => {
+      if (command !== 'DeleteObjectsCommand') return next();
+      asked += 1;
+      // After the fourth refusal the pause is the better part of a second.
+      if (asked === 4) queueMicrotask(() => controller.abort(reason));
+      return Promise.resolve({ Errors: [{ Key: 'tenants/acme/a', Code: 'SlowDown' }] });
+    });
+    await expect(erase(s3, own, { signal: controller.signal })).rejects.toBe(reason);
+    expect(asked).toBe(4);
+  });
+});
