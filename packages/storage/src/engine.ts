@@ -18,7 +18,8 @@ import {
   type OutgoingRequest,
   type Target,
 } from './guard.ts';
-import { Keeper } from './keeper.ts';
+import { TenantCredentials } from './credentials.ts';
+import { Keeper, type Identify } from './keeper.ts';
 import { admit } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
 import { detachReply } from './reply-body.ts';
@@ -47,6 +48,7 @@ export class Engine {
   readonly keeper: Keeper;
   readonly #headers: ReadonlySet<string>;
   readonly #config: S3ClientResolvedConfig;
+  readonly #credentials: TenantCredentials | undefined;
   readonly #endpoints = new Map<string, Promise<Endpoint>>();
 
   /**
@@ -62,7 +64,12 @@ export class Engine {
     this.fence = options.fence;
     this.#headers = new Set(options.headers);
     this.#config = config;
-    this.keeper = new Keeper(config.signer, (call, request) => this.#check(call, request));
+    if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);
+    this.keeper = new Keeper(
+      config.signer,
+      (call, request) => this.#check(call, request),
+      (call) => this.#identify(call),
+    );
   }
 
   /**
@@ -75,7 +82,7 @@ export class Engine {
     const scope: Scope = requireScope({ surface: 'storage', operation });
     if (scope.tenant === undefined) return undefined;
     const { tenant } = scope.tenant;
-    this.fence?.check(tenant, { surface: 'storage', operation });
+    this.#assertActive(tenant, operation);
     const rule: Rule<CommandPlan> | undefined = ruleFor(rules, operation);
     if (rule?.kind !== 'rewrite')
       throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
@@ -98,6 +105,7 @@ export class Engine {
         const result = await running.run({ owner: this.keeper, call }, () => run({ input: call.input }));
         return { ...result, output: await this.#reply(call, result['output']) };
       } catch (error) {
+        this.#credentials?.learn(call.tenant, error);
         throw rewriteError(this, call, error);
       }
     };
@@ -106,6 +114,25 @@ export class Engine {
   async urlOf(bucket: string): Promise<string> {
     const { endpoint } = await this.#target(bucket);
     return `${endpoint.protocol}//${endpoint.host}${endpoint.base}`;
+  }
+
+  /** @throws TenantFencedError */
+  #assertActive(tenant: string, operation: string): void {
+    const state = this.fence?.state(tenant);
+    // Nobody signs for it any more, also when it becomes active in another place.
+    if (state === 'frozen' || state === 'erased') this.#credentials?.drop(tenant);
+    this.fence?.check(tenant, { surface: 'storage', operation });
+  }
+
+  #identify({ tenant, operation }: Call): ReturnType<Identify> {
+    const credentials = this.#credentials;
+    if (credentials === undefined) return undefined;
+    return async (until) => {
+      const identity = await credentials.get(tenant, operation, until);
+      // That may have taken its time.
+      this.#assertActive(tenant, operation);
+      return identity;
+    };
   }
 
   #checked(call: Call, last: Step): Step {

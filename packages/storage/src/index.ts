@@ -49,8 +49,10 @@ export {
   type StorageBackstopOptions,
 } from './backstop.ts';
 export { BodyLengthError } from './body.ts';
+export type { TenantCredentialProvider } from './credentials.ts';
 export { storageEraser, type StorageEraserOptions } from './erase.ts';
 export { storageHolds, type StorageHold, type StorageHoldsOptions } from './holds.ts';
+export type { TenantIdentity } from './identity.ts';
 export type { KeyRole } from './grammar.ts';
 export { storageNames, type KeyPlace, type StorageNames } from './names.ts';
 export type { StorageTenantOptions } from './options.ts';

@@ -3,6 +3,7 @@ import { currentScope, refusal, refuse, runInScope } from '@tenantkit/core';
 import { SIGNATURE } from './allowed.ts';
 import { ownBytes } from './body.ts';
 import type { OutgoingRequest } from './guard.ts';
+import type { TenantIdentity } from './identity.ts';
 import { timestamp } from './life.ts';
 import type { Call } from './call.ts';
 import { outside, running } from './running.ts';
@@ -15,7 +16,13 @@ type RequestSigner = Awaited<ReturnType<Signer>>;
 export type Check = (call: Call, request: unknown) => Promise<OutgoingRequest>;
 
 /**
- * Keeps the credentials of one client: with them alone, a request to any key could be signed past the guard
+ * What asks for the credentials of a call's tenant; `undefined` where it has none of its own, and the client's are
+ * used. `until` is when that which is signed ends, in milliseconds since the epoch.
+ */
+export type Identify = (call: Call) => ((until?: number) => Promise<TenantIdentity>) | undefined;
+
+/**
+ * Keeps the credentials of one client and of its tenants: with them alone, a request to any key could be signed past the guard
  * (`createPresignedPost` and `S3RequestPresigner` take a client's configuration, not its middleware). They are
  * given to the SDK's own signer while it signs a copy of a request that was checked, and across tenants; the
  * middleware of a call, which may be a caller's, gets a placeholder that signs nothing.
@@ -23,10 +30,12 @@ export type Check = (call: Call, request: unknown) => Promise<OutgoingRequest>;
 export class Keeper {
   readonly #signer: Signer;
   readonly #check: Check;
+  readonly #identify: Identify;
 
-  constructor(signer: Signer, check: Check) {
+  constructor(signer: Signer, check: Check, identify: Identify) {
     this.#signer = signer;
     this.#check = check;
+    this.#identify = identify;
   }
 
   /** What the configuration holds in place of its credential provider. */
@@ -36,9 +45,13 @@ export class Keeper {
       const own = now?.owner === this;
       if (!own && currentScope()?.bypass === undefined)
         throw refusal('storage', 'credentials', NO_CREDENTIALS);
+      const call = own ? now.call : undefined;
+      const identify = call === undefined ? undefined : this.#identify(call);
+      if (identify !== undefined)
+        return { ...(now?.signing === true ? await identify(now.until) : PLACEHOLDER) };
       // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
       const real = await runInScope(undefined, () => outside(() => provider(options)));
-      if (!own || now.call === undefined || now.signing === true) return real;
+      if (call === undefined || now?.signing === true) return real;
       // Where they come from, which the SDK counts in its user agent.
       return { ...PLACEHOLDER, ...('$source' in real ? { $source: { ...Object(real.$source) } } : {}) };
     };
@@ -94,7 +107,9 @@ export class Keeper {
       unsignableHeaders: new Set(names.filter((name) => !signed.has(name))),
       unhoistableHeaders: new Set(names),
     };
-    return running.run({ owner: this, call, signing: true }, () => inner.presign(unsigned, options));
+    // A URL that outlives its credentials would end before its time.
+    const until = signingDate.getTime() + options.expiresIn * 1000;
+    return running.run({ owner: this, call, signing: true, until }, () => inner.presign(unsigned, options));
   }
 
   async #sign(inner: RequestSigner, ...[given, options]: Parameters<RequestSigner['sign']>): Promise<Signed> {

@@ -1,5 +1,6 @@
 import { ConfigError, optionSchemas, parseOptions, type TenantOptions } from '@tenantkit/core';
 import { z } from 'zod';
+import type { TenantCredentialProvider } from './credentials.ts';
 import type { SealingKey } from './seal.ts';
 
 /** Options of tenantkit, under the key `tenant` of the client's configuration. */
@@ -23,6 +24,12 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
    * which servers, gateways or proxies give a meaning are refused. Tracing headers in common use pass without it.
    */
   readonly headers?: readonly string[] | undefined;
+  /**
+   * Gives each tenant credentials of its own, such as `assumeTenantRole({ … })` of `@tenantkit/storage/sts`. Calls
+   * inside a tenant are signed with them alone, and the server can hold them to that tenant; across tenants the
+   * client's own are used. Answers are kept per tenant and renewed before they end.
+   */
+  readonly credentials?: TenantCredentialProvider | undefined;
 }
 
 /** SigV4's own limit of a presigned URL: seven days. */
@@ -67,7 +74,12 @@ const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   tags: z.array(z.string().min(1).max(128)).optional(),
   maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),
   headers: z.array(header).optional(),
+  credentials: z.custom<TenantCredentialProvider>(isFunction, 'must be a function').optional(),
 });
+
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function';
+}
 
 /**
  * Checks the options.

@@ -9,6 +9,8 @@ export interface Running {
   readonly call: Call | undefined;
   /** Set while the SDK's own signer works on a request that was checked, and no code of a caller's runs. */
   readonly signing?: true;
+  /** When what is being signed ends, in milliseconds since the epoch. */
+  readonly until?: number;
 }
 
 /** The call that the current code runs in. */
