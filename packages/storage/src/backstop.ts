@@ -1,5 +1,12 @@
-import { assertId } from '@tenantkit/core';
+import { ConfigError, assertId } from '@tenantkit/core';
 import { z } from 'zod';
+import {
+  ACL_HEADERS,
+  LISTING_ACTIONS,
+  OBJECT_ACTIONS,
+  OTHER_ACTIONS,
+  type PolicyServer,
+} from './backstop-actions.ts';
 import { DEFAULT_NAMES, storageNames } from './names.ts';
 import { parseArgument } from './options.ts';
 
@@ -21,12 +28,22 @@ export interface PolicyDocument {
   readonly Statement: readonly PolicyStatement[];
 }
 
-/** For which bucket and principal the policies are. */
-export interface StorageBackstopOptions {
-  readonly bucket: string;
+/** For which buckets and which server the policies are. */
+export interface StoragePolicyOptions {
+  /** One bucket, or all that the client's tenants work in. */
+  readonly bucket: string | readonly string[];
   /** The same template as in the client's option `tenant.names`. */
   readonly names?: string | undefined;
-  /** ARNs that work for this tenant only, for the bucket policy; without any, none is made. */
+  /**
+   * Whose policies: `'aws'`, the default, or `'ceph'`, which refuses policies with actions that it does not know, and
+   * has to be told to refuse ACLs.
+   */
+  readonly server?: PolicyServer | undefined;
+}
+
+/** For which buckets, server and principals the policies are. */
+export interface StorageBackstopOptions extends StoragePolicyOptions {
+  /** ARNs that work for this tenant only, for the bucket policy of one bucket; without any, none is made. */
   readonly principals?: readonly string[] | undefined;
 }
 
@@ -41,48 +58,34 @@ export interface StorageBackstop {
   readonly bucketPolicy?: PolicyDocument;
 }
 
-const optionsSchema: z.ZodType<StorageBackstopOptions> = z.strictObject({
-  bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the plain name of a bucket'),
+/** A session policy has at most so many characters. Source: AWS STS API reference, AssumeRole, `Policy`. */
+const MAX_SESSION_POLICY = 2048;
+
+/** The tag of a principal, or of a session, that holds its tenant: see {@link storagePrincipalPolicy}. */
+export const TENANT_TAG = 'tenant_id';
+
+const bucket = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the plain name of a bucket');
+const shared = {
+  bucket: z.union([bucket, z.array(bucket).min(1)], {
+    error: ({ code }) =>
+      code === 'invalid_union' ? 'must be the plain name of a bucket, or several' : undefined,
+  }),
   names: z.string().optional(),
-  principals: z.array(z.string().startsWith('arn:')).min(1).optional(),
-});
-
-/** What the commands of the rules table need. `VersionId` needs the rights on versions. */
-const OBJECT_ACTIONS = [
-  's3:GetObject',
-  's3:GetObjectVersion',
-  's3:PutObject',
-  's3:DeleteObject',
-  's3:DeleteObjectVersion',
-] as const;
-
-/** What a tenant must not do, by name: how the bucket is set up, locks, ACLs, tags and the other listings. */
-const OTHER_ACTIONS = [
-  's3:*Acl',
-  's3:*LegalHold',
-  's3:*Policy*',
-  's3:*Retention',
-  's3:CreateBucket',
-  's3:DeleteBucket*',
-  's3:DeleteObjectTagging',
-  's3:GetBucket*',
-  's3:GetLifecycleConfiguration',
-  's3:GetObjectTagging',
-  's3:GetReplicationConfiguration',
-  's3:ListBucketMultipartUploads',
-  's3:ListBucketVersions',
-  's3:PutBucket*',
-  's3:PutLifecycleConfiguration',
-  's3:PutObjectTagging',
-  's3:PutReplicationConfiguration',
-  's3:RestoreObject',
-] as const;
+  server: z.enum(['aws', 'ceph']).optional(),
+};
+const policySchema: z.ZodType<StoragePolicyOptions> = z.strictObject(shared);
+const backstopSchema: z.ZodType<StorageBackstopOptions> = z
+  .strictObject({ ...shared, principals: z.array(z.string().startsWith('arn:')).min(1).optional() })
+  .refine(({ bucket: given, principals }) => principals === undefined || bucketsOf(given).length === 1, {
+    path: ['principals'],
+    message: 'each bucket has a policy of its own: name one bucket at a time',
+  });
 
 /**
  * Makes the server-side policies that enforce a tenant's boundary without this package.
  *
  * @param tenant - the tenant's id
- * @throws InvalidTenantError, ConfigError
+ * @throws InvalidTenantError, ConfigError, also when the session policy would be longer than STS takes
  *
  * @example
  * ```ts
@@ -95,72 +98,122 @@ const OTHER_ACTIONS = [
  */
 export function storageBackstop(tenant: string, options: StorageBackstopOptions): StorageBackstop {
   assertId(tenant);
-  const {
-    bucket,
-    names = DEFAULT_NAMES,
-    principals,
-  } = parseArgument('storageBackstop', optionsSchema, options);
-  const prefix = storageNames(names).prefix(tenant);
-  const arn = `arn:aws:s3:::${bucket}`;
-  const own = `${arn}/${prefix}*`;
-  // `tenants/acme/*` matches `tenants/acme/` too; without the slash it would match acme2.
-  const listing = { 's3:prefix': [`${prefix}*`] };
-
-  const allow = (Principal?: PolicyStatement['Principal']): PolicyStatement[] => {
-    const who = Principal === undefined ? {} : { Principal };
-    return [
-      { Sid: 'OwnObjects', Effect: 'Allow', ...who, Action: OBJECT_ACTIONS, Resource: [own] },
-      {
-        Sid: 'OwnListing',
-        Effect: 'Allow',
-        ...who,
-        Action: ['s3:ListBucket'],
-        Resource: [arn],
-        Condition: { StringLike: listing },
-      },
-    ];
-  };
-  const sessionPolicy: PolicyDocument = { Version: '2012-10-17', Statement: allow() };
+  const { principals, ...rest } = parseArgument('storageBackstop', backstopSchema, options);
+  const own = ownOf(tenant, rest);
+  const sessionPolicy: PolicyDocument = { Version: '2012-10-17', Statement: allow(own) };
+  if (JSON.stringify(sessionPolicy).length > MAX_SESSION_POLICY) {
+    throw new ConfigError({
+      surface: 'storage',
+      operation: 'storageBackstop',
+      problem: `the session policy of these buckets is longer than ${MAX_SESSION_POLICY} characters`,
+      hint: 'Name fewer buckets, or give the role the policy of storagePrincipalPolicy, which may be longer.',
+    });
+  }
   if (principals === undefined) return { sessionPolicy };
-
   const Principal = { AWS: principals };
-  const deny: PolicyStatement[] = [
+  const statements = [...allow(own), ...deny(own)].map((statement) => ({ ...statement, Principal }));
+  return { sessionPolicy, bucketPolicy: { Version: '2012-10-17', Statement: statements } };
+}
+
+/**
+ * Makes one policy for all tenants, for the role that their sessions are of: each session is confined to the tenant
+ * in its tag `tenant_id`, and one without the tag may do nothing. `assumeTenantRole({ …, sessionTags: true })` sets it.
+ * Whoever else may tag sessions or users of this role chooses their tenant.
+ *
+ * @throws ConfigError
+ *
+ * @example
+ * ```ts
+ * import { storagePrincipalPolicy } from '@tenantkit/storage';
+ * console.log(JSON.stringify(storagePrincipalPolicy({ bucket: ['uploads', 'exports'] }), null, 2));
+ * ```
+ */
+export function storagePrincipalPolicy(options: StoragePolicyOptions): PolicyDocument {
+  const parsed = parseArgument('storagePrincipalPolicy', policySchema, options);
+  return { Version: '2012-10-17', Statement: allow(ownOf(`\${aws:PrincipalTag/${TENANT_TAG}}`, parsed)) };
+}
+
+/** What belongs to a tenant, or to the variable that stands for one. */
+interface Own {
+  readonly buckets: readonly string[];
+  readonly objects: readonly string[];
+  readonly markers: readonly string[];
+  readonly prefix: string;
+  readonly server: PolicyServer;
+}
+
+function ownOf(tenant: string, { bucket: given, names, server = 'aws' }: StoragePolicyOptions): Own {
+  // Of the template, since a variable is no tenant.
+  const { template } = storageNames(names ?? DEFAULT_NAMES);
+  const prefix = template.replace('{tenant}', () => tenant);
+  const buckets = bucketsOf(given).map((name) => `arn:aws:s3:::${name}`);
+  return {
+    buckets,
+    // `tenants/acme/*` matches `tenants/acme/` too; without the slash it would match acme2.
+    objects: buckets.map((arn) => `${arn}/${prefix}*`),
+    markers: buckets.map((arn) => `${arn}/tk!subjects/${tenant}/*`),
+    prefix: `${prefix}*`,
+    server,
+  };
+}
+
+function allow({ buckets, objects, markers, prefix, server }: Own): PolicyStatement[] {
+  const noAcl = Object.fromEntries(ACL_HEADERS.map((header) => [header, ['']]));
+  const Condition = server === 'ceph' ? { Condition: { StringEqualsIfExists: noAcl } } : {};
+  return [
+    { Sid: 'OwnObjects', Effect: 'Allow', Action: OBJECT_ACTIONS[server], Resource: objects, ...Condition },
     {
-      Sid: 'NothingElse',
-      Effect: 'Deny',
-      Principal,
-      NotAction: [...OBJECT_ACTIONS, 's3:ListBucket'],
-      Resource: [arn, `${arn}/*`],
+      Sid: 'OwnListing',
+      Effect: 'Allow',
+      Action: LISTING_ACTIONS,
+      Resource: buckets,
+      Condition: { StringLike: { 's3:prefix': [prefix] } },
     },
+    { Sid: 'OwnMarkers', Effect: 'Allow', Action: ['s3:PutObject'], Resource: markers },
+  ];
+}
+
+function deny({ buckets, objects, markers, prefix, server }: Own): PolicyStatement[] {
+  const everything = [...buckets, ...buckets.map((arn) => `${arn}/*`)];
+  const actions = OBJECT_ACTIONS[server];
+  const Effect = 'Deny';
+  const acls = (server === 'ceph' ? ACL_HEADERS : []).map((header): PolicyStatement => ({
+    Sid: `No${header.replace(/[^a-z]/g, '')}`,
+    Effect,
+    Action: ['s3:PutObject'],
+    Resource: objects,
+    Condition: { StringLike: { [header]: ['?*'] } },
+  }));
+  return [
+    { Sid: 'NothingElse', Effect, NotAction: [...actions, ...LISTING_ACTIONS], Resource: everything },
+    // Ceph passes over a statement with NotAction: what is known is named as well.
+    { Sid: 'NothingElseByName', Effect, Action: OTHER_ACTIONS, Resource: everything },
     {
-      // Ceph passes over a statement with NotAction: what is known is named as well.
-      Sid: 'NothingElseByName',
-      Effect: 'Deny',
-      Principal,
-      Action: OTHER_ACTIONS,
-      Resource: [arn, `${arn}/*`],
+      Sid: 'NoOtherObjects',
+      Effect,
+      Action: actions.filter((action) => action !== 's3:PutObject'),
+      NotResource: objects,
     },
-    { Sid: 'NoOtherObjects', Effect: 'Deny', Principal, Action: OBJECT_ACTIONS, NotResource: [own] },
+    { Sid: 'NoOtherWriting', Effect, Action: ['s3:PutObject'], NotResource: [...objects, ...markers] },
     {
       Sid: 'NoOtherListing',
-      Effect: 'Deny',
-      Principal,
-      Action: ['s3:ListBucket'],
-      Resource: [arn],
-      Condition: { StringNotLike: listing },
+      Effect,
+      Action: LISTING_ACTIONS,
+      Resource: buckets,
+      Condition: { StringNotLike: { 's3:prefix': [prefix] } },
     },
     {
       // AWS takes a missing prefix for one that is not like the tenant's, Ceph does not.
       Sid: 'NoListingOfAll',
-      Effect: 'Deny',
-      Principal,
-      Action: ['s3:ListBucket'],
-      Resource: [arn],
+      Effect,
+      Action: LISTING_ACTIONS,
+      Resource: buckets,
       Condition: { Null: { 's3:prefix': ['true'] } },
     },
+    ...acls,
   ];
-  return {
-    sessionPolicy,
-    bucketPolicy: { Version: '2012-10-17', Statement: [...allow(Principal), ...deny] },
-  };
+}
+
+function bucketsOf(given: string | readonly string[]): readonly string[] {
+  return typeof given === 'string' ? [given] : given;
 }

@@ -43,11 +43,14 @@ export {
 export { storageAuditor, type StorageAuditorOptions } from './audit.ts';
 export {
   storageBackstop,
+  storagePrincipalPolicy,
   type PolicyDocument,
   type PolicyStatement,
   type StorageBackstop,
   type StorageBackstopOptions,
+  type StoragePolicyOptions,
 } from './backstop.ts';
+export type { PolicyServer } from './backstop-actions.ts';
 export { BodyLengthError } from './body.ts';
 export type { TenantCredentialProvider } from './credentials.ts';
 export { storageEraser, type StorageEraserOptions } from './erase.ts';

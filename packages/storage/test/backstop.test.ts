@@ -1,196 +1,64 @@
-import { randomBytes } from 'node:crypto';
 import {
-  CreateRoleCommand,
-  DeleteRoleCommand,
-  DeleteRolePolicyCommand,
-  IAMClient,
-  PutRolePolicyCommand,
-} from '@aws-sdk/client-iam';
-import {
-  CopyObjectCommand,
   DeleteBucketPolicyCommand,
   DeleteObjectCommand,
-  GetBucketAclCommand,
   GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectVersionsCommand,
   ListObjectsV2Command,
   PutBucketPolicyCommand,
-  PutObjectAclCommand,
   PutObjectCommand,
   S3Client as RawS3Client,
 } from '@aws-sdk/client-s3';
-import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { ConfigError, InvalidTenantError, withTenant } from '@tenantkit/core';
-import { S3Client, storageBackstop } from '@tenantkit/storage';
+import { S3Client, storageBackstop, storagePrincipalPolicy } from '@tenantkit/storage';
 import { getSignedUrl } from '@tenantkit/storage/presign';
-import { TENANTS } from '@tenantkit/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { confinement, type Confinement } from './confined.ts';
 import { open, type Opened } from './open.ts';
+import { openRole, type OpenedRole, type Session } from './role.ts';
 
 // The second lock: here the requests are made with the RAW client, so nothing of this package stands in their way.
 
 let own: Opened;
-let iam: IAMClient;
-let sts: STSClient;
-let role: { readonly name: string; readonly arn: string };
+let role: OpenedRole;
 const opened: RawS3Client[] = [];
+let server: Confinement;
 
 beforeAll(async () => {
-  own = await open();
-  const { endpoint, region, credentials } = own.options;
-  iam = new IAMClient({ endpoint, region, credentials });
-  sts = new STSClient({ endpoint, region, credentials });
-  const name = `tk-test-${randomBytes(4).toString('hex')}`;
-  const trust = { Effect: 'Allow', Principal: { AWS: ['*'] }, Action: ['sts:AssumeRole'] };
-  const { Role } = await iam.send(
-    new CreateRoleCommand({ RoleName: name, Path: '/', AssumeRolePolicyDocument: policy([trust]) }),
-  );
-  role = { name, arn: Role?.Arn ?? '' };
-  // The role itself may do everything, so that what is refused is refused by the tenant's policy alone.
-  const everything = { Effect: 'Allow', Action: ['s3:*'], Resource: ['arn:aws:s3:::*'] };
-  await iam.send(
-    new PutRolePolicyCommand({ RoleName: name, PolicyName: 'all', PolicyDocument: policy([everything]) }),
-  );
-  for (const tenant of TENANTS) {
-    await own.raw.send(
-      new PutObjectCommand({ Bucket: own.bucket, Key: `tenants/${tenant}/one`, Body: `of ${tenant}` }),
-    );
-  }
+  own = await open({ traits: { versioned: true } });
+  role = await openRole(own);
+  server = await confinement(own);
 });
 
 afterAll(async () => {
-  await iam.send(new DeleteRolePolicyCommand({ RoleName: role.name, PolicyName: 'all' }));
-  await iam.send(new DeleteRoleCommand({ RoleName: role.name }));
-  for (const client of [iam, sts, ...opened]) client.destroy();
+  await role[Symbol.asyncDispose]();
+  for (const client of opened) client.destroy();
   await own[Symbol.asyncDispose]();
 });
 
-function policy(Statement: readonly object[]): string {
-  return JSON.stringify({ Version: '2012-10-17', Statement });
-}
+const policyOf = (tenant: string) => storageBackstop(tenant, { bucket: own.bucket, server: 'ceph' });
 
-/** Credentials of a session of the role, confined by the given policy or not at all. */
-async function session(Policy?: string) {
-  const { Credentials } = await sts.send(
-    new AssumeRoleCommand({
-      RoleArn: role.arn,
-      RoleSessionName: 'test',
-      ...(Policy === undefined ? {} : { Policy }),
-    }),
-  );
-  return {
-    accessKeyId: Credentials?.AccessKeyId ?? '',
-    secretAccessKey: Credentials?.SecretAccessKey ?? '',
-    sessionToken: Credentials?.SessionToken ?? '',
-  };
-}
-
-function rawWith(credentials: Awaited<ReturnType<typeof session>>): RawS3Client {
+function rawWith(credentials: Session): RawS3Client {
   const client = new RawS3Client({ ...own.options, credentials });
   opened.push(client);
   return client;
 }
 
-type Call = (client: RawS3Client) => Promise<unknown>;
-
 const at = (tenant: string, key = 'one') => ({ Bucket: own.bucket, Key: `tenants/${tenant}/${key}` });
-const list =
-  (Prefix?: string): Call =>
-  (client) =>
-    client.send(
-      new ListObjectsV2Command({ Bucket: own.bucket, ...(Prefix === undefined ? {} : { Prefix }) }),
-    );
-
-/** What acme may do. */
-const ALLOWED: Record<string, Call> = {
-  read: (client) => client.send(new GetObjectCommand(at('acme'))),
-  head: (client) => client.send(new HeadObjectCommand(at('acme'))),
-  write: (client) => client.send(new PutObjectCommand({ ...at('acme', 'new'), Body: 'x' })),
-  copy: (client) =>
-    client.send(
-      new CopyObjectCommand({ ...at('acme', 'copy'), CopySource: `${own.bucket}/tenants/acme/one` }),
-    ),
-  delete: (client) => client.send(new DeleteObjectCommand(at('acme', 'new'))),
-  list: list('tenants/acme/'),
-  'list a folder': list('tenants/acme/folder/'),
-};
-
-const OTHERS = TENANTS.filter((tenant) => tenant !== 'acme');
-
-/** What acme may not do. */
-const REFUSED: Record<string, Call> = {
-  ...Object.fromEntries(
-    OTHERS.flatMap((tenant) => [
-      [`read of ${tenant}`, (client: RawS3Client) => client.send(new GetObjectCommand(at(tenant)))],
-      [
-        `write to ${tenant}`,
-        (client: RawS3Client) => client.send(new PutObjectCommand({ ...at(tenant), Body: 'x' })),
-      ],
-      [`delete of ${tenant}`, (client: RawS3Client) => client.send(new DeleteObjectCommand(at(tenant)))],
-      [`list of ${tenant}`, list(`tenants/${tenant}/`)],
-    ]),
-  ),
-  'head of acme2': (client) => client.send(new HeadObjectCommand(at('acme2'))),
-  'copy from acme2': (client) =>
-    client.send(
-      new CopyObjectCommand({ ...at('acme', 'stolen'), CopySource: `${own.bucket}/tenants/acme2/one` }),
-    ),
-  'copy to acme2': (client) =>
-    client.send(new CopyObjectCommand({ ...at('acme2'), CopySource: `${own.bucket}/tenants/acme/one` })),
-  'list of everything': list(),
-  'list with an empty prefix': list(''),
-  'list of all tenants': list('tenants/'),
-  'list without the final slash': list('tenants/acme'),
-  'list of versions': (client) => client.send(new ListObjectVersionsCommand({ Bucket: own.bucket })),
-  'read of the ACL': (client) => client.send(new GetBucketAclCommand({ Bucket: own.bucket })),
-  'write of an ACL': (client) => client.send(new PutObjectAclCommand({ ...at('acme'), ACL: 'public-read' })),
-  'change of the policy': (client) => client.send(new DeleteBucketPolicyCommand({ Bucket: own.bucket })),
-};
-
-/** Where the client of acme is not confined as it should be: nothing, when all is well. */
-async function deviations(client: RawS3Client): Promise<string[]> {
-  const found: string[] = [];
-  for (const [what, call] of Object.entries(ALLOWED)) {
-    const status = await statusOf(() => call(client));
-    if (!(status >= 200 && status < 300)) found.push(`${what}: ${status}`);
-  }
-  for (const [what, call] of Object.entries(REFUSED)) {
-    const status = await statusOf(() => call(client));
-    if (status !== 403) found.push(`${what}: ${status}`);
-  }
-  for (const tenant of TENANTS) {
-    const { Body } = await own.raw.send(new GetObjectCommand(at(tenant)));
-    if ((await Body?.transformToString()) !== `of ${tenant}`) found.push(`${tenant} was changed`);
-  }
-  return found;
-}
-
-async function statusOf(call: () => Promise<unknown>): Promise<number> {
-  const answer = (await call().catch((error: unknown) => error)) as {
-    $metadata?: { httpStatusCode?: number };
-  };
-  return answer.$metadata?.httpStatusCode ?? 0;
-}
 
 describe('a session policy', () => {
   it('confines the raw client to the tenant', async () => {
-    const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket });
-    expect(await deviations(rawWith(await session(JSON.stringify(sessionPolicy))))).toEqual([]);
+    const { sessionPolicy } = policyOf('acme');
+    expect(await server.deviations(rawWith(await role.session(sessionPolicy)))).toEqual([]);
   });
 
   it('is what confines it: the role alone reaches every tenant', async () => {
-    const client = rawWith(await session());
-    for (const tenant of TENANTS)
-      expect(await statusOf(() => client.send(new GetObjectCommand(at(tenant))))).toBe(200);
-    expect(await statusOf(() => list()(client))).toBe(200);
+    const reached = await server.reached(rawWith(await role.session()));
+    for (const what of ['read', 'write', 'copy', 'list', 'list of versions', 'part', 'writing of tags'])
+      expect(reached).toContain(`${what} of acme2`);
   });
 
   it('closes what a presigned URL leaves open: an unsigned copy source', async () => {
-    const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket });
-    const steal = async (
-      credentials: S3Client['config']['credentials'] | Awaited<ReturnType<typeof session>>,
-    ) => {
+    const { sessionPolicy } = policyOf('acme');
+    const steal = async (credentials: Session) => {
       const s3 = new S3Client({ ...own.options, credentials, tenant: { buckets: [own.bucket] } });
       opened.push(s3);
       const url = await withTenant('acme', () =>
@@ -199,16 +67,16 @@ describe('a session policy', () => {
       const headers = { 'x-amz-copy-source': `/${own.bucket}/tenants/acme2/one` };
       return (await fetch(url, { method: 'PUT', headers })).status;
     };
-    expect(await steal(await session(JSON.stringify(sessionPolicy)))).toBe(403);
+    expect(await steal(await role.session(sessionPolicy))).toBe(403);
     // Without it this server copies, which is what the README says.
-    expect(await steal(await session())).toBe(200);
+    expect(await steal(await role.session())).toBe(200);
     const loot = await own.raw.send(new GetObjectCommand(at('acme', 'loot')));
     expect(await loot.Body?.transformToString()).toBe('of acme2');
   });
 
   it('lets the guarded client do all that it can do', async () => {
-    const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket });
-    const credentials = await session(JSON.stringify(sessionPolicy));
+    const { sessionPolicy } = policyOf('acme');
+    const credentials = await role.session(sessionPolicy);
     const s3 = new S3Client({ ...own.options, credentials, tenant: { buckets: [own.bucket] } });
     opened.push(s3);
     await withTenant('acme', async () => {
@@ -232,11 +100,15 @@ describe('a session policy', () => {
 
 describe('a bucket policy', () => {
   it('confines the tenant’s own principal, whatever its role allows', async () => {
-    const { bucketPolicy } = storageBackstop('acme', { bucket: own.bucket, principals: [role.arn] });
+    const { bucketPolicy } = storageBackstop('acme', {
+      bucket: own.bucket,
+      principals: [role.arn],
+      server: 'ceph',
+    });
     const Policy = JSON.stringify(bucketPolicy);
     await own.raw.send(new PutBucketPolicyCommand({ Bucket: own.bucket, Policy }));
     try {
-      expect(await deviations(rawWith(await session()))).toEqual([]);
+      expect(await server.deviations(rawWith(await role.session()))).toEqual([]);
     } finally {
       await own.raw.send(new DeleteBucketPolicyCommand({ Bucket: own.bucket }));
     }
@@ -244,6 +116,61 @@ describe('a bucket policy', () => {
 
   it('is not made without a principal', () => {
     expect(storageBackstop('acme', { bucket: 'uploads' })).not.toHaveProperty('bucketPolicy');
+  });
+});
+
+describe('the length of a session policy', () => {
+  const LONGEST = 'x'.repeat(64);
+  const buckets = (count: number, length: number) =>
+    Array.from({ length: count }, (_, index) => `${index}`.padEnd(length, 'b'));
+  const lengthOf = (tenant: string, bucket: readonly string[], server: 'aws' | 'ceph') =>
+    JSON.stringify(storageBackstop(tenant, { bucket, server }).sessionPolicy).length;
+
+  it.each([
+    [LONGEST, 1, 63],
+    ['x'.repeat(36), 3, 30],
+  ])('fits for the tenant %s in %i buckets of %i characters', (tenant, count, length) => {
+    for (const name of ['aws', 'ceph'] as const)
+      expect(lengthOf(tenant, buckets(count, length), name)).toBeLessThanOrEqual(2048);
+  });
+
+  it('is looked at: STS would refuse what is longer', () => {
+    for (const name of ['aws', 'ceph'] as const) {
+      expect(() => lengthOf(LONGEST, buckets(4, 63), name)).toThrow(ConfigError);
+      expect(() => lengthOf(LONGEST, buckets(4, 63), name)).toThrow('longer than 2048 characters');
+    }
+  });
+
+  it('is that which this server takes', async () => {
+    let count = 1;
+    const tenant = 'x'.repeat(20);
+    const policy = (some: number) =>
+      storageBackstop(tenant, { bucket: buckets(some, 20), server: 'ceph' }).sessionPolicy;
+    for (; ; count += 1)
+      try {
+        policy(count + 1);
+      } catch {
+        break;
+      }
+    expect(count).toBeGreaterThan(2);
+    expect((await role.session(policy(count))).sessionToken).not.toBe('');
+  });
+});
+
+describe('a policy for all tenants', () => {
+  it('has the tag of the principal where the tenant stands', () => {
+    const { Statement } = storagePrincipalPolicy({ bucket: ['uploads', 'exports'], names: 'of/{tenant}/' });
+    const tag = '${aws:PrincipalTag/tenant_id}';
+    const text = JSON.stringify(Statement);
+    expect(Statement.map(({ Effect }) => Effect)).toEqual(['Allow', 'Allow', 'Allow']);
+    expect(Statement[0]?.Resource).toEqual([
+      `arn:aws:s3:::uploads/of/${tag}/*`,
+      `arn:aws:s3:::exports/of/${tag}/*`,
+    ]);
+    expect(Statement[1]?.Condition).toEqual({ StringLike: { 's3:prefix': [`of/${tag}/*`] } });
+    expect(Statement[2]?.Resource?.[0]).toBe(`arn:aws:s3:::uploads/tk!subjects/${tag}/*`);
+    const one = storageBackstop('acme', { bucket: ['uploads', 'exports'], names: 'of/{tenant}/' });
+    expect(JSON.parse(text.replaceAll(tag, 'acme'))).toEqual(one.sessionPolicy.Statement);
   });
 });
 
@@ -255,10 +182,16 @@ describe('the options', () => {
     [{ bucket: 'uploads', names: '{tenant}' }, 'name template'],
     [{ bucket: 'uploads', principals: ['*'] }, 'principals'],
     [{ bucket: 'uploads', principals: [] }, 'principals'],
+    [{ bucket: [] }, 'bucket'],
+    [{ bucket: ['uploads', 'x/y'] }, 'bucket'],
+    [{ bucket: ['uploads', 'exports'], principals: ['arn:aws:iam::1:role/x'] }, 'one bucket at a time'],
+    [{ bucket: 'uploads', server: 'minio' }, 'server'],
     [{ bucket: 'uploads', prefix: 'x' }, 'unknown option "prefix"; there are bucket'],
   ])('%j are refused', (options, words) => {
     expect(() => storageBackstop('acme', options as never)).toThrow(ConfigError);
     expect(() => storageBackstop('acme', options as never)).toThrow(words);
+    if ('principals' in options) return;
+    expect(() => storagePrincipalPolicy(options as never)).toThrow(words);
   });
 
   it('refuse what is no tenant', () => {

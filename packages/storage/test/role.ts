@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import {
+  CreateRoleCommand,
+  DeleteRoleCommand,
+  DeleteRolePolicyCommand,
+  IAMClient,
+  PutRolePolicyCommand,
+} from '@aws-sdk/client-iam';
+import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
+import type { Opened } from './open.ts';
+
+/** What a session is signed with. */
+export interface Session {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
+}
+
+/** A role that may do everything, so that what is refused is refused by a tenant's policy alone. */
+export interface OpenedRole extends AsyncDisposable {
+  readonly arn: string;
+  readonly sts: STSClient;
+  /** A session of the role, confined by the given policy or not at all. */
+  session(policy?: object): Promise<Session>;
+}
+
+/** Makes one on the server of a bucket. */
+export async function openRole({ options }: Pick<Opened, 'options'>): Promise<OpenedRole> {
+  const { endpoint, region, credentials } = options;
+  const iam = new IAMClient({ endpoint, region, credentials });
+  const sts = new STSClient({ endpoint, region, credentials });
+  const RoleName = `tk-test-${randomBytes(4).toString('hex')}`;
+  const trust = { Effect: 'Allow', Principal: { AWS: ['*'] }, Action: ['sts:AssumeRole'] };
+  const { Role } = await iam.send(
+    new CreateRoleCommand({ RoleName, Path: '/', AssumeRolePolicyDocument: policy([trust]) }),
+  );
+  const everything = { Effect: 'Allow', Action: ['s3:*'], Resource: ['arn:aws:s3:::*'] };
+  await iam.send(
+    new PutRolePolicyCommand({ RoleName, PolicyName: 'all', PolicyDocument: policy([everything]) }),
+  );
+  const arn = Role?.Arn ?? '';
+  return {
+    arn,
+    sts,
+    async session(given) {
+      const { Credentials } = await sts.send(
+        new AssumeRoleCommand({
+          RoleArn: arn,
+          RoleSessionName: 'test',
+          ...(given === undefined ? {} : { Policy: JSON.stringify(given) }),
+        }),
+      );
+      return {
+        accessKeyId: Credentials?.AccessKeyId ?? '',
+        secretAccessKey: Credentials?.SecretAccessKey ?? '',
+        sessionToken: Credentials?.SessionToken ?? '',
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await iam.send(new DeleteRolePolicyCommand({ RoleName, PolicyName: 'all' }));
+      await iam.send(new DeleteRoleCommand({ RoleName }));
+      for (const client of [iam, sts]) client.destroy();
+    },
+  };
+}
+
+function policy(Statement: readonly object[]): string {
+  return JSON.stringify({ Version: '2012-10-17', Statement });
+}
