@@ -36,6 +36,9 @@ import type { Around, Step } from './stack.ts';
 /** The default of `tenant.maxExpiresIn`: 15 minutes. */
 const MAX_EXPIRES_IN = 900;
 
+/** The configuration with which a form is signed. */
+export type FormConfig = Omit<S3ClientResolvedConfig, 'logger'>;
+
 /** Everything that one client needs to keep its commands inside their tenants. */
 export class Engine {
   readonly names: StorageNames;
@@ -76,14 +79,15 @@ export class Engine {
    * Decides about a command before anything of it happens: `undefined` when the boundary is lifted, else the call
    * with its physical input.
    *
+   * @param row - the command whose row decides, when the operation is none itself
    * @throws MissingTenantError, TenantFencedError, OperationRefusedError, SignatureError
    */
-  begin(operation: string, input: unknown): Call | undefined {
+  begin(operation: string, input: unknown, row: string = operation): Call | undefined {
     const scope: Scope = requireScope({ surface: 'storage', operation });
     if (scope.tenant === undefined) return undefined;
     const { tenant } = scope.tenant;
     this.#assertActive(tenant, operation);
-    const rule: Rule<CommandPlan> | undefined = ruleFor(rules, operation);
+    const rule: Rule<CommandPlan> | undefined = ruleFor(rules, row);
     if (rule?.kind !== 'rewrite')
       throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
     return rewriteInput(this, { operation, tenant, plan: rule.rewrite }, input);
@@ -133,6 +137,18 @@ export class Engine {
       this.#assertActive(tenant, operation);
       return identity;
     };
+  }
+
+  /**
+   * Has the form of a call signed, with what the client was made with: what was changed since is not looked at, the
+   * clock's correction among it, which would lengthen the form's life.
+   *
+   * @param until - up to when the form lives, in milliseconds since the epoch
+   */
+  signForm<T>(call: Call, sign: (config: FormConfig) => Promise<T>, until: number): Promise<T> {
+    const credentials = this.keeper.gate(this.#config.credentials);
+    const config = { ...this.#config, credentials, systemClockOffset: 0, logger: undefined };
+    return this.keeper.lend(call, () => sign(config), until);
   }
 
   #checked(call: Call, last: Step): Step {

@@ -109,7 +109,16 @@ export class Keeper {
     };
     // A URL that outlives its credentials would end before its time.
     const until = signingDate.getTime() + options.expiresIn * 1000;
-    return running.run({ owner: this, call, signing: true, until }, () => inner.presign(unsigned, options));
+    return this.lend(call, () => inner.presign(unsigned, options), until);
+  }
+
+  /**
+   * Runs code of the SDK's own that signs for a call. It is given the credentials: nothing of a caller's may run in it.
+   *
+   * @param until - up to when what is signed lives, in milliseconds since the epoch
+   */
+  lend<T>(call: Call, sign: () => Promise<T>, until: number): Promise<T> {
+    return running.run({ owner: this, call, signing: true, until }, sign);
   }
 
   async #sign(inner: RequestSigner, ...[given, options]: Parameters<RequestSigner['sign']>): Promise<Signed> {
@@ -148,7 +157,7 @@ const PLACEHOLDER = { accessKeyId: 'held-by-tenantkit', secretAccessKey: 'held-b
 
 const NO_CREDENTIALS = refuse(
   'the credentials of this client could sign a request to any key, so they are given to its own commands only',
-  'Presign with getSignedUrl of @tenantkit/storage/presign; other services need a credential provider of their own.',
+  'Presign with getSignedUrl and createPresignedPost of @tenantkit/storage/presign; other services need a credential provider of their own.',
 );
 const NO_PRESIGNER = refuse(
   'the signer of this client cannot presign with SigV4',

@@ -10,6 +10,13 @@ import { z } from 'zod';
 import { engineOf, type S3Client } from './client.ts';
 import { parseArgument } from './options.ts';
 
+export {
+  createPresignedPost,
+  type PostCondition,
+  type PresignedPost,
+  type PresignedPostOptions,
+} from './post.ts';
+
 /** The commands that a URL can be made of. */
 export type PresignableCommand =
   | DeleteObjectCommand
