@@ -36,9 +36,6 @@ import type { Around, Step } from './stack.ts';
 /** The default of `tenant.maxExpiresIn`: 15 minutes. */
 const MAX_EXPIRES_IN = 900;
 
-/** The configuration with which a form is signed. */
-export type FormConfig = Omit<S3ClientResolvedConfig, 'logger'>;
-
 /** Everything that one client needs to keep its commands inside their tenants. */
 export class Engine {
   readonly names: StorageNames;
@@ -145,10 +142,9 @@ export class Engine {
    *
    * @param until - up to when the form lives, in milliseconds since the epoch
    */
-  signForm<T>(call: Call, sign: (config: FormConfig) => Promise<T>, until: number): Promise<T> {
+  signForm<T>(call: Call, sign: (config: S3ClientResolvedConfig) => Promise<T>, until: number): Promise<T> {
     const credentials = this.keeper.gate(this.#config.credentials);
-    const config = { ...this.#config, credentials, systemClockOffset: 0, logger: undefined };
-    return this.keeper.lend(call, () => sign(config), until);
+    return this.keeper.lend(call, () => sign({ ...this.#config, credentials }), until);
   }
 
   #checked(call: Call, last: Step): Step {

@@ -1,7 +1,7 @@
+import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { ConfigError, refusal, refuse, requireScope } from '@tenantkit/core';
 import { z } from 'zod';
 import { engineOf, type S3Client } from './client.ts';
-import type { FormConfig } from './engine.ts';
 import { parseArgument } from './options.ts';
 import { assertForm } from './post-check.ts';
 import { readForm } from './post-fields.ts';
@@ -135,7 +135,10 @@ interface RawOptions {
 }
 
 /** The library's function, as it is used here. */
-type Library = (client: { readonly config: FormConfig }, options: RawOptions) => Promise<PresignedPost>;
+type Library = (
+  client: { readonly config: S3ClientResolvedConfig },
+  options: RawOptions,
+) => Promise<PresignedPost>;
 
 // Loaded when the first form is made: who makes none need not install it.
 async function library(): Promise<Library> {

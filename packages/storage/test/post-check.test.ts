@@ -1,5 +1,11 @@
 import { createPresignedPost as rawCreatePresignedPost } from '@aws-sdk/s3-presigned-post';
-import { CrossTenantError, OperationRefusedError, acrossTenants, withTenant } from '@tenantkit/core';
+import {
+  CrossTenantError,
+  OperationRefusedError,
+  acrossTenants,
+  currentTenant,
+  withTenant,
+} from '@tenantkit/core';
 import { S3Client } from '@tenantkit/storage';
 import {
   createPresignedPost,
@@ -68,6 +74,13 @@ describe('the last check of a form', () => {
       expect(at).toBeGreaterThanOrEqual(0);
       conditions.splice(at, 1, ...(to === undefined ? [] : [to]));
     });
+  const both = (name: string, value: string) => (form: PresignedPost) => {
+    const change = policy(({ conditions }) => {
+      const at = conditions.findIndex((one) => Object.hasOwn(Object(one) as object, name));
+      conditions.splice(at < 0 ? 0 : at, at < 0 ? 0 : 1, { [name]: value });
+    });
+    return put(name, value)(change(form));
+  };
   const KEY = { key: 'tenants/acme/one' };
 
   it.each<[string, (form: PresignedPost) => PresignedPost]>([
@@ -88,6 +101,10 @@ describe('the last check of a form', () => {
       'another service',
       (form) => put('X-Amz-Credential', form.fields['X-Amz-Credential']?.replace('/s3/', '/sts/'))(form),
     ],
+    ['another algorithm, signed', both('X-Amz-Algorithm', 'AWS4-HMAC-SHA1')],
+    ['another service, signed', both('X-Amz-Credential', 'AK/20261121/us-east-1/sts/aws4_request')],
+    ['a date to come, signed', both('X-Amz-Date', '20990101T000000Z')],
+    ['a token with a line break, signed', both('X-Amz-Security-Token', 'a\nb')],
     ['no date', without('X-Amz-Date')],
     ['a date to come', put('X-Amz-Date', '20990101T000000Z')],
     ['a token that was not signed', put('X-Amz-Security-Token', 'token')],
@@ -109,7 +126,7 @@ describe('the last check of a form', () => {
     ['a policy that lives longer', policy((one) => void (one.expiration = '2099-01-01T00:00:00Z'))],
     [
       'a policy with an expiration of another form',
-      policy((one) => void (one.expiration = 'Fri, 01 Jan 2027 00:00:00 GMT')),
+      policy((one) => void (one.expiration = new Date().toUTCString())),
     ],
     ['a policy with more in it', policy((one) => void (one['more'] = 1))],
     [
@@ -130,6 +147,19 @@ describe('the last check of a form', () => {
     const form = await make({ Expires: 60 });
     expect(() => assertForm(form, call, expected({ Expires: 60 }))).not.toThrow();
     expect(() => assertForm(form, call, expected({ Expires: 58 }))).toThrow('longer than asked for');
+  });
+});
+
+describe('the provider of the credentials', () => {
+  it('is asked outside of any tenant', async () => {
+    const asked: unknown[] = [];
+    const credentials = () => {
+      asked.push(currentTenant());
+      return Promise.resolve(own.options.credentials);
+    };
+    const s3 = new S3Client({ ...own.options, credentials, tenant: { buckets: [own.bucket] } });
+    expect((await send(await make({}, s3))).status).toBe(204);
+    expect(asked).toEqual([undefined]);
   });
 });
 
