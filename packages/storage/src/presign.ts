@@ -9,6 +9,7 @@ import { requireScope } from '@tenantkit/core';
 import { z } from 'zod';
 import { engineOf, type S3Client } from './client.ts';
 import { parseArgument } from './options.ts';
+import { SIGNED_PARTS, assertSigned, headersOf, type SignedPart } from './presign-headers.ts';
 
 export {
   createPresignedPost,
@@ -34,7 +35,19 @@ export interface PresignOptions {
   readonly signableHeaders?: Set<string> | undefined;
   /** Headers, in lower case, that stay headers instead of becoming query parameters. */
   readonly unhoistableHeaders?: Set<string> | undefined;
+  readonly tenant?:
+    | {
+        /**
+         * What of an upload is signed, so that whoever uses the URL must send just that: each from the command's own
+         * field. Without it `IfNoneMatch`, `ContentLength` and `ContentMD5` are signed when the command has them, type
+         * and checksums are not.
+         */
+        readonly sign?: readonly SignedPart[] | undefined;
+      }
+    | undefined;
 }
+
+export type { SignedPart } from './presign-headers.ts';
 
 /** The presigner's own default, in seconds. */
 const DEFAULT_EXPIRES_IN = 900;
@@ -49,7 +62,8 @@ const DEFAULT_EXPIRES_IN = 900;
  * see `storageBackstop`.
  *
  * @throws MissingTenantError, TenantFencedError
- * @throws OperationRefusedError when the command cannot be presigned, the key is refused or the life is too long
+ * @throws OperationRefusedError when the command cannot be presigned, the key is refused, the life is too long, or the
+ *   command does not have what is to be signed
  * @throws ConfigError for an option that is not accepted
  *
  * @example
@@ -61,6 +75,31 @@ const DEFAULT_EXPIRES_IN = 900;
  *   getSignedUrl(s3, new GetObjectCommand({ Key: 'logo.svg' }), { expiresIn: 60 }),
  * );
  * ```
+ *
+ * @example
+ * An upload of these very bytes, once:
+ * ```ts
+ * import { createHash } from 'node:crypto';
+ * import { withTenant } from '@tenantkit/core';
+ * import { PutObjectCommand } from '@tenantkit/storage';
+ * import { getSignedUrl } from '@tenantkit/storage/presign';
+ * const bytes = Buffer.from('<svg/>');
+ * const md5 = createHash('md5').update(bytes).digest('base64');
+ * const upload = new PutObjectCommand({
+ *   Key: 'logo.svg',
+ *   IfNoneMatch: '*',
+ *   ContentLength: bytes.length,
+ *   ContentType: 'image/svg+xml',
+ *   ContentMD5: md5,
+ * });
+ * const url = await withTenant('acme', () =>
+ *   getSignedUrl(s3, upload, {
+ *     tenant: { sign: ['if-none-match', 'content-length', 'content-type', 'content-md5'] },
+ *   }),
+ * );
+ * const headers = { 'if-none-match': '*', 'content-type': 'image/svg+xml', 'content-md5': md5 };
+ * await fetch(url, { method: 'PUT', body: bytes, headers });
+ * ```
  */
 export async function getSignedUrl(
   client: S3Client,
@@ -69,13 +108,23 @@ export async function getSignedUrl(
 ): Promise<string> {
   const { maxExpiresIn } = engineOf(client, 'getSignedUrl');
   requireScope({ surface: 'storage', operation: 'getSignedUrl' });
-  const { expiresIn = Math.min(DEFAULT_EXPIRES_IN, maxExpiresIn), ...given } = parseArgument(
-    'getSignedUrl',
-    optionsSchema,
-    options,
-  );
+  const {
+    expiresIn = Math.min(DEFAULT_EXPIRES_IN, maxExpiresIn),
+    tenant,
+    ...given
+  } = parseArgument('getSignedUrl', optionsSchema, options);
+  const headers = headersOf(tenant?.sign ?? [], command.input);
+  const asked = {
+    ...given,
+    expiresIn,
+    signableHeaders: new Set([...(given.signableHeaders ?? []), ...headers]),
+    // A checksum would be moved into the query, and servers need not look for it there.
+    unhoistableHeaders: new Set([...(given.unhoistableHeaders ?? []), ...headers]),
+  };
   // The guard in the client's stack does the rest: it also reads the life of the signed URL.
-  return sign(client, command, { expiresIn, ...given } as Parameters<typeof sign>[2]);
+  const url = await sign(client, command, asked as Parameters<typeof sign>[2]);
+  assertSigned(url, headers);
+  return url;
 }
 
 const optionsSchema: z.ZodType<PresignOptions> = z.strictObject({
@@ -83,4 +132,5 @@ const optionsSchema: z.ZodType<PresignOptions> = z.strictObject({
   signingDate: z.date().optional(),
   signableHeaders: z.set(z.string()).optional(),
   unhoistableHeaders: z.set(z.string()).optional(),
+  tenant: z.strictObject({ sign: z.array(z.enum(SIGNED_PARTS)).optional() }).optional(),
 });
