@@ -24,7 +24,7 @@ const identitySchema = z.object({
 });
 
 /** What a provider has answered is no identity. */
-export class InvalidIdentity extends Error {
+class InvalidIdentity extends Error {
   override readonly name = 'InvalidIdentity';
 }
 

@@ -61,3 +61,10 @@ export const lies =
     change(result.output);
     return result;
   };
+
+/** A server that answers this, whatever it is asked; it is not asked. */
+export const answers =
+  (output: Record<string, unknown>): Middleware =>
+  () =>
+  () =>
+    Promise.resolve({ response: {}, output: { $metadata: {}, ...output } });

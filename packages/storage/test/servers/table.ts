@@ -93,8 +93,15 @@ export const SERVERS: Readonly<Record<ServerName, Capabilities>> = {
 export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'audit.test.ts': ['versions'],
   'backstop.test.ts': ['sts'],
+  'erase-answers.test.ts': ['versions'],
   'erase.test.ts': ['versions'],
+  'holds.test.ts': ['locks'],
   'inside.test.ts': ['versions'],
+  'notes.test.ts': ['versions'],
+  'post.test.ts': ['signatures'],
+  'presign-session.test.ts': ['sts'],
+  'presign-signed.test.ts': ['signatures'],
+  'sts.test.ts': ['sts'],
 };
 
 /** The test files that are left out on a server. */
