@@ -1,18 +1,15 @@
-import {
-  acrossTenants,
-  auditSignal,
-  currentScope,
-  runInScope,
-  type Auditor,
-  type Finding,
-} from '@tenantkit/core';
+import { acrossTenants, auditSignal, currentScope, tenantId, type Auditor } from '@tenantkit/core';
 import { z } from 'zod';
+import { ObjectAcls } from './audit-acl.ts';
+import { auditBucket } from './audit-bucket.ts';
+import { findingOf, type Found } from './audit-findings.ts';
+import { Names, type IsTenant } from './audit-names.ts';
 import type { S3Client } from './client.ts';
 import type { Engine } from './engine.ts';
-import { keyProblem, shown } from './grammar.ts';
-import { pagesOf } from './listing.ts';
+import { pagesOf, traitsOf, uploadsOf } from './listing.ts';
 import { parseArgument } from './options.ts';
 import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
+import { scoped } from './scoped.ts';
 
 /** What is audited, and under which name. */
 export interface StorageAuditorOptions extends RemoteOptions {
@@ -20,54 +17,48 @@ export interface StorageAuditorOptions extends RemoteOptions {
   readonly bucket: string;
   /** The name in findings, default `storage:<bucket>`. */
   readonly store?: string | undefined;
+  /**
+   * Which tenants there are: a list, or what tells whether there is one. Without it every well-formed id passes, since
+   * a fence knows only of those that are frozen or erased.
+   */
+  readonly tenants?: readonly string[] | IsTenant | undefined;
+  /** What keys begin with that something else keeps in the same bucket and looks after itself: `logs/`. */
+  readonly known?: readonly string[] | undefined;
+  /** Who may work for all tenants: ARNs or accounts in policies, canonical ids in ACLs. */
+  readonly principals?: readonly string[] | undefined;
+  /** After how many days an unfinished upload is reported, default 7. */
+  readonly uploadDays?: number | undefined;
+  /**
+   * Of how many objects and versions the ACL is asked for, one request each: by default all, unless the bucket gives no
+   * effect to ACLs (`BucketOwnerEnforced`); `false` is none.
+   */
+  readonly objectAcls?: boolean | number | undefined;
 }
 
 const optionsSchema: z.ZodType<StorageAuditorOptions> = z.strictObject({
   bucket: z.string(),
   store: z.string().min(1).optional(),
   timeout: z.int().positive().optional(),
+  tenants: z
+    .union([z.array(tenantId), z.custom<IsTenant>((value) => typeof value === 'function')])
+    .optional(),
+  known: z.array(z.string().min(1)).optional(),
+  principals: z.array(z.string().min(1)).optional(),
+  uploadDays: z.int().nonnegative().optional(),
+  objectAcls: z.union([z.boolean(), z.int().nonnegative()]).optional(),
 });
 
-const FINDINGS = {
-  outside_every_tenant: {
-    severity: 'high',
-    message: 'An object belongs to no tenant: no tenant can reach it, and no erasure finds it.',
-    hint: "Find out who writes past @tenantkit/storage; move it under its tenant's prefix, or to another bucket.",
-  },
-  unknown_reserved_name: {
-    severity: 'medium',
-    message: 'A key begins with tk!, which is reserved, and is none that this version writes.',
-    hint: 'Remove it, unless a newer version of tenantkit shares this bucket.',
-  },
-  erased_tenant: {
-    severity: 'critical',
-    message: 'An object belongs to a tenant that was erased.',
-    hint: 'Find out who still writes for that tenant, then run its erasure again.',
-  },
-  refused_name: {
-    severity: 'high',
-    message: 'An object has a key that no tenant can address.',
-    hint: 'Copy it to a key of the accepted form with the raw client, then delete it: a server that resolves such keys may hand it to another tenant.',
-  },
-  control_left: {
-    severity: 'low',
-    message: 'An object was planted by a verification that did not end.',
-    hint: 'Delete it with the raw client.',
-  },
-} as const satisfies Record<string, Pick<Finding, 'severity' | 'message' | 'hint'>>;
-
-/** What all names of tenantkit's own begin with; no tenant's prefix can. */
-const RESERVED = 'tk!';
-
-/** What a verification plants and removes; see `controlTenant` of core. */
-const CONTROL = /^tk-control-[0-9a-f]{32}$/;
+const UPLOAD_DAYS = 7;
+const DAY = 24 * 60 * 60_000;
 
 /**
- * Looks through a bucket for objects that lie outside of every tenant's prefix, for keys inside one that no tenant
- * can address and, when the client has a fence, for objects of erased tenants. Reads only. Today it looks at current
- * objects: not at earlier versions, ACLs or policies.
+ * Looks through a bucket for what breaks isolation, or may: its policy, ACL and other settings; objects, earlier
+ * versions, delete markers and unfinished uploads that lie outside of every tenant's prefix, belong to tenants that are
+ * unknown or erased, or have keys that no tenant can address; ACLs of objects. Reads only. What the server does not
+ * know, or does not show to the credentials, is a finding of its own (`not_examined`).
  *
- * @param client - an S3Client of this package; its credentials need to list the bucket
+ * @param client - an S3Client of this package; with a `fence` in its options, objects of erased tenants are found. Its
+ *   credentials need to list versions and uploads, and to read the settings of the bucket and ACLs
  * @throws ConfigError when the bucket is not an accepted one of the client
  *
  * @example
@@ -89,29 +80,44 @@ export function storageAuditor(client: S3Client, options: StorageAuditorOptions)
       const signal = auditSignal('storage', 'storageAuditor.audit', given);
       signal.throwIfAborted();
       const remote = new Remote(client, bucket, { operation: 'audit', timeout, signal });
-      // A generator runs in the context of whoever asks for the next finding: the bypass is entered (and
-      // published) once and then put around each page.
+      // Entered, and published, once.
       const bypass = { reason: `audit of ${store}`, actor: 'tenantkit/storageAuditor' };
       const scope = acrossTenants(bypass, currentScope);
-      const pages = pagesOf(remote, { prefix: '', versioned: false });
-      for (;;) {
-        const page = await runInScope(scope, () => pages.next());
-        if (page.done === true) return;
-        for (const { key } of page.value) {
-          const code = codeOf(key, engine);
-          if (code !== undefined) yield { store, code, name: shown(key), ...FINDINGS[code] };
-        }
-      }
+      for await (const found of scoped(scope, look(remote, engine, parsed))) yield findingOf(store, found);
     },
   };
 }
 
-function codeOf(key: string, { names, fence }: Engine): keyof typeof FINDINGS | undefined {
-  if (key.startsWith(RESERVED)) return 'unknown_reserved_name';
-  const tenant = names.tenantOf(key);
-  if (tenant === undefined) return 'outside_every_tenant';
-  if (CONTROL.test(tenant)) return 'control_left';
-  if (fence?.state(tenant) === 'erased') return 'erased_tenant';
-  const prefix = names.prefix(tenant);
-  return keyProblem(key.slice(prefix.length), { prefix }) === undefined ? undefined : 'refused_name';
+async function* look(
+  remote: Remote,
+  engine: Engine,
+  {
+    tenants,
+    known = [],
+    principals = [],
+    uploadDays = UPLOAD_DAYS,
+    objectAcls = true,
+  }: StorageAuditorOptions,
+): AsyncGenerator<Found, void, undefined> {
+  const { found, acls } = await auditBucket(remote, new Set(principals));
+  yield* found;
+
+  const isTenant = typeof tenants === 'function' ? tenants : tenants && setOf(tenants);
+  const uploadsSince = new Date(Date.now() - uploadDays * DAY);
+  const names = new Names({ engine, known, isTenant, uploadsSince });
+  const limit = typeof objectAcls === 'number' ? objectAcls : objectAcls ? Infinity : 0;
+  const objects = acls && new ObjectAcls(acls, limit);
+  const { versioned } = await traitsOf(remote);
+  for await (const page of pagesOf(remote, { prefix: '', versioned })) {
+    yield* await names.page(page);
+    if (objects !== undefined) yield* await objects.page(page);
+  }
+  for await (const page of uploadsOf(remote, '')) yield* await names.uploads(page);
+  yield* names.counts();
+  if (objects !== undefined) yield* objects.rest();
+}
+
+function setOf(tenants: readonly string[]): IsTenant {
+  const set = new Set(tenants);
+  return (tenant) => set.has(tenant);
 }

@@ -1,4 +1,4 @@
-import { acrossTenants, assertId, auditSignal, currentScope, runInScope } from '@tenantkit/core';
+import { acrossTenants, assertId, auditSignal, currentScope } from '@tenantkit/core';
 import pMap, { pMapSkip } from 'p-map';
 import { z } from 'zod';
 import type { S3Client } from './client.ts';
@@ -6,6 +6,7 @@ import { pagesOf, traitsOf } from './listing.ts';
 import { lockOf, type Lock } from './locks.ts';
 import { parseArgument } from './options.ts';
 import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
+import { scoped } from './scoped.ts';
 import { spotsOf } from './spots.ts';
 
 /** Whose holds are listed, and where. */
@@ -59,31 +60,30 @@ export function storageHolds(client: S3Client, options: StorageHoldsOptions): As
     async *[Symbol.asyncIterator]() {
       const signal = auditSignal('storage', 'storageHolds', given);
       const remote = new Remote(client, bucket, { operation: 'holds', timeout, signal });
-      // A generator runs in the context of whoever asks for the next one: see the auditor.
       const bypass = { reason: `holds of a tenant in ${bucket}`, actor: 'tenantkit/storageHolds' };
       const scope = acrossTenants(bypass, currentScope);
-      const { versioned, locked } = await runInScope(scope, () => traitsOf(remote));
-      // Locks need versions, and a bucket that never had any holds nothing.
-      if (!locked) return;
-      for (const { prefix } of spotsOf([remote], tenant)) {
-        const pages = pagesOf(remote, { prefix, versioned });
-        for (;;) {
-          const page = await runInScope(scope, () => pages.next());
-          if (page.done === true) break;
-          const versions = page.value.filter(({ kind }) => kind === 'versions');
-          yield* await runInScope(scope, () =>
-            pMap(
-              versions,
-              async (entry) => {
-                const lock = await lockOf(remote, entry);
-                if (lock === undefined) return pMapSkip;
-                return { bucket, key: entry.key, versionId: entry.versionId ?? 'null', ...lock };
-              },
-              { concurrency: PARALLEL },
-            ),
-          );
-        }
-      }
+      yield* scoped(scope, holdsOf(remote, tenant));
     },
   };
+}
+
+async function* holdsOf(remote: Remote, tenant: string): AsyncGenerator<StorageHold, void, undefined> {
+  const { bucket } = remote;
+  const { versioned, locked } = await traitsOf(remote);
+  // Locks need versions, and a bucket that never had any holds nothing.
+  if (!locked) return;
+  for (const { prefix } of spotsOf([remote], tenant)) {
+    for await (const page of pagesOf(remote, { prefix, versioned })) {
+      const versions = page.filter(({ kind }) => kind === 'versions');
+      yield* await pMap(
+        versions,
+        async (entry) => {
+          const lock = await lockOf(remote, entry);
+          if (lock === undefined) return pMapSkip;
+          return { bucket, key: entry.key, versionId: entry.versionId ?? 'null', ...lock };
+        },
+        { concurrency: PARALLEL },
+      );
+    }
+  }
 }

@@ -66,10 +66,11 @@ export async function settingOf<Input extends ServiceInputTypes, Output extends 
 
 const ROOT = /^\s*(?:<\?[^>]*\?>\s*)?<(?:\w+:)?(\w+)/;
 
-/** Not understood, not allowed, not known, not there. */
-const UNSEEN: ReadonlySet<number> = new Set([400, 403, 405, 501]);
+/** Not understood, not allowed, not known, not there: nobody knows what there is. */
+export const UNSEEN: ReadonlySet<number> = new Set([400, 403, 405, 501]);
 
-function answerOf(error: unknown): { readonly status?: number | undefined; readonly name: string } {
+/** What the server has answered; without a status where it was not the server. */
+export function answerOf(error: unknown): { readonly status?: number | undefined; readonly name: string } {
   if (!(error instanceof Error)) return { name: '' };
   const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
   return { status: $metadata?.httpStatusCode, name: error.name };

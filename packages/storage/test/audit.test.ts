@@ -17,7 +17,8 @@ const signal = new AbortController().signal;
 async function findings({ s3, bucket }: Opened, until = signal): Promise<Finding[]> {
   const found: Finding[] = [];
   for await (const finding of storageAuditor(s3, { bucket }).audit(until)) found.push(finding);
-  return found;
+  // What a server does not know is no finding about what is stored; see audit-bucket.test.ts.
+  return found.filter(({ code }) => code !== 'not_examined');
 }
 
 describe('the auditor', () => {
@@ -75,7 +76,7 @@ describe('the auditor', () => {
       step.done !== true;
       step = await withTenant('acme', () => audit.next())
     )
-      count += 1;
+      count += step.value.code === 'outside_every_tenant' ? 1 : 0;
     auditChannels.bypass.unsubscribe(listen);
     expect(count).toBe(1_001);
     expect(bypasses).toHaveLength(1);

@@ -2,7 +2,7 @@ import { PutBucketVersioningCommand as RawPutBucketVersioningCommand } from '@aw
 import { ConfigError, IsolationBreachError, StoreUnreachableError, auditChannels } from '@tenantkit/core';
 import { storageEraser, type S3Client } from '@tenantkit/storage';
 import { describe, expect, it } from 'vitest';
-import { altered, everything, put, run, type Passing } from './erase-support.ts';
+import { CUT, altered, everything, proxied, put, run, type Passing } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
 
 const SCOPE = { tenant: 'acme' };
@@ -206,6 +206,21 @@ describe('a request', () => {
     expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
     expect(failures.get('DeleteObjectsCommand')).toBe(3);
     expect(failures.get('ListObjectsV2Command')).toBe(3);
+  });
+
+  it('is sent again where the connection is cut', async () => {
+    await using own = await open();
+    await filled(own);
+    let cuts = 0;
+    await using cut = await proxied(own, (url, method) => {
+      if (method !== 'POST' || !url.includes('?delete') || cuts === 4) return undefined;
+      cuts += 1;
+      return CUT;
+    });
+    const { erased } = await erase(cut.s3, own);
+    expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
+    // Three of the SDK's attempts, and one more.
+    expect(cuts).toBe(4);
   });
 
   it('of a listing that breaks off on a later page ends the erasure with its error', async () => {

@@ -1,3 +1,5 @@
+import { createServer, request as forward } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import {
   ListObjectVersionsCommand as RawListObjectVersionsCommand,
   PutObjectCommand as RawPutObjectCommand,
@@ -86,4 +88,48 @@ export function altered(own: Opened, answer: (passing: Passing) => Promise<objec
     { step: 'initialize' },
   );
   return Object.assign(s3, { [Symbol.dispose]: () => s3.destroy() });
+}
+
+/** In place of an answer: the connection is cut. */
+export const CUT = 'cut';
+
+/** A guarded client behind a proxy that answers some requests itself. */
+export async function proxied(
+  own: Opened,
+  answer: (url: string, method: string) => string | undefined,
+): Promise<{ readonly s3: S3Client; readonly bucket: string } & AsyncDisposable> {
+  const proxy = createServer((request, response) => {
+    const { url = '', method = '', headers } = request;
+    const answered = answer(url, method);
+    if (answered === CUT) {
+      request.socket.destroy();
+      return;
+    }
+    if (answered !== undefined) {
+      response.setHeader('content-type', 'application/xml').end(answered);
+      return;
+    }
+    const onward = forward(new URL(url, target), { method, headers }, (reply) => {
+      response.writeHead(reply.statusCode ?? 500, reply.headers);
+      reply.pipe(response);
+    });
+    request.pipe(onward);
+  });
+  const target = own.options.endpoint;
+  await new Promise<void>((resolve) => void proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  const s3 = new S3Client({
+    ...own.options,
+    endpoint: `http://127.0.0.1:${port}`,
+    tenant: { buckets: [own.bucket] },
+  });
+  return {
+    s3,
+    bucket: own.bucket,
+    async [Symbol.asyncDispose]() {
+      s3.destroy();
+      proxy.closeAllConnections();
+      await new Promise((resolve) => void proxy.close(resolve));
+    },
+  };
 }
