@@ -2,7 +2,7 @@ import type { Finding } from '@tenantkit/core';
 import { shown } from './grammar.ts';
 
 /** What may be found. */
-const FINDINGS = {
+export const FINDINGS = {
   outside_every_tenant: {
     severity: 'high',
     message: 'An object belongs to no tenant: no tenant can reach it, and no erasure finds it.',
