@@ -36,7 +36,8 @@ export function judgeGrants(
       continue;
     }
     const who = ID ?? URI ?? EmailAddress ?? '';
-    if (who !== owner && !principals.has(who)) found.add('foreign');
+    // Whose the bucket is may be unknown, which is said: then nobody is a stranger.
+    if (owner !== undefined && who !== owner && !principals.has(who)) found.add('foreign');
   }
   return found;
 }

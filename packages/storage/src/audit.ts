@@ -1,4 +1,12 @@
-import { acrossTenants, auditSignal, currentScope, tenantId, type Auditor } from '@tenantkit/core';
+import { GetBucketVersioningCommand } from '@aws-sdk/client-s3';
+import {
+  ConfigError,
+  acrossTenants,
+  auditSignal,
+  currentScope,
+  tenantId,
+  type Auditor,
+} from '@tenantkit/core';
 import { z } from 'zod';
 import { ObjectAcls } from './audit-acl.ts';
 import { auditBucket } from './audit-bucket.ts';
@@ -6,10 +14,11 @@ import { findingOf, type Found } from './audit-findings.ts';
 import { Names, type IsTenant } from './audit-names.ts';
 import type { S3Client } from './client.ts';
 import type { Engine } from './engine.ts';
-import { pagesOf, traitsOf, uploadsOf } from './listing.ts';
+import { pagesOf, uploadsOf } from './listing.ts';
 import { parseArgument } from './options.ts';
 import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
 import { scoped } from './scoped.ts';
+import { UNSEEN, answerOf, settingOf } from './settings.ts';
 
 /** What is audited, and under which name. */
 export interface StorageAuditorOptions extends RemoteOptions {
@@ -107,14 +116,30 @@ async function* look(
   const names = new Names({ engine, known, isTenant, uploadsSince });
   const limit = typeof objectAcls === 'number' ? objectAcls : objectAcls ? Infinity : 0;
   const objects = acls && new ObjectAcls(acls, limit);
-  const { versioned } = await traitsOf(remote);
+  const versioning = await settingOf(
+    remote,
+    new GetBucketVersioningCommand({ Bucket: remote.bucket }),
+    'VersioningConfiguration',
+  );
+  if (versioning.state === 'unseen') yield unseen(remote, `Earlier versions: ${versioning.why}.`);
+  const versioned = versioning.state === 'set' && versioning.value.Status !== undefined;
   for await (const page of pagesOf(remote, { prefix: '', versioned })) {
     yield* await names.page(page);
     if (objects !== undefined) yield* await objects.page(page);
   }
-  for await (const page of uploadsOf(remote, '')) yield* await names.uploads(page);
+  try {
+    for await (const page of uploadsOf(remote, '')) yield* await names.uploads(page);
+  } catch (error) {
+    const { status = 0, name } = answerOf(error instanceof ConfigError ? error.cause : error);
+    if (!UNSEEN.has(status)) throw error;
+    yield unseen(remote, `Unfinished uploads: ${name}, status ${status}.`);
+  }
   yield* names.counts();
   if (objects !== undefined) yield* objects.rest();
+}
+
+function unseen({ bucket }: Remote, more: string): Found {
+  return { code: 'not_examined', name: bucket, more };
 }
 
 function setOf(tenants: readonly string[]): IsTenant {

@@ -9,6 +9,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { breach } from '@tenantkit/core';
 import type { Remote } from './remote.ts';
+import { unable } from './settings.ts';
 
 /** One thing in a bucket, under its physical key. */
 export interface Entry {
@@ -37,9 +38,15 @@ export interface BucketTraits {
   readonly retainsAll: boolean;
 }
 
-/** Reads how a bucket keeps what is deleted. Runs across tenants. */
+/**
+ * Reads how a bucket keeps what is deleted. Runs across tenants.
+ *
+ * @throws ConfigError when the server cannot say
+ */
 export async function traitsOf(remote: Remote): Promise<BucketTraits> {
-  const { Status, MFADelete } = await remote.send(new GetBucketVersioningCommand({ Bucket: remote.bucket }));
+  const { Status, MFADelete } = await remote
+    .send(new GetBucketVersioningCommand({ Bucket: remote.bucket }))
+    .catch(unable('whether the bucket has versions'));
   const lock = await remote
     .send(new GetObjectLockConfigurationCommand({ Bucket: remote.bucket }))
     .then(({ ObjectLockConfiguration }) => ObjectLockConfiguration)
@@ -121,6 +128,7 @@ export async function* pagesOf(
  * Pages of all unfinished multipart uploads whose physical key begins with `prefix`.
  *
  * @throws IsolationBreachError as {@link pagesOf} does
+ * @throws ConfigError when the server cannot list them
  */
 export async function* uploadsOf(
   remote: Remote,
@@ -130,9 +138,12 @@ export async function* uploadsOf(
   let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
   while (marker !== undefined) {
     const input = { Bucket: remote.bucket, Prefix: prefix, ...marker };
-    const page: ListMultipartUploadsCommandOutput = await remote.send(
-      new ListMultipartUploadsCommand(encoding === undefined ? input : { ...input, EncodingType: encoding }),
+    const command = new ListMultipartUploadsCommand(
+      encoding === undefined ? input : { ...input, EncodingType: encoding },
     );
+    const page: ListMultipartUploadsCommandOutput = await remote
+      .send(command)
+      .catch(unable('which uploads are unfinished'));
     const some = (page.Uploads ?? []).length > 0;
     if (some && encoding !== undefined && page.EncodingType === undefined) {
       // Ceph encodes the keys and does not say so, others encode nothing: what was asked for plainly is plain.

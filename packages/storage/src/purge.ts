@@ -98,38 +98,40 @@ async function once(
       progress.signal.throwIfAborted();
       const failures = await remove(remote, page);
       await progress.add(page.filter((entry) => !failures.has(entry)));
-      const isHeld = await explain(spotless(failures), { remote, kept });
-      found ||= !isHeld || failures.size < page.length;
+      // Also where all of them are gone already: the next listing has to say so.
+      const held = await explain(stillThere(failures), { remote, kept });
+      found ||= held < page.length;
     },
     DELETING,
   );
   return { found, kept };
 }
 
-/** Without those that are not there any more, whoever removed them. */
-function spotless(failures: ReadonlyMap<Entry, string>): readonly (readonly [Entry, string])[] {
+/** Without those that are gone, whoever removed them. */
+function stillThere(failures: ReadonlyMap<Entry, string>): readonly (readonly [Entry, string])[] {
   return [...failures].filter(([, code]) => !GONE.has(code));
 }
 
 /**
- * Sorts failures into what is held and what a further pass tries again; answers whether all of them are held.
+ * Sorts failures into what is held and what a further pass tries again; answers how many are held.
  *
  * @throws ConfigError when neither is the case
  */
 async function explain(
   failures: readonly (readonly [Entry, string])[],
   { remote, kept }: { readonly remote: Spot['remote']; readonly kept: Tally },
-): Promise<boolean> {
+): Promise<number> {
   const denied: string[] = [];
-  let allHeld = true;
+  let held = 0;
   await each(failures, async ([entry, code]) => {
     const isBusy = BUSY.has(code);
     const hold = entry.kind === 'versions' && !isBusy ? await holdOf(remote, entry) : undefined;
-    if (hold !== undefined) kept.keep(entry.kind, hold);
-    else if (isBusy) allHeld = false;
-    else denied.push(code);
+    if (hold !== undefined) {
+      kept.keep(entry.kind, hold);
+      held += 1;
+    } else if (!isBusy) denied.push(code);
   });
-  if (denied.length === 0) return allHeld;
+  if (denied.length === 0) return held;
   throw new ConfigError({
     surface: 'storage',
     operation: 'erase',

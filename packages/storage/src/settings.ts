@@ -6,6 +6,7 @@ import type {
   ServiceInputTypes,
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
+import { ConfigError } from '@tenantkit/core';
 import type { Remote } from './remote.ts';
 
 /** A setting of a bucket, as far as it could be read. */
@@ -68,6 +69,25 @@ const ROOT = /^\s*(?:<\?[^>]*\?>\s*)?<(?:\w+:)?(\w+)/;
 
 /** Not understood, not allowed, not known, not there: nobody knows what there is. */
 export const UNSEEN: ReadonlySet<number> = new Set([400, 403, 405, 501]);
+
+/**
+ * For what an erasure cannot do without: an answer that the server knows no such question is told as such.
+ *
+ * @param what - that nobody can say then
+ */
+export function unable(what: string): (error: unknown) => never {
+  return (error) => {
+    const { status = 0, name } = answerOf(error);
+    if (status !== 501 && status !== 405) throw error;
+    throw new ConfigError({
+      surface: 'storage',
+      operation: 'erase',
+      problem: `the server cannot say ${what} (${name}, status ${status})`,
+      hint: 'What it does not list cannot be erased, nor shown to be gone: keep tenants on a server that lists versions and uploads, or erase there with its own means.',
+      cause: error,
+    });
+  };
+}
 
 /** What the server has answered; without a status where it was not the server. */
 export function answerOf(error: unknown): { readonly status?: number | undefined; readonly name: string } {

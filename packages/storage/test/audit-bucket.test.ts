@@ -49,6 +49,24 @@ describe('the settings of a bucket', () => {
     );
   });
 
+  it('are said to be unknown one by one by a server that knows least, and objects are looked at all the same', async () => {
+    await using own = await open();
+    await put(own, 'loose');
+    using s3 = altered(own, ({ command, next }) => {
+      if (command === 'ListObjectsV2Command' || command === 'GetObjectAclCommand') return next();
+      const status = command === 'GetBucketPolicyStatusCommand' ? 405 : 501;
+      throw Object.assign(new Error('no'), { name: 'No', $metadata: { httpStatusCode: status } });
+    });
+    const all = await audited({ s3, bucket: own.bucket });
+    const unknown = all.filter(({ code }) => code === 'not_examined').map(({ message }) => message);
+    expect(unknown.filter((message) => /No, status (?:501|405)\./.test(message))).toHaveLength(10);
+    expect(unknown.join('\n')).toMatch(/Earlier versions[^]*Unfinished uploads/);
+    // Nobody knows who owns the bucket: then nobody is a stranger.
+    expect(all.filter(({ code }) => code !== 'not_examined')).toMatchObject([
+      { code: 'outside_every_tenant', name: 'loose' },
+    ]);
+  });
+
   it('are a finding where the ACL opens the bucket, unless the server ignores that', async () => {
     await using own = await open();
     expect(await found(own)).toEqual([]);

@@ -27,7 +27,9 @@ describe('what a server answers to a batch', () => {
     await using own = await open();
     await filled(own);
     const asked: number[] = [];
+    const commands: string[] = [];
     using s3 = altered(own, async (passing) => {
+      commands.push(passing.command);
       if (passing.command !== 'DeleteObjectsCommand') return passing.next();
       const [first, ...others] = objectsOf(passing);
       asked.push(others.length + 1);
@@ -42,6 +44,9 @@ describe('what a server answers to a batch', () => {
     expect(erased).toContainEqual({ kind: 'objects', count: 2, bytes: 2 });
     // The one that was done is not asked for again.
     expect(asked).toEqual([2, 1, 1, 1]);
+    // And nothing is listed in between.
+    const first = commands.indexOf('DeleteObjectsCommand');
+    expect(new Set(commands.slice(first, first + 4))).toEqual(new Set(['DeleteObjectsCommand']));
     expect(await everything(own)).toHaveLength(2);
   });
 
@@ -110,6 +115,14 @@ describe('what a server answers to a batch', () => {
     const { kept } = await erase(s3, own);
     expect(kept).toEqual([]);
     expect(await everything(own)).toHaveLength(2);
+    // But not for ever, while it is listed.
+    await put(own, 'tenants/acme/a');
+    using liar = altered(own, async (passing) =>
+      passing.command === 'DeleteObjectsCommand'
+        ? { Errors: objectsOf(passing).map((one) => ({ ...one, Code: 'NoSuchVersion' })) }
+        : passing.next(),
+    );
+    await expect(erase(liar, own)).rejects.toThrow('still lists objects');
   });
 });
 
@@ -170,6 +183,21 @@ describe('a bucket', () => {
       'tenants/acme2/a',
       'tenants/acme2/b',
     ]);
+  });
+
+  it('of a server that cannot list uploads, or say whether there are versions, is not called erased', async () => {
+    await using own = await open();
+    await filled(own);
+    for (const unknown of ['GetBucketVersioningCommand', 'ListMultipartUploadsCommand']) {
+      using s3 = altered(own, ({ command, next }) => {
+        if (command !== unknown) return next();
+        throw service('NotImplemented', 501);
+      });
+      const refused = await erase(s3, own).catch((error: unknown) => error);
+      expect(refused).toBeInstanceOf(ConfigError);
+      expect(refused).toMatchObject({ message: expect.stringContaining('the server cannot say wh') });
+    }
+    expect(await everything(own)).toHaveLength(4);
   });
 
   it('with MFA delete is planned with a note, and refused before anything is deleted', async () => {
@@ -263,14 +291,21 @@ describe('a request', () => {
     const controller = new AbortController();
     const reason = new Error('stop here');
     let asked = 0;
+    let late: NodeJS.Timeout | undefined;
+    let isLate = false;
     using s3 = altered(own, ({ command, next }) => {
       if (command !== 'DeleteObjectsCommand') return next();
       asked += 1;
       // After the fourth refusal the pause is the better part of a second.
-      if (asked === 4) queueMicrotask(() => controller.abort(reason));
+      if (asked === 4) {
+        queueMicrotask(() => controller.abort(reason));
+        late = setTimeout(() => (isLate = true), 400);
+      }
       return Promise.resolve({ Errors: [{ Key: 'tenants/acme/a', Code: 'SlowDown' }] });
     });
     await expect(erase(s3, own, { signal: controller.signal })).rejects.toBe(reason);
     expect(asked).toBe(4);
+    expect(isLate).toBe(false);
+    clearTimeout(late);
   });
 });
