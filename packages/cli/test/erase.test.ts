@@ -96,6 +96,20 @@ describe('tenantkit erase', () => {
     expect(done.out + done.err + waits.out + waits.err).not.toContain(ANSI);
   });
 
+  it('shows what an erasure does not reach, from the ledger and without one', async () => {
+    const folder = await filled(`${IMPORTS}
+const files = directoryEraser({ root: 'files', store: 'files' });
+const plan: typeof files.plan = async (scope) => ({ ...(await files.plan(scope)), notes: ['Tapes keep copies.'] });
+export default defineConfig({ stores: [{ ...files, plan }], ledger, signer });
+`);
+    for (const more of [[], ['--dry-run']])
+      expect((await tenantkit(folder, ['erase', 'acme', ...more])).out).toContain(
+        'files: Tapes keep copies.\n',
+      );
+    const json = await tenantkit(folder, ['erase', 'acme', '--dry-run', '--json']);
+    expect(json.json()).toMatchObject({ inventories: [{ notes: ['Tapes keep copies.'] }] });
+  });
+
   it('--dry-run counts, and leaves nothing behind', async () => {
     const folder = await filled();
     const dry = await tenantkit(folder, ['erase', 'acme', '--dry-run', '--json']);
