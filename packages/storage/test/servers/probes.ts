@@ -83,6 +83,14 @@ export const PROBES: Readonly<Record<Feature, (probed: Probed) => Promise<boolea
     const part = { Bucket, Key, UploadId: 'nobody-has-begun-it', PartNumber: 1, Body: 'x' };
     return !(await works(raw, new sdk.UploadPartCommand(part)));
   },
+  partChecks: async ({ raw, Bucket }) => {
+    const { UploadId } = await raw.send(new sdk.CreateMultipartUploadCommand({ Bucket, Key }));
+    const MultipartUpload = { Parts: [{ ETag: '"none"', PartNumber: 1 }] };
+    const complete = new sdk.CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload });
+    const patience = { abortSignal: AbortSignal.timeout(2_000) };
+    const error: unknown = await raw.send(complete, patience).catch((problem: unknown) => problem);
+    return (error as Error).name === 'InvalidPart';
+  },
   aborts: async ({ raw, Bucket }) => {
     const { UploadId } = await raw.send(new sdk.CreateMultipartUploadCommand({ Bucket, Key }));
     return works(raw, new sdk.AbortMultipartUploadCommand({ Bucket, Key, UploadId }));

@@ -15,6 +15,7 @@ export type Feature =
   | 'lengths'
   | 'uploadLists'
   | 'uploadIds'
+  | 'partChecks'
   | 'aborts'
   | 'partCopies'
   | 'tagsOnWrite'
@@ -48,6 +49,7 @@ export const SERVERS: Readonly<Record<ServerName, Capabilities>> = {
     lengths: true,
     uploadLists: true,
     uploadIds: true,
+    partChecks: true,
     aborts: true,
     partCopies: true,
     tagsOnWrite: true,
@@ -74,6 +76,7 @@ export const SERVERS: Readonly<Record<ServerName, Capabilities>> = {
     lengths: 'keeps what has come of a body that was cut off',
     uploadLists: 'lists neither uploads nor their parts',
     uploadIds: 'takes a part for an upload that nobody has begun',
+    partChecks: 'never answers who completes an upload with a part that is not there',
     aborts: 'knows no AbortMultipartUpload',
     partCopies: 'knows no UploadPartCopy',
     tagsOnWrite: 'ignores the tags that an object is written with',
