@@ -1,5 +1,6 @@
 import { refusal, refuse } from '@tenantkit/core';
 import type { Realm } from './call.ts';
+import type { Home } from './place.ts';
 
 /**
  * The bucket of a command: the given one, or the only one that there is.
@@ -11,6 +12,13 @@ export function chooseBucket(realm: Realm, operation: string, given: unknown): s
   if (given === undefined && only !== undefined && others.length === 0) return only;
   checkBucket(realm, operation, given, 'Bucket');
   return given;
+}
+
+/** The bucket of a place that stands for an accepted one. */
+export function bucketIn({ buckets }: Home, accepted: string): string {
+  const bucket = buckets.get(accepted);
+  if (bucket === undefined) throw new TypeError('A place names each accepted bucket');
+  return bucket;
 }
 
 /**

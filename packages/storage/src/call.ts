@@ -1,4 +1,5 @@
 import type { StorageNames } from './names.ts';
+import type { Home } from './place.ts';
 import type { CommandPlan } from './rules.ts';
 import type { Sealer } from './seal.ts';
 
@@ -16,6 +17,8 @@ export interface Call {
   readonly operation: string;
   readonly tenant: string;
   readonly plan: CommandPlan;
+  /** Where the tenant was when it was called. */
+  readonly home: Home;
   /** As the server knows it. */
   readonly bucket: string;
   /** As the caller knows it. */
@@ -40,5 +43,6 @@ export interface Call {
 export interface CallStart {
   readonly operation: string;
   readonly tenant: string;
+  readonly home: Home;
   readonly plan: CommandPlan;
 }

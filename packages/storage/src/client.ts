@@ -96,6 +96,7 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
     // Read by the SDK at every call.
     cacheMiddleware: false,
     credentials: keeper.gate(config.credentials),
+    endpointProvider: engine.endpoints.provider,
     requestHandler: lockHandler(config.requestHandler, keeper),
     signer: keeper.signer,
   };
@@ -103,6 +104,15 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
     if (!OPEN.has(name) && (config.isCustomEndpoint === true || !ENDPOINT.has(name)))
       lock(config, name, value);
   }
+  // The SDK learns it from replies.
+  Object.defineProperty(config, 'systemClockOffset', {
+    get: () => engine.endpoints.clockOffset,
+    set: (offset: number) => {
+      engine.endpoints.clockOffset = offset;
+    },
+    enumerable: true,
+    configurable: false,
+  });
   Object.defineProperty(client, 'middlewareStack', {
     value: guardStack(client.middlewareStack, engine.around),
     enumerable: true,

@@ -1,5 +1,6 @@
 import { StoreUnreachableError, isTenantkitError, refusal, refuse, runInScope } from '@tenantkit/core';
 import { readIdentity, type TenantIdentity } from './identity.ts';
+import { refusedBecause } from './refused.ts';
 import { outside } from './running.ts';
 
 /** Gives the credentials of a tenant: `assumeTenantRole({ … })` of `@tenantkit/storage/sts`, or one's own. */
@@ -43,6 +44,13 @@ interface Entry {
   renewAt: number;
 }
 
+/** Refuses to sign for a tenant with credentials that end before what is signed. */
+export function assertLasting({ expiration }: TenantIdentity, operation: string, until = 0): void {
+  const endsAt = expiration?.getTime() ?? Infinity;
+  if (endsAt <= Date.now()) throw refusal('storage', operation, ENDED);
+  if (endsAt < until + MARGIN) throw refusal('storage', operation, SHORT);
+}
+
 /** The credentials of tenants, each asked for once and renewed before they end. Never those of another tenant. */
 export class TenantCredentials {
   readonly #ask: TenantCredentialProvider;
@@ -70,9 +78,8 @@ export class TenantCredentials {
         return known.identity;
       }
     }
-    const { identity, endsAt } = await this.#single(tenant, operation);
-    if (endsAt <= Date.now()) throw refusal('storage', operation, ENDED);
-    if (endsAt < until + MARGIN) throw refusal('storage', operation, SHORT);
+    const { identity } = await this.#single(tenant, operation);
+    assertLasting(identity, operation, until);
     return identity;
   }
 
@@ -137,8 +144,7 @@ export class TenantCredentials {
       return { identity: plain, askedAt, endsAt, renewAt };
     } catch (cause) {
       if (isTenantkitError(cause)) throw cause;
-      const error = refusal('storage', operation, FAILED);
-      throw Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true });
+      throw refusedBecause(operation, FAILED, cause);
     }
   }
 }

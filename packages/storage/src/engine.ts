@@ -1,37 +1,32 @@
-import { PutObjectCommand, type S3ClientResolvedConfig } from '@aws-sdk/client-s3';
-import { getEndpointFromInstructions } from '@smithy/core/endpoints';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import {
   refusal,
   refuse,
   requireScope,
   ruleFor,
-  runInScope,
   type Rule,
   type Scope,
   type TenantRegistry,
 } from '@tenantkit/core';
-import {
-  assertRequest,
-  endpointOf,
-  snapshot,
-  type Endpoint,
-  type OutgoingRequest,
-  type Target,
-} from './guard.ts';
-import { TenantCredentials } from './credentials.ts';
+import { TenantCredentials, assertLasting } from './credentials.ts';
+import { Endpoints } from './endpoints.ts';
+import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Identify } from './keeper.ts';
 import { admit } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
 import { detachReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
+import { poolOf, type Home } from './place.ts';
 import { rewriteError, rewriteOutput } from './reply.ts';
 import type { Call } from './call.ts';
 import { rewriteInput } from './rewrite.ts';
 import { rules, type CommandPlan } from './rules.ts';
-import { outside, running } from './running.ts';
+import { outside, running, type Running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
 import type { Around, Step } from './stack.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 /** The default of `tenant.maxExpiresIn`: 15 minutes. */
 const MAX_EXPIRES_IN = 900;
@@ -46,10 +41,13 @@ export class Engine {
   readonly fence: TenantRegistry | undefined;
   /** Keeps the client's credentials. */
   readonly keeper: Keeper;
+  readonly endpoints: Endpoints;
+  /** Where tenants are that have no place of their own. */
+  readonly pool: Home;
   readonly #headers: ReadonlySet<string>;
-  readonly #config: S3ClientResolvedConfig;
   readonly #credentials: TenantCredentials | undefined;
-  readonly #endpoints = new Map<string, Promise<Endpoint>>();
+  readonly #whereabouts: Whereabouts | undefined;
+  readonly #visited = new AsyncLocalStorage<Home>();
 
   /**
    * @param config - a copy of the resolved configuration as it is at construction: whoever changes the client's
@@ -63,13 +61,15 @@ export class Engine {
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
     this.#headers = new Set(options.headers);
-    this.#config = config;
+    this.pool = poolOf(this.buckets);
+    if (options.place !== undefined) this.#whereabouts = new Whereabouts(options.place, this);
     if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);
     this.keeper = new Keeper(
       config.signer,
       (call, request) => this.#check(call, request),
-      (call) => this.#identify(call),
+      (now) => this.#identify(now),
     );
+    this.endpoints = new Endpoints(config, this.keeper);
   }
 
   /**
@@ -87,7 +87,8 @@ export class Engine {
     const rule: Rule<CommandPlan> | undefined = ruleFor(rules, row);
     if (rule?.kind !== 'rewrite')
       throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
-    return rewriteInput(this, { operation, tenant, plan: rule.rewrite }, input);
+    const home = this.#whereabouts?.find(tenant, operation) ?? this.pool;
+    return rewriteInput(this, { operation, tenant, home, plan: rule.rewrite }, input);
   }
 
   /** What stands around every chain of middleware; see {@link guardStack}. */
@@ -98,7 +99,7 @@ export class Engine {
     async (args) => {
       const call = this.begin(operation, args['input']);
       if (call === undefined)
-        return running.run({ owner: this.keeper, call }, () =>
+        return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
           resolve((given) => outside(() => last(given)))(args),
         );
       try {
@@ -112,9 +113,29 @@ export class Engine {
     };
 
   /** Where the requests of a bucket go, for errors. */
-  async urlOf(bucket: string): Promise<string> {
-    const { endpoint } = await this.#target(bucket);
-    return `${endpoint.protocol}//${endpoint.host}${endpoint.base}`;
+  async urlOf(bucket: string, home: Home = this.pool): Promise<string> {
+    const { protocol, host, base } = await this.endpoints.of(bucket, home);
+    return `${protocol}//${host}${base}`;
+  }
+
+  /**
+   * Where a tenant is, asked anew: for what works across tenants. It is not kept, and no fence is asked.
+   *
+   * @throws OperationRefusedError when nobody knows
+   */
+  placeOf(tenant: string, operation: string): Home {
+    return this.#whereabouts?.answer(tenant, operation) ?? this.pool;
+  }
+
+  /** The places of all tenants that have called, and the pool. */
+  places(): Home[] {
+    const others = this.#whereabouts?.known().filter(({ id }) => id !== this.pool.id) ?? [];
+    return [this.pool, ...others];
+  }
+
+  /** Runs work across tenants in a place: the commands that it sends go to its server, with its credentials. */
+  visit<T>(home: Home, work: () => T): T {
+    return this.#visited.run(home, work);
   }
 
   /** @throws TenantFencedError */
@@ -125,9 +146,18 @@ export class Engine {
     this.fence?.check(tenant, { surface: 'storage', operation });
   }
 
-  #identify({ tenant, operation }: Call): ReturnType<Identify> {
+  #identify({ call, home = call?.home }: Running): ReturnType<Identify> {
+    // No others are sent there.
+    if (home?.silo !== undefined) {
+      const { identity } = home.silo;
+      return async (until) => {
+        assertLasting(identity, call?.operation ?? 'credentials', until);
+        return identity;
+      };
+    }
     const credentials = this.#credentials;
-    if (credentials === undefined) return undefined;
+    if (credentials === undefined || call === undefined) return undefined;
+    const { tenant, operation } = call;
     return async (until) => {
       const identity = await credentials.get(tenant, operation, until);
       // That may have taken its time.
@@ -149,6 +179,9 @@ export class Engine {
 
   #checked(call: Call, last: Step): Step {
     return async (args) => {
+      // Each attempt: it may have waited for long.
+      this.#assertActive(call.tenant, call.operation);
+      this.#whereabouts?.assertStill(call.home, call.tenant, call.operation);
       const request = await this.#check(call, args['request']);
       prepareBody(request, call, this);
       admit(request, this.keeper);
@@ -166,14 +199,14 @@ export class Engine {
     if (presign !== 'allowed') throw refusal('storage', call.operation, presign);
     const presigned = this.#snapshot(call, output.presigned);
     const limit = { maxExpiresIn: this.maxExpiresIn, now: Date.now() };
-    assertRequest(presigned, call, await this.#target(call.bucket), limit);
+    assertRequest(presigned, call, await this.#target(call), limit);
     // The presigner was given a placeholder: what signs is given nothing but what was checked.
     return { presigned: await this.keeper.presign(call, presigned) };
   }
 
   async #check(call: Call, given: unknown): Promise<OutgoingRequest> {
     const request = this.#snapshot(call, given);
-    assertRequest(request, call, await this.#target(call.bucket));
+    assertRequest(request, call, await this.#target(call));
     return request;
   }
 
@@ -183,29 +216,14 @@ export class Engine {
     throw refusal('storage', call.operation, NOT_A_REQUEST);
   }
 
-  async #target(bucket: string): Promise<Target> {
-    let endpoint = this.#endpoints.get(bucket);
-    if (endpoint === undefined) {
-      endpoint = this.#resolve(bucket);
-      this.#endpoints.set(bucket, endpoint);
-      // A failure is not kept: the next call asks again.
-      endpoint.catch(() => this.#endpoints.delete(bucket));
-    }
+  async #target({ bucket, home }: Call): Promise<Target> {
     return {
       names: this.names,
-      buckets: this.buckets,
+      buckets: home.physical,
       tags: this.tags,
       headers: this.#headers,
-      endpoint: await endpoint,
+      endpoint: await this.endpoints.of(bucket, home),
     };
-  }
-
-  async #resolve(bucket: string): Promise<Endpoint> {
-    const { url } = await runInScope(undefined, () =>
-      // Any command on an object would do: the rules of S3 look at the bucket alone.
-      getEndpointFromInstructions({ Bucket: bucket, Key: 'x' }, PutObjectCommand, { ...this.#config }),
-    );
-    return endpointOf(new URL(url));
   }
 }
 

@@ -13,7 +13,8 @@ export interface TenantIdentity {
 const ACCESS_KEY = /^[!-+\-.0-~]{1,256}$/;
 const PRINTABLE = /^[!-~]+$/;
 
-const identitySchema = z.object({
+/** Further properties of an identity are left behind. */
+export const identitySchema = z.object({
   accessKeyId: z.string().regex(ACCESS_KEY, 'must be printable, without a slash or comma'),
   secretAccessKey: z.string().min(1).max(1024),
   sessionToken: z.string().max(16_384).regex(PRINTABLE, 'must be printable').optional(),
@@ -35,16 +36,23 @@ class InvalidIdentity extends Error {
  */
 export function readIdentity(answer: unknown): TenantIdentity {
   const result = identitySchema.safeParse(answer);
-  if (result.success) {
-    const { accessKeyId, secretAccessKey, sessionToken, expiration } = result.data;
-    return {
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      ...(expiration === undefined ? {} : { expiration }),
-    };
-  }
+  if (result.success) return plainIdentity(result.data);
   const [issue] = result.error.issues;
   const at = ['credentials', ...(issue?.path ?? [])].join('.');
   throw new InvalidIdentity(`${at}: ${issue?.message ?? 'not accepted'}`);
+}
+
+/** An identity without the properties that it does not have. */
+export function plainIdentity({
+  accessKeyId,
+  secretAccessKey,
+  sessionToken,
+  expiration,
+}: z.infer<typeof identitySchema>): TenantIdentity {
+  return {
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken === undefined ? {} : { sessionToken }),
+    ...(expiration === undefined ? {} : { expiration }),
+  };
 }

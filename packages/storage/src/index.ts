@@ -59,4 +59,5 @@ export type { TenantIdentity } from './identity.ts';
 export type { KeyRole } from './grammar.ts';
 export { storageNames, type KeyPlace, type StorageNames } from './names.ts';
 export type { StorageTenantOptions } from './options.ts';
+export type { PlacedBuckets, SiloPlacement, StoragePlacement } from './place.ts';
 export type { SealingKey } from './seal.ts';

@@ -6,7 +6,7 @@ import type { OutgoingRequest } from './guard.ts';
 import type { TenantIdentity } from './identity.ts';
 import { timestamp } from './life.ts';
 import type { Call } from './call.ts';
-import { outside, running } from './running.ts';
+import { outside, running, type Running } from './running.ts';
 
 type Credentials = S3ClientResolvedConfig['credentials'];
 type Signer = S3ClientResolvedConfig['signer'];
@@ -16,10 +16,10 @@ type RequestSigner = Awaited<ReturnType<Signer>>;
 export type Check = (call: Call, request: unknown) => Promise<OutgoingRequest>;
 
 /**
- * What asks for the credentials of a call's tenant; `undefined` where it has none of its own, and the client's are
- * used. `until` is when that which is signed ends, in milliseconds since the epoch.
+ * What asks for the credentials of a call's tenant, or of its place; `undefined` where they are the client's. `until`
+ * is when that which is signed ends, in milliseconds since the epoch.
  */
-export type Identify = (call: Call) => ((until?: number) => Promise<TenantIdentity>) | undefined;
+export type Identify = (now: Running) => ((until?: number) => Promise<TenantIdentity>) | undefined;
 
 /**
  * Keeps the credentials of one client and of its tenants: with them alone, a request to any key could be signed past the guard
@@ -46,12 +46,12 @@ export class Keeper {
       if (!own && currentScope()?.bypass === undefined)
         throw refusal('storage', 'credentials', NO_CREDENTIALS);
       const call = own ? now.call : undefined;
-      const identify = call === undefined ? undefined : this.#identify(call);
-      if (identify !== undefined)
-        return { ...(now?.signing === true ? await identify(now.until) : PLACEHOLDER) };
+      const isReal = call === undefined || now?.signing === true;
+      const identify = own ? this.#identify(now) : undefined;
+      if (identify !== undefined) return { ...(isReal ? await identify(now?.until) : PLACEHOLDER) };
       // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
       const real = await runInScope(undefined, () => outside(() => provider(options)));
-      if (call === undefined || now?.signing === true) return real;
+      if (isReal) return real;
       // Where they come from, which the SDK counts in its user agent.
       return { ...PLACEHOLDER, ...('$source' in real ? { $source: { ...Object(real.$source) } } : {}) };
     };

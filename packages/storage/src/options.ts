@@ -1,6 +1,8 @@
 import { ConfigError, optionSchemas, parseOptions, type TenantOptions } from '@tenantkit/core';
 import { z } from 'zod';
+import { bucketName } from './bucket-name.ts';
 import type { TenantCredentialProvider } from './credentials.ts';
+import type { StoragePlacement } from './place.ts';
 import type { SealingKey } from './seal.ts';
 
 /** Options of tenantkit, under the key `tenant` of the client's configuration. */
@@ -30,21 +32,16 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
    * client's own are used. Answers are kept per tenant and renewed before they end.
    */
   readonly credentials?: TenantCredentialProvider | undefined;
+  /**
+   * Where each tenant's data is, default `{ level: 'pool' }` for all. A look into memory: it is asked once a second at
+   * most per tenant, outside of any tenant, and answers at once. What it throws, a promise, and anything else than a
+   * placement refuse the tenant's calls.
+   */
+  readonly place?: ((tenant: string) => StoragePlacement) | undefined;
 }
 
 /** SigV4's own limit of a presigned URL: seven days. */
 const MAX_PRESIGNED_SECONDS = 604_800;
-
-// Endings with which S3 marks what only looks like a bucket: directory buckets, access points, Object Lambda.
-const NOT_A_PLAIN_BUCKET = /(?:--x-s3|--xa-s3|--table-s3|--ol-s3|-s3alias|\.mrap)$/;
-const BUCKET = /^(?!xn--|\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]$/;
-
-const bucketName = z
-  .string()
-  .refine(
-    (name) => BUCKET.test(name) && !NOT_A_PLAIN_BUCKET.test(name),
-    'must be the plain name of a general purpose bucket, not an ARN, alias, URL or directory bucket',
-  );
 
 const sealingKey = z.strictObject({
   kid: z.string().min(1).max(128),
@@ -75,6 +72,7 @@ const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),
   headers: z.array(header).optional(),
   credentials: z.custom<TenantCredentialProvider>(isFunction, 'must be a function').optional(),
+  place: z.custom<(tenant: string) => StoragePlacement>(isFunction, 'must be a function').optional(),
 });
 
 function isFunction(value: unknown): boolean {

@@ -25,6 +25,8 @@ export function rewriteOutput(realm: Realm, call: Call, output: unknown): unknow
 export function rewriteError(realm: Realm, call: Call, error: unknown): unknown {
   if (!(error instanceof Error) || isTenantkitError(error)) return error;
   const speak = speaker(realm, call);
+  // A key may have the name of a bucket in it.
+  const speakKey = speaker(realm, call, NO_BUCKETS);
   const own = Object.getOwnPropertyDescriptors(error) as Record<string, PropertyDescriptor>;
   // An accessor in newer engines, which reads nothing on another object.
   own['stack'] = { value: error.stack, writable: true, configurable: true };
@@ -35,7 +37,7 @@ export function rewriteError(realm: Realm, call: Call, error: unknown): unknown 
       return breach('storage', call.operation, 'an error named a key outside the tenant', call.tenant);
     }
     // A reply that could not be read is kept there as text, keys and all.
-    const text = name === '$responseBodyText' ? '' : speak(value);
+    const text = name === '$responseBodyText' ? '' : name === 'Key' ? speakKey(value) : speak(value);
     if (text !== value) logical[name] = text;
   }
   const response = own['$response']?.value as object | undefined;
@@ -50,6 +52,8 @@ export function rewriteError(realm: Realm, call: Call, error: unknown): unknown 
   for (const name of changed) own[name] = { ...own[name], value: logical[name] };
   return Object.defineProperties(copy, own);
 }
+
+const NO_BUCKETS: ReturnType<typeof otherBuckets> = { names: new Map(), pattern: '' };
 
 /** What a reply is read with. */
 interface Reading {
@@ -130,7 +134,7 @@ const READERS: Readonly<Record<Extract<OutputField, string>, Reader>> = {
       if (!text.endsWith(`/${spelling}`)) continue;
       const prefix = realm.names.prefix(call.tenant).length;
       const logical = spelling === key ? key.slice(prefix) : encodePath(key.slice(prefix));
-      return `${text.slice(0, text.length - spelling.length)}${logical}`;
+      return `${named(call, text.slice(0, text.length - spelling.length))}${logical}`;
     }
     throw breach('storage', call.operation, 'a reply named the location of another key', call.tenant);
   },
@@ -149,16 +153,33 @@ function decodePath(text: string): string {
 
 // In free text a name can stand anywhere; what is replaced are the very names that this call has sent, longest
 // first and in one pass, so that a logical key which looks like a physical one is not cut a second time.
-function speaker(realm: Realm, call: Call): (text: string) => string {
+function speaker(realm: Realm, call: Call, buckets = otherBuckets(call)): (text: string) => string {
   const prefix = realm.names.prefix(call.tenant);
   const spellings = new Map<string, string>();
   for (const [physical, logical] of [[prefix, ''] as const, ...call.spellings]) {
     spellings.set(physical, logical).set(encodePath(physical), encodePath(logical));
   }
   const names = [...spellings.keys()].sort((a, b) => b.length - a.length);
-  const pattern = new RegExp(
-    names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'),
-    'g',
-  );
-  return (text) => text.replace(pattern, (name) => spellings.get(name) ?? '');
+  const keys = names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|');
+  const pattern = new RegExp(buckets.pattern === '' ? keys : `${keys}|${buckets.pattern}`, 'g');
+  return (text) => text.replace(pattern, (name) => spellings.get(name) ?? buckets.names.get(name) ?? '');
+}
+
+/** The beginning of an address, which names no key. */
+function named(call: Call, text: string): string {
+  const { names, pattern } = otherBuckets(call);
+  return pattern === '' ? text : text.replace(new RegExp(pattern, 'g'), (name) => names.get(name) ?? '');
+}
+
+/** The buckets of a tenant's place that the caller knows by other names, as whole words: a name may be part of any. */
+function otherBuckets({ home }: Call): {
+  readonly names: ReadonlyMap<string, string>;
+  readonly pattern: string;
+} {
+  const others = [...home.buckets].filter(([accepted, bucket]) => accepted !== bucket);
+  const words = others.map(([, bucket]) => bucket.replaceAll('.', String.raw`\.`));
+  return {
+    names: new Map(others.map(([accepted, bucket]) => [bucket, accepted])),
+    pattern: others.length === 0 ? '' : String.raw`(?<![a-z0-9.-])(?:${words.join('|')})(?![a-z0-9-])`,
+  };
 }

@@ -1,5 +1,5 @@
 import { allowed } from './allowed.ts';
-import { chooseBucket } from './bucket.ts';
+import { bucketIn, chooseBucket } from './bucket.ts';
 import type { Call, CallStart, Realm } from './call.ts';
 import { readRecord } from './fields/read.ts';
 import { Writing } from './writing.ts';
@@ -12,9 +12,10 @@ import { Writing } from './writing.ts';
  * @throws SignatureError for a token or upload id that was not sealed for this tenant, bucket and name
  */
 export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Call {
-  const { operation, tenant, plan } = start;
+  const { operation, tenant, plan, home } = start;
   const fields = readRecord(operation, plan.input, given, { ignored: plan.ignored });
-  const bucket = chooseBucket(realm, operation, fields.get('Bucket'));
+  const bucketName = chooseBucket(realm, operation, fields.get('Bucket'));
+  const bucket = bucketIn(home, bucketName);
   const writing = new Writing(realm, start, bucket, fields);
   const input: Record<string, unknown> = { Bucket: bucket };
   const write = (name: string): void => {
@@ -33,8 +34,9 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
     operation,
     tenant,
     plan,
+    home,
     bucket,
-    bucketName: bucket,
+    bucketName,
     input,
     given: fields,
     key: writing.key,

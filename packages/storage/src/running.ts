@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Call } from './call.ts';
+import type { Home } from './place.ts';
 
 /** What runs inside of one guarded call. */
 export interface Running {
@@ -7,6 +8,8 @@ export interface Running {
   readonly owner: object;
   /** `undefined` when the boundary is lifted. */
   readonly call: Call | undefined;
+  /** The place that is worked in while the boundary is lifted; by default the pool. */
+  readonly home?: Home | undefined;
   /** Set while the SDK's own signer works on a request that was checked, and no code of a caller's runs. */
   readonly signing?: true;
   /** When what is being signed ends, in milliseconds since the epoch. */

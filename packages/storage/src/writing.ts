@@ -6,7 +6,7 @@ import type { KeyRole } from './grammar.ts';
 import { inputBody } from './outgoing.ts';
 import { plainText, plainValue } from './plain.ts';
 import { requiredOf } from './allowed.ts';
-import { checkBucket } from './bucket.ts';
+import { bucketIn, checkBucket } from './bucket.ts';
 import type { CallStart, Realm } from './call.ts';
 import { refuseTag, tagKeys } from './tags.ts';
 import { openUploadId } from './upload-id.ts';
@@ -89,7 +89,8 @@ export class Writing {
       const source = parseCopySource(value);
       if ('kind' in source) throw refusal('storage', to.#operation, source);
       checkBucket(to.#realm, to.#operation, source.bucket, field);
-      return formatCopySource({ ...source, key: to.#encode(field, source.key, 'key') });
+      const bucket = bucketIn(to.#start.home, source.bucket);
+      return formatCopySource({ ...source, bucket, key: to.#encode(field, source.key, 'key') });
     },
     metadata: (to, value, { field }) => {
       const plain = plainValue(to.#operation, field, value);

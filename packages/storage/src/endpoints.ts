@@ -1,0 +1,106 @@
+import { PutObjectCommand, type S3ClientResolvedConfig } from '@aws-sdk/client-s3';
+import { getEndpointFromInstructions } from '@smithy/core/endpoints';
+import { runInScope } from '@tenantkit/core';
+import { endpointOf, type Endpoint } from './guard.ts';
+import type { Home, Silo } from './place.ts';
+import { outside, running } from './running.ts';
+
+type Provider = S3ClientResolvedConfig['endpointProvider'];
+
+// Placements come from the service, one for each customer: resolved anew when there are more.
+const MAX_ENDPOINTS = 10_000;
+
+/** Where requests go: the server of the client, or that of the tenant who calls. */
+export class Endpoints {
+  readonly #config: S3ClientResolvedConfig;
+  readonly #owner: object;
+  readonly #known = new Map<string, Promise<Endpoint>>();
+  readonly #offsets = new Map<string, number>();
+
+  /**
+   * @param config - a copy of the resolved configuration as it is at construction
+   * @param owner - whose calls they are; see {@link running}
+   */
+  constructor(config: S3ClientResolvedConfig, owner: object) {
+    this.#config = config;
+    this.#owner = owner;
+    this.#offsets.set('', config.systemClockOffset);
+  }
+
+  /** What the configuration holds in place of its endpoint provider, which the SDK asks at every call. */
+  readonly provider: Provider = (params, context) =>
+    this.#config.endpointProvider(paramsIn(this.#silo(), params), context);
+
+  /** The bucket of a place. */
+  of(bucket: string, { silo }: Home): Promise<Endpoint> {
+    const id = `${silo?.id ?? ''} ${bucket}`;
+    const known = this.#known.get(id);
+    if (known !== undefined) return known;
+    const endpoint = this.#resolve(bucket, silo);
+    if (this.#known.size >= MAX_ENDPOINTS) this.#known.clear();
+    this.#known.set(id, endpoint);
+    // A failure is not kept: the next call asks again.
+    endpoint.catch(() => this.#known.delete(id));
+    return endpoint;
+  }
+
+  /** The configuration of a client that is in a place, for what takes one. */
+  configIn({ silo }: Home): S3ClientResolvedConfig {
+    if (silo === undefined) return { ...this.#config };
+    const { region } = silo;
+    return {
+      ...this.#config,
+      ...(region === undefined ? {} : { region: () => Promise.resolve(region) }),
+      endpointProvider: (params, context) => this.#config.endpointProvider(paramsIn(silo, params), context),
+    };
+  }
+
+  /** By how much the server's clock is ahead, in milliseconds. That of one server says nothing about another. */
+  get clockOffset(): number {
+    return this.#offsets.get(this.#silo()?.id ?? '') ?? 0;
+  }
+
+  set clockOffset(offset: number) {
+    const id = this.#silo()?.id ?? '';
+    if (this.#offsets.size >= MAX_ENDPOINTS && !this.#offsets.has(id)) this.#offsets.clear();
+    this.#offsets.set(id, offset);
+  }
+
+  #silo(): Silo | undefined {
+    const now = running.getStore();
+    return now?.owner === this.#owner ? (now.call?.home ?? now.home)?.silo : undefined;
+  }
+
+  async #resolve(bucket: string, silo: Silo | undefined): Promise<Endpoint> {
+    const provider: Provider = (params, context) =>
+      this.#config.endpointProvider(paramsIn(silo, params), context);
+    const { url } = await runInScope(undefined, () =>
+      outside(() =>
+        // Any command on an object would do: the rules of S3 look at the bucket alone.
+        getEndpointFromInstructions({ Bucket: bucket, Key: 'x' }, PutObjectCommand, {
+          ...this.#config,
+          endpointProvider: provider,
+        }),
+      ),
+    );
+    return endpointOf(new URL(url));
+  }
+}
+
+type Params = Parameters<Provider>[0];
+
+function paramsIn(silo: Silo | undefined, params: Params): Params {
+  if (silo === undefined) return params;
+  const { endpoint, forcePathStyle, region = params.Region } = silo;
+  return {
+    ...params,
+    // What only the endpoints of AWS itself have.
+    Accelerate: false,
+    UseDualStack: false,
+    UseFIPS: false,
+    UseGlobalEndpoint: false,
+    Endpoint: endpoint,
+    ForcePathStyle: forcePathStyle,
+    Region: region,
+  };
+}
