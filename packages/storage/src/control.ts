@@ -12,7 +12,7 @@ const CONTROL = /^tk-control-[0-9a-f]{32}$/;
 const LEFT_AFTER = 10 * 60_000;
 
 /** Whether a tenant is one that only verifications have. */
-function isControl(tenant: string): boolean {
+export function isControl(tenant: string): boolean {
   return CONTROL.test(tenant);
 }
 

@@ -173,8 +173,9 @@ export class Engine {
    * @param until - up to when the form lives, in milliseconds since the epoch
    */
   signForm<T>(call: Call, sign: (config: S3ClientResolvedConfig) => Promise<T>, until: number): Promise<T> {
-    const credentials = this.keeper.gate(this.#config.credentials);
-    return this.keeper.lend(call, () => sign({ ...this.#config, credentials }), until);
+    const config = this.endpoints.configIn(call.home);
+    const credentials = this.keeper.gate(config.credentials);
+    return this.keeper.lend(call, () => sign({ ...config, credentials }), until);
   }
 
   #checked(call: Call, last: Step): Step {

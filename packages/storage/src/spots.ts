@@ -8,10 +8,10 @@ export interface Spot {
 }
 
 /** What all names of tenantkit's own begin with; no tenant's prefix can. */
-const RESERVED = 'tk!';
+export const RESERVED = 'tk!';
 
 /** Under it, markers say which objects are about a person: `tk!subjects/<tenant>/<subject>/…`. */
-const SUBJECTS = `${RESERVED}subjects/`;
+export const SUBJECTS = `${RESERVED}subjects/`;
 
 /**
  * All that belongs to a tenant: its objects, and what says whom they are about.
