@@ -1,8 +1,10 @@
 import type {
+  AbortMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl as sign } from '@aws-sdk/s3-request-presigner';
 import { requireScope } from '@tenantkit/core';
@@ -20,10 +22,12 @@ export {
 
 /** The commands that a URL can be made of. */
 export type PresignableCommand =
+  | AbortMultipartUploadCommand
   | DeleteObjectCommand
   | GetObjectCommand
   | HeadObjectCommand
-  | PutObjectCommand;
+  | PutObjectCommand
+  | UploadPartCommand;
 
 /** The presigner's options that this package takes; the others would weaken the signature and are refused. */
 export interface PresignOptions {
@@ -56,10 +60,11 @@ const DEFAULT_EXPIRES_IN = 900;
  * Makes a presigned URL of a command on an object of the current tenant; in place of `getSignedUrl` of
  * `@aws-sdk/s3-request-presigner`.
  *
- * Whoever holds the URL can use it until it expires, without a tenant and also after the tenant was frozen, and
- * may add headers to it. On servers that take an unsigned `x-amz-copy-source` (Ceph does, AWS does not), a URL of
- * a PUT copies any object that the client's credentials can read: give such a client credentials of the tenant,
- * see `storageBackstop`.
+ * Whoever holds the URL can use it until it expires, as often as they like, without a tenant and also after the tenant
+ * was frozen, and may add headers to it. On servers that take an unsigned `x-amz-copy-source` (Ceph does, AWS does
+ * not), a URL of a PUT or of a part copies any object that the client's credentials can read: give such a client
+ * credentials of the tenant, see `storageBackstop`. The URL shows the physical key, and that of a part or of an abort
+ * the server's own upload id.
  *
  * @throws MissingTenantError, TenantFencedError
  * @throws OperationRefusedError when the command cannot be presigned, the key is refused, the life is too long, or the
@@ -122,7 +127,8 @@ export async function getSignedUrl(
     unhoistableHeaders: new Set([...(given.unhoistableHeaders ?? []), ...headers]),
   };
   // The guard in the client's stack does the rest: it also reads the life of the signed URL.
-  const url = await sign(client, command, asked as Parameters<typeof sign>[2]);
+  // One command of the union: the SDK's type asks for one in particular, and any would do.
+  const url = await sign(client, command as GetObjectCommand, asked as Parameters<typeof sign>[2]);
   assertSigned(url, headers);
   return url;
 }

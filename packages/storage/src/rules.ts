@@ -66,6 +66,11 @@ const NO_PRESIGN_UPLOAD = refuse(
   'Create, list and complete the upload in your service, and presign UploadPartCommand.',
 );
 
+const NO_PRESIGN_ASPECT = refuse(
+  'a server that does not know this aspect of an object answers with the object, or deletes it',
+  'Ask in your service and hand out the result.',
+);
+
 type Way = Pick<CommandPlan, 'ignored' | 'method' | 'target' | 'presign'> & {
   readonly must?: Readonly<Record<string, string>>;
   readonly may?: Readonly<Record<string, string>>;
@@ -114,10 +119,12 @@ export const rules = defineRules({
   GetObjectAttributesCommand: inside(fields.getObjectAttributesInput, fields.getObjectAttributesOutput, {
     ...GET,
     must: { attributes: '' },
+    presign: NO_PRESIGN_ASPECT,
   }),
   GetObjectTaggingCommand: inside(fields.getObjectTaggingInput, fields.getObjectTaggingOutput, {
     ...GET,
     must: { tagging: '' },
+    presign: NO_PRESIGN_ASPECT,
   }),
   PutObjectTaggingCommand: inside(fields.putObjectTaggingInput, fields.putObjectTaggingOutput, {
     ...PUT,
@@ -128,14 +135,17 @@ export const rules = defineRules({
   DeleteObjectTaggingCommand: inside(fields.deleteObjectTaggingInput, fields.deleteObjectTaggingOutput, {
     ...DELETE,
     must: { tagging: '' },
+    presign: NO_PRESIGN_ASPECT,
   }),
   GetObjectLegalHoldCommand: inside(fields.getObjectLegalHoldInput, fields.getObjectLegalHoldOutput, {
     ...GET,
     must: { 'legal-hold': '' },
+    presign: NO_PRESIGN_ASPECT,
   }),
   GetObjectRetentionCommand: inside(fields.getObjectRetentionInput, fields.getObjectRetentionOutput, {
     ...GET,
     must: { retention: '' },
+    presign: NO_PRESIGN_ASPECT,
   }),
   RestoreObjectCommand: inside(fields.restoreObjectInput, fields.restoreObjectOutput, {
     ...POST,
