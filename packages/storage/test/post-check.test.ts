@@ -1,4 +1,8 @@
-import { createPresignedPost as rawCreatePresignedPost } from '@aws-sdk/s3-presigned-post';
+import {
+  createPresignedPost as rawCreatePresignedPost,
+  type PresignedPost as RawPresignedPost,
+  type PresignedPostOptions as RawPresignedPostOptions,
+} from '@aws-sdk/s3-presigned-post';
 import {
   CrossTenantError,
   OperationRefusedError,
@@ -220,4 +224,23 @@ describe('the raw library, given the guarded client', () => {
     expect(form.fields['key']).toBe('tenants/acme2/one');
     expect((await send(form)).status).toBe(204);
   });
+});
+
+it('takes the options and gives the result of the raw library, by their types too', async () => {
+  const options: RawPresignedPostOptions = {
+    Bucket: own.bucket,
+    Key: 'one',
+    Fields: { acl: 'private' },
+    Conditions: [
+      { bucket: own.bucket },
+      ['eq', '$key', 'one'],
+      ['starts-with', '$Content-Type', 'text/'],
+      ['content-length-range', 0, 100],
+    ],
+    Expires: 60,
+  };
+  const form: RawPresignedPost = await withTenant('acme', () => createPresignedPost(own.s3, options));
+  const raw = await rawCreatePresignedPost(own.raw, options);
+  expect(form.url).toBe(raw.url);
+  expect(Object.keys(form.fields)).toEqual(Object.keys(raw.fields));
 });
