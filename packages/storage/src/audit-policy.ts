@@ -110,8 +110,12 @@ function isNarrowed({ Condition = {} }: Statement): boolean {
 
 /** What a statement may say about the bucket itself without reaching a tenant's objects or names. */
 const HARMLESS: ReadonlySet<string> = new Set(['s3:getbucketlocation', 's3:getbucketversioning']);
-/** Listings, which `s3:prefix` confines. */
-const LISTING: ReadonlySet<string> = new Set(['s3:listbucket', 's3:listbucketversions']);
+/** Listings, which `s3:prefix` confines; that of uploads, where a server does not know it there, to nothing. */
+const LISTING: ReadonlySet<string> = new Set([
+  's3:listbucket',
+  's3:listbucketmultipartuploads',
+  's3:listbucketversions',
+]);
 /** Rights on objects mean nothing for the bucket itself. */
 const OF_OBJECTS =
   /^s3:(?:abortmultipartupload|listmultipartuploadparts|restoreobject|(?:get|put|delete)object[a-z]*)$/;

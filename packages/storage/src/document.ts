@@ -24,8 +24,8 @@ export function assertDocument(body: unknown, call: Call, realm: Realm): void {
   }
 }
 
-// A structure without anything in it, which is one of those that may be.
-const empty = (text: string, _call: Call, _realm: Realm, { fields = {} }: InputField): boolean =>
+// An entry of a list without anything in it, which is one of those that may be.
+const emptyEntry = (text: string, _call: Call, _realm: Realm, { fields = {} }: InputField): boolean =>
   text === '' && requiredOf(fields).length === 0;
 
 const CHECKS: Readonly<
@@ -34,6 +34,6 @@ const CHECKS: Readonly<
   key: (text, { tenant }, { names }) => names.accepts(tenant, text),
   version: (text) => VERSION_ID.test(text),
   tagKey: (text, _call, { tags }) => tags.has(text),
-  record: empty,
-  list: empty,
+  record: (text) => text === '',
+  list: emptyEntry,
 };

@@ -50,7 +50,7 @@ export interface Home {
 }
 
 /** What `place` has answered is no placement. */
-export class InvalidPlacement extends Error {
+class InvalidPlacement extends Error {
   override readonly name = 'InvalidPlacement';
 }
 

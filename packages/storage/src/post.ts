@@ -112,7 +112,13 @@ export async function createPresignedPost(
       ),
     Date.now() + Expires * 1000,
   );
-  return assertForm(signed, call, { ...form, bucket, key, Expires, url: await engine.urlOf(bucket, call.home) });
+  return assertForm(signed, call, {
+    ...form,
+    bucket,
+    key,
+    Expires,
+    url: await engine.urlOf(bucket, call.home),
+  });
 }
 
 const OPERATION = 'createPresignedPost';

@@ -94,7 +94,7 @@ describe('the settings of a bucket', () => {
     const apply = (policy: unknown) =>
       own.raw.send(new RawPutBucketPolicyCommand({ Bucket: own.bucket, Policy: JSON.stringify(policy) }));
     const principals = ['arn:aws:iam:::user/nobody'];
-    await apply(storageBackstop('acme', { bucket: own.bucket, principals }).bucketPolicy);
+    await apply(storageBackstop('acme', { bucket: own.bucket, principals, server: 'ceph' }).bucketPolicy);
     // Ceph calls that public.
     expect(await found(own)).toEqual([`called_public ${own.bucket}`]);
     const open_ = { Sid: 'Open', Effect: 'Allow', Principal: '*', Action: 's3:GetObject' };

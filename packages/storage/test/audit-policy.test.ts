@@ -144,11 +144,20 @@ describe('what is allowed', () => {
       beyond,
     ],
     [
-      'uploads of all, under the condition of another listing',
+      'uploads of one tenant',
       {
         Action: 's3:ListBucketMultipartUploads',
         Resource: ARN,
         Condition: { StringLike: { 's3:prefix': 'tenants/acme/*' } },
+      },
+      [],
+    ],
+    [
+      'uploads of all',
+      {
+        Action: 's3:ListBucketMultipartUploads',
+        Resource: ARN,
+        Condition: { StringLike: { 's3:prefix': 'tenants/*' } },
       },
       beyond,
     ],

@@ -6,9 +6,10 @@ import {
   IAMClient,
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
+import { GetObjectAclCommand, GetObjectCommand } from '@aws-sdk/client-s3';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { withTenant } from '@tenantkit/core';
-import { PutObjectCommand, S3Client, storageBackstop } from '@tenantkit/storage';
+import { DeleteObjectCommand, PutObjectCommand, S3Client, storageBackstop } from '@tenantkit/storage';
 import { createPresignedPost, getSignedUrl } from '@tenantkit/storage/presign';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drop, send, set } from './forms.ts';
@@ -18,8 +19,9 @@ import { open, type Opened } from './open.ts';
 
 let own: Opened;
 let iam: IAMClient;
+/** With the credentials of acme. */
 let s3: S3Client;
-let sessionToken: string;
+let sessionToken: string | undefined;
 const RoleName = `tk-test-${randomBytes(4).toString('hex')}`;
 const PolicyName = 'all';
 
@@ -35,15 +37,11 @@ beforeAll(async () => {
   const { Role } = await iam.send(new CreateRoleCommand({ RoleName, Path: '/', AssumeRolePolicyDocument }));
   await iam.send(new PutRolePolicyCommand({ RoleName, PolicyName, PolicyDocument: policy(everything) }));
   const sts = new STSClient({ endpoint, region, credentials });
-  const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket });
+  const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket, server: 'ceph' });
+  const Policy = JSON.stringify(sessionPolicy);
   const { Credentials } = await sts.send(
-    new AssumeRoleCommand({
-      RoleArn: Role?.Arn,
-      RoleSessionName: 'acme',
-      Policy: JSON.stringify(sessionPolicy),
-    }),
+    new AssumeRoleCommand({ RoleArn: Role?.Arn, RoleSessionName: 'acme', Policy }),
   );
-  sts.destroy();
   sessionToken = Credentials?.SessionToken ?? '';
   const session = {
     accessKeyId: Credentials?.AccessKeyId ?? '',
@@ -51,6 +49,7 @@ beforeAll(async () => {
     sessionToken,
   };
   s3 = new S3Client({ ...own.options, credentials: session, tenant: { buckets: [own.bucket] } });
+  sts.destroy();
 });
 
 afterAll(async () => {
@@ -79,16 +78,51 @@ describe('credentials of a tenant', () => {
     expect((await send(other)).status).toBe(403);
   });
 
-  it('close a PUT to sources that are not signed', async () => {
+  /** Sends a presigned PUT with a header that was not signed; what is then in the object. */
+  const put = async (client: S3Client, name: string, value: string) => {
     await withTenant('acme2', () => own.s3.send(new PutObjectCommand({ Key: 'secret', Body: 'of acme2' })));
-    await withTenant('acme', () => own.s3.send(new PutObjectCommand({ Key: 'mine', Body: 'of acme' })));
-    const copy = async (client: S3Client, source: string): Promise<number> => {
-      const url = await withTenant('acme', () => getSignedUrl(client, new PutObjectCommand({ Key: 'copy' })));
-      const headers = { 'x-amz-copy-source': `/${own.bucket}/tenants/${source}` };
-      return (await fetch(url, { method: 'PUT', headers })).status;
+    await withTenant('acme', () => own.s3.send(new DeleteObjectCommand({ Key: 'x' })));
+    const url = await withTenant('acme', () => getSignedUrl(client, new PutObjectCommand({ Key: 'x' })));
+    const plain = await fetch(url, { method: 'PUT', body: 'plain' });
+    const headers = { [name]: value.replace('BUCKET', own.bucket) };
+    const { status } = await fetch(url, { method: 'PUT', headers, body: 'x' });
+    const at = { Bucket: own.bucket, Key: 'tenants/acme/x' };
+    const object = await own.raw.send(new GetObjectCommand(at));
+    const { Grants = [] } = await own.raw.send(new GetObjectAclCommand(at));
+    return {
+      plain: plain.status,
+      status,
+      body: await object.Body?.transformToString(),
+      grants: Grants.length,
+      metadata: object.Metadata,
+      tags: object.TagCount,
+      website: object.WebsiteRedirectLocation,
     };
-    expect(await copy(own.s3, 'acme2/secret')).toBe(200);
-    expect(await copy(s3, 'acme/mine')).toBe(200);
-    expect(await copy(s3, 'acme2/secret')).toBe(403);
+  };
+  const PLAIN = { plain: 200, grants: 1, metadata: {}, tags: undefined, website: undefined };
+
+  it.each([
+    ['x-amz-copy-source', '/BUCKET/tenants/acme2/secret'],
+    ['x-amz-copy-source', 'BUCKET%2Ftenants%2Facme2%2Fsecret'],
+    ['x_amz_copy_source', '/BUCKET/tenants/acme2/secret'],
+  ])('close what a PUT leaves open on this server, the unsigned header %s: %s', async (name, value) => {
+    expect(await put(own.s3, name, value)).toEqual({ ...PLAIN, status: 200, body: 'of acme2' });
+    expect(await put(s3, name, value)).toEqual({ ...PLAIN, status: 403, body: 'plain' });
+  });
+
+  it('close the unsigned header x-amz-acl, which opens the object otherwise', async () => {
+    const opened = { ...PLAIN, status: 200, body: 'x', grants: 2 };
+    expect(await put(own.s3, 'x-amz-acl', 'public-read')).toEqual(opened);
+    expect(await put(s3, 'x-amz-acl', 'public-read')).toEqual({ ...PLAIN, status: 403, body: 'plain' });
+  });
+
+  it.each([
+    ['x-amz-meta-a', 'b', { metadata: { a: 'b' } }],
+    ['x-amz-tagging', 'a=b', { tags: 1 }],
+    ['x-amz-website-redirect-location', '/x', { website: '/x' }],
+  ])('leave the unsigned header %s to whoever has the URL', async (name, value, change) => {
+    const changed = { ...PLAIN, status: 200, body: 'x', ...change };
+    expect(await put(own.s3, name, value)).toEqual(changed);
+    expect(await put(s3, name, value)).toEqual(changed);
   });
 });
