@@ -171,7 +171,8 @@ export function acrossTenants<T>(bypass: Bypass, fn: () => T): T {
  * @param tenants - ids or contexts; an async iterable is read only as fast as it is worked off
  * @param options - `concurrency`: how many at once, default 1; `signal`: stops before the next tenant
  * @returns the results, in the order of `tenants`
- * @throws AggregateError with every tenant's error, after all of them had their turn
+ * @throws AggregateError with every tenant's error, after all of them had their turn; the error of `tenants` itself
+ *   when it breaks off
  *
  * @example
  * ```ts
@@ -184,15 +185,30 @@ export async function forEachTenant<R>(
   fn: (context: TenantContext) => R | Promise<R>,
   { concurrency = 1, signal }: { readonly concurrency?: number; readonly signal?: AbortSignal } = {},
 ): Promise<R[]> {
-  return pMap(
-    tenants,
+  let broken: { readonly error: unknown } | undefined;
+  // An error of the list is caught here: with several tenants asked for at once, p-map may hear that there are no more
+  // of them before it hears of the error, and then resolves as if all had had their turn.
+  async function* listed(): AsyncGenerator<string | TenantContext, void, undefined> {
+    try {
+      yield* tenants;
+    } catch (error) {
+      broken = { error };
+    }
+  }
+  const results = await pMap(
+    listed(),
     (tenant) =>
       withTenant(tenant, async () => {
         const result: R = await fn(requireTenant());
         return result;
       }),
     { concurrency, stopOnError: false, ...(signal === undefined ? {} : { signal }) },
-  );
+  ).catch((error: unknown) => {
+    if (broken === undefined || !(error instanceof AggregateError)) throw error;
+    throw new AggregateError([...(error.errors as unknown[]), broken.error]);
+  });
+  if (broken !== undefined) throw broken.error;
+  return results;
 }
 
 /**

@@ -288,6 +288,29 @@ describe('forEachTenant', () => {
     expect(most).toBe(4);
   });
 
+  it.each([1, 2, 4])('fails when the list of tenants breaks off, %i at once', async (concurrency) => {
+    const broken = new Error('the list broke off');
+    async function* source(): AsyncGenerator<string> {
+      yield 'acme';
+      // So that all that was begun has ended by then.
+      for (let n = 0; n < 5; n += 1) await tick();
+      throw broken;
+    }
+    const ran: string[] = [];
+    const each = (fails = false) =>
+      forEachTenant(
+        source(),
+        ({ tenant }) => {
+          ran.push(tenant);
+          if (fails) throw new Error('failed');
+        },
+        { concurrency },
+      );
+    await expect(each()).rejects.toBe(broken);
+    expect(ran).toEqual(['acme']);
+    await expect(each(true)).rejects.toMatchObject({ errors: [{ message: 'failed' }, broken] });
+  });
+
   it('gives every tenant its turn and then throws all errors', async () => {
     const ran: string[] = [];
     const promise = forEachTenant(['a', 'b', 'c'], ({ tenant }) => {
