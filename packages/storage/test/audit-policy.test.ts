@@ -96,6 +96,8 @@ describe('what is allowed', () => {
     ['one tenant and all', { Resource: [`${ARN}/tenants/acme/*`, `${ARN}/*`] }, beyond],
     ['all but one tenant', { Resource: undefined, NotResource: `${ARN}/tenants/acme/*` }, beyond],
     ['everything but one action', { Action: undefined, NotAction: 's3:DeleteObject' }, beyond],
+    ['everything but, said beside an action', { NotAction: 's3:DeleteObject' }, beyond],
+    ['all but, said beside a resource', { NotResource: `${ARN}/tenants/acme/*` }, beyond],
     ['a tenant in another partition', { Resource: `arn:aws-cn:s3:::${bucket}/tenants/acme/*` }, []],
     [
       'the tenant in the tag of the principal',

@@ -278,9 +278,14 @@ describe('a request', () => {
     using s3 = altered(own, () => {
       throw service('SlowDown', 503);
     });
+    let isLate = false;
+    const late = setTimeout(() => (isLate = true), 2_000);
     const failed = await storageEraser(s3, { bucket: own.bucket, timeout: 500 })
       .erase(SCOPE, run())
       .catch((error: unknown) => error);
+    clearTimeout(late);
+    // It would be tried again for half a minute.
+    expect(isLate).toBe(false);
     expect(failed).toBeInstanceOf(StoreUnreachableError);
     expect(failed).toMatchObject({ cause: { name: 'SlowDown' } });
   });
