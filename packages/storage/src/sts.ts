@@ -1,5 +1,5 @@
 import { AssumeRoleCommand, STSClient, STSServiceException } from '@aws-sdk/client-sts';
-import { ConfigError, ID_MAX_LENGTH, StoreUnreachableError, assertId } from '@tenantkit/core';
+import { ConfigError, ID_MAX_LENGTH, StoreUnreachableError } from '@tenantkit/core';
 import { z } from 'zod';
 import { TENANT_TAG, storageBackstop, type PolicyDocument, type StoragePolicyOptions } from './backstop.ts';
 import type { TenantCredentialProvider } from './credentials.ts';
@@ -91,12 +91,13 @@ export function assumeTenantRole(options: AssumeTenantRoleOptions): TenantCreden
   // What is wrong with them for the longest tenant is found out now, and not when that one comes.
   if (typeof buckets !== 'function') policyOf('x'.repeat(ID_MAX_LENGTH));
   return async (tenant) => {
-    assertId(tenant);
+    // First: it refuses what is no tenant.
+    const policy = policyOf(tenant);
     const command = new AssumeRoleCommand({
       RoleArn: roleArn,
       RoleSessionName: sessionName(tenant),
       DurationSeconds: durationSeconds,
-      Policy: JSON.stringify(policyOf(tenant)),
+      Policy: JSON.stringify(policy),
       ...(sessionTags ? { Tags: [{ Key: TENANT_TAG, Value: tenant }] } : {}),
     });
     const abortSignal = AbortSignal.timeout(timeout);

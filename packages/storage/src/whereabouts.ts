@@ -33,7 +33,10 @@ interface Entry {
   readonly home: Home;
 }
 
-/** Where each tenant is: what the service's function has answered, kept for a while. */
+/**
+ * Where each tenant is: what the service's function has answered, kept for a while. It is asked for tenants that may
+ * work alone: while one is moved, an answer may be too early.
+ */
 export class Whereabouts {
   readonly #place: (tenant: string) => StoragePlacement;
   readonly #pool: Home;
@@ -50,7 +53,11 @@ export class Whereabouts {
     this.#fence = fence;
   }
 
-  /** @throws OperationRefusedError when nobody knows; nothing ever falls back to the pool */
+  /**
+   * Asked after the fence.
+   *
+   * @throws OperationRefusedError when nobody knows; nothing ever falls back to the pool
+   */
   find(tenant: string, operation: string): Home {
     const known = this.#entries.get(tenant);
     if (known !== undefined && performance.now() - known.at < KEPT) return known.home;
@@ -86,20 +93,13 @@ export class Whereabouts {
   }
 
   #ask(tenant: string, known: Entry | undefined, operation: string): Home {
-    // Whoever moves it is at work: what is answered meanwhile may be too early, and the fence refuses every call.
-    if (known !== undefined && this.#isFenced(tenant)) return known.home;
     const at = performance.now();
     const home = this.answer(tenant, operation);
     if (known !== undefined && known.home.id !== home.id && this.#fence === undefined)
       throw refusal('storage', operation, UNFENCED);
     if (this.#entries.size >= MAX_ENTRIES && known === undefined) this.#forgetOne();
-    // An answer that was given while nobody may work must not outlast the freeze.
-    this.#entries.set(tenant, { at: this.#isFenced(tenant) ? -Infinity : at, home });
+    this.#entries.set(tenant, { at, home });
     return home;
-  }
-
-  #isFenced(tenant: string): boolean {
-    return this.#fence !== undefined && this.#fence.state(tenant) !== 'active';
   }
 
   // Of the pool, so that without a fence no place of a tenant's own is forgotten and another one believed.

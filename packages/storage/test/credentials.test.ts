@@ -309,6 +309,26 @@ describe('a client', () => {
     expect(credentials).not.toHaveBeenCalled();
   });
 
+  it('shows a placeholder to the middleware of a call', async () => {
+    const { ask } = provider();
+    const s3 = new S3Client({ ...options, tenant: { buckets: ['uploads'], credentials: ask } });
+    const command = new GetObjectCommand({ Key: 'one' });
+    const seen: unknown[] = [];
+    command.middlewareStack.add(
+      (next) => async (args) => {
+        seen.push(await s3.config.credentials());
+        return next(args);
+      },
+      { step: 'build' },
+    );
+    await withTenant('acme', () => getSignedUrl(s3, command, { expiresIn: 60 }));
+    expect(seen).toMatchObject([{ accessKeyId: 'held-by-tenantkit', secretAccessKey: 'held-by-tenantkit' }]);
+    expect(JSON.stringify(seen)).not.toContain('acme');
+    expect(await failure(() => withTenant('acme', () => s3.config.credentials()))).toMatchObject({
+      code: 'OPERATION_REFUSED',
+    });
+  });
+
   it('presigns with a session token, and with the tenant’s alone', async () => {
     const ask = (tenant: string): Promise<TenantIdentity> =>
       Promise.resolve({ accessKeyId: 'AK', secretAccessKey: 's', sessionToken: `token-of-${tenant}` });

@@ -1,4 +1,5 @@
 import { createServer, type AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { S3Client as RawS3Client } from '@aws-sdk/client-s3';
 import { STSClient } from '@aws-sdk/client-sts';
 import { StoreUnreachableError, withTenant } from '@tenantkit/core';
@@ -6,7 +7,7 @@ import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } fr
 import { getSignedUrl } from '@tenantkit/storage/presign';
 import { assumeTenantRole, type AssumeTenantRoleOptions } from '@tenantkit/storage/sts';
 import { TENANTS } from '@tenantkit/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { confinement, type Confinement } from './confined.ts';
 import { open, type Opened } from './open.ts';
 import { openRole, type OpenedRole } from './role.ts';
@@ -161,6 +162,44 @@ describe('credentials of a tenant', () => {
     const read = (tenant: string) => withTenant(tenant, () => s3.send(new GetObjectCommand({ Key: 'one' })));
     expect((await read('acme')).$metadata.httpStatusCode).toBe(200);
     expect(await failure(() => read('acme2'))).toMatchObject({ name: 'AccessDenied' });
+  });
+});
+
+describe('credentials that the server does not know', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it('are asked for anew, but not with every call', async () => {
+    let asked = 0;
+    const s3 = new S3Client({
+      ...own.options,
+      tenant: {
+        buckets: [own.bucket],
+        credentials: () => {
+          asked += 1;
+          const good = own.options.credentials;
+          return Promise.resolve(asked === 1 ? { ...good, accessKeyId: 'REVOKED' } : good);
+        },
+      },
+    });
+    opened.push(s3);
+    // Ceph calls it AccessDenied, which may be anything; here it says what AWS says.
+    const { requestHandler } = s3.config;
+    const handle = requestHandler.handle.bind(requestHandler);
+    requestHandler.handle = async (...args: Parameters<typeof handle>) => {
+      const reply = await handle(...args);
+      if (reply.response.statusCode === 403)
+        reply.response.body = Readable.from(['<Error><Code>InvalidAccessKeyId</Code></Error>']);
+      return reply;
+    };
+    const list = () => withTenant('acme', () => s3.send(new ListObjectsV2Command({})));
+    for (let round = 0; round < 2; round += 1)
+      expect(await failure(list)).toMatchObject({ name: 'InvalidAccessKeyId' });
+    expect(asked).toBe(1);
+    const now = Date.now.bind(Date);
+    vi.spyOn(Date, 'now').mockImplementation(() => now() + 11_000);
+    expect(await failure(list)).toMatchObject({ name: 'InvalidAccessKeyId' });
+    expect((await list()).$metadata.httpStatusCode).toBe(200);
+    expect(asked).toBe(2);
   });
 });
 
