@@ -135,6 +135,11 @@ export const PROBES: Readonly<Record<Feature, (probed: Probed) => Promise<boolea
     for await (const { Contents = [] } of pages) found.push(...Contents.map((one) => one.Key));
     return found.join() === keys.join();
   },
+  folders: async ({ raw, Bucket }) => {
+    await raw.send(new sdk.PutObjectCommand({ Bucket, Key: 'folders/in/folders', Body: 'x' }));
+    const { CommonPrefixes } = await raw.send(new sdk.ListObjectsV2Command({ Bucket, Delimiter: '/' }));
+    return CommonPrefixes?.[0]?.Prefix === 'folders/';
+  },
   encodedLists: async ({ raw, Bucket }) => {
     await raw.send(new sdk.PutObjectCommand({ Bucket, Key: 'é', Body: 'x' }));
     const list = { Bucket, Prefix: 'é', EncodingType: 'url' } as const;

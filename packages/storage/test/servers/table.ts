@@ -25,6 +25,7 @@ export type Feature =
   | 'select'
   | 'batchNames'
   | 'order'
+  | 'folders'
   | 'encodedLists'
   | 'reservedInSources'
   | 'longNames';
@@ -59,6 +60,7 @@ export const SERVERS: Readonly<Record<ServerName, Capabilities>> = {
     select: true,
     batchNames: true,
     order: true,
+    folders: true,
     encodedLists: true,
     reservedInSources: true,
     longNames: true,
@@ -86,6 +88,7 @@ export const SERVERS: Readonly<Record<ServerName, Capabilities>> = {
     select: 'knows no SelectObjectContent',
     batchNames: 'trims the keys of a batch, and fails for one that is a number',
     order: 'lists folder by folder, so that the pages of a listing lose objects',
+    folders: 'lists no folder that holds nothing but folders',
     encodedLists: 'ignores EncodingType',
     reservedInSources: 'does not decode what URLs reserve in the source of a copy',
     longNames: 'keeps a key as folders and a file, whose names have at most 255 bytes',
