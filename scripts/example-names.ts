@@ -97,6 +97,7 @@ declare const app: {
     RoleArn: `declare const RoleArn: string;`,
     fence: `declare const fence: import('@tenantkit/core').TenantRegistry;`,
     placements: `declare const placements: ReadonlyMap<string, import('@tenantkit/storage').StoragePlacement>;`,
+    database: `declare const database: { hasTenant(id: string): boolean };`,
     roleOfAcme: `declare const roleOfAcme: string;`,
     stream: `declare const stream: import('node:stream').Readable;`,
     sts: `declare const sts: { send(command: object): Promise<{ Credentials: object }> };`,

@@ -24,12 +24,11 @@ const OBJECT = [
 /** Ceph RGW 16 refuses every policy that names these. */
 const ATTRIBUTES = ['s3:GetObjectAttributes', 's3:GetObjectVersionAttributes'] as const;
 
-/** On the bucket, under the tenant's prefix. */
-export const LISTING_ACTIONS = [
-  's3:ListBucket',
-  's3:ListBucketVersions',
-  's3:ListBucketMultipartUploads',
-] as const;
+/**
+ * On the bucket, under the tenant's prefix. Listing uploads is not among them: neither AWS nor Ceph tells a policy the
+ * prefix of that request, so it would be allowed for all tenants or, as it is, for none.
+ */
+export const LISTING_ACTIONS = ['s3:ListBucket', 's3:ListBucketVersions'] as const;
 
 /** What a server is told about objects of a tenant. */
 export const OBJECT_ACTIONS: Readonly<Record<PolicyServer, readonly string[]>> = {
@@ -47,6 +46,7 @@ export const OTHER_ACTIONS = [
   's3:GetBucket*',
   's3:GetLifecycleConfiguration',
   's3:GetReplicationConfiguration',
+  's3:ListBucketMultipartUploads',
   's3:PutBucket*',
   's3:PutLifecycleConfiguration',
   's3:PutObjectLegalHold',
@@ -55,15 +55,15 @@ export const OTHER_ACTIONS = [
 ] as const;
 
 /**
- * Headers that open an object to others. AWS wants the right to ACLs for them, which no tenant has. Ceph takes them
- * from whoever may write, also unsigned beside a presigned URL, but lets a policy see them: empty when they are not
- * there.
+ * What headers may say that could open an object to others. AWS wants the right to ACLs for them, which no tenant has.
+ * Ceph takes them from whoever may write, also unsigned beside a presigned URL, but lets a policy see them: empty when
+ * they are not there.
  */
-export const ACL_HEADERS = [
-  's3:x-amz-acl',
-  's3:x-amz-grant-read',
-  's3:x-amz-grant-write',
-  's3:x-amz-grant-read-acp',
-  's3:x-amz-grant-write-acp',
-  's3:x-amz-grant-full-control',
-] as const;
+export const ACL_HEADERS: Readonly<Record<string, readonly string[]>> = {
+  's3:x-amz-acl': ['', 'private', 'bucket-owner-full-control'],
+  's3:x-amz-grant-read': [''],
+  's3:x-amz-grant-write': [''],
+  's3:x-amz-grant-read-acp': [''],
+  's3:x-amz-grant-write-acp': [''],
+  's3:x-amz-grant-full-control': [''],
+};

@@ -158,8 +158,7 @@ function ownOf(tenant: string, { bucket: given, names, server = 'aws' }: Storage
 }
 
 function allow({ buckets, objects, markers, prefix, server }: Own): PolicyStatement[] {
-  const noAcl = Object.fromEntries(ACL_HEADERS.map((header) => [header, ['']]));
-  const Condition = server === 'ceph' ? { Condition: { StringEqualsIfExists: noAcl } } : {};
+  const Condition = server === 'ceph' ? { Condition: { StringEqualsIfExists: ACL_HEADERS } } : {};
   return [
     { Sid: 'OwnObjects', Effect: 'Allow', Action: OBJECT_ACTIONS[server], Resource: objects, ...Condition },
     {
@@ -177,7 +176,8 @@ function deny({ buckets, objects, markers, prefix, server }: Own): PolicyStateme
   const everything = [...buckets, ...buckets.map((arn) => `${arn}/*`)];
   const actions = OBJECT_ACTIONS[server];
   const Effect = 'Deny';
-  const acls = (server === 'ceph' ? ACL_HEADERS : []).map((header): PolicyStatement => ({
+  const headers = Object.keys(server === 'ceph' ? ACL_HEADERS : {});
+  const acls = headers.map((header): PolicyStatement => ({
     Sid: `No${header.replace(/[^a-z]/g, '')}`,
     Effect,
     Action: ['s3:PutObject'],

@@ -24,11 +24,11 @@ const FAILED = refuse(
 );
 const ENDED = refuse(
   'the credentials of the tenant have ended',
-  'Let tenant.credentials answer an identity that is still valid; look at the clock of this machine, too.',
+  'Let tenant.credentials, or tenant.place for a silo, answer an identity that is still valid; look at the clock of this machine, too.',
 );
 const SHORT = refuse(
   'the URL would live longer than the credentials of the tenant, with which it is signed',
-  'Ask for a shorter expiresIn, or let tenant.credentials answer an identity that lives longer, such as with more durationSeconds.',
+  'Ask for a shorter expiresIn, or let tenant.credentials (tenant.place for a silo) answer an identity that lives longer, such as with more durationSeconds.',
 );
 
 // With these a server says that it does not know the credentials, or not any more.

@@ -36,7 +36,7 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
 });
 
 /**
- * Erases a tenant from a bucket: unfinished uploads, and every object with all its versions and delete markers.
+ * Erases a tenant from a bucket, in the pool and where `tenant.place` says that it is: unfinished uploads, and every object with all its versions and delete markers.
  * What a legal hold or a retention period keeps is reported as kept, with its date; `storageHolds` names each. Objects
  * of other tenants, copies that replication or backups made, and server logs are not touched: a plan names in its
  * notes what the bucket's settings say of them.
@@ -54,7 +54,7 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
 export function storageEraser(client: S3Client, options: StorageEraserOptions): Eraser {
   const parsed = parseArgument('storageEraser', optionsSchema, options);
   const { bucket, store = `storage:${bucket}`, timeout } = parsed;
-  acceptedBucket(client, bucket, 'storageEraser');
+  const engine = acceptedBucket(client, bucket, 'storageEraser');
 
   /** Runs `fn` with every bucket in which the tenant may have objects. */
   const across = <T>(
@@ -65,9 +65,14 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
   ): Promise<T> => {
     // Taken for the tenant's, a person's erasure would remove everybody.
     if (subject !== undefined) throw refuseSubject(operation);
-    const remotes = [new Remote(client, bucket, { operation, timeout, ...(signal && { signal }) })];
+    const options = { operation, timeout, ...(signal && { signal }) };
+    const remotes = [new Remote(client, bucket, options)];
     // An invalid tenant is refused before anything is said or done.
     spotsOf(remotes, tenant);
+    const home = engine.placeOf(tenant, operation);
+    const own = new Remote(client, bucket, { ...options, home });
+    // The pool as well: a move may have left objects there.
+    if (home.silo !== undefined || own.bucket !== remotes[0]?.bucket) remotes.push(own);
     const bypass = { reason: `${operation} of an erasure in ${store}`, actor: 'tenantkit/storageEraser' };
     return acrossTenants(bypass, () => fn(remotes));
   };

@@ -32,7 +32,7 @@ class InvalidIdentity extends Error {
 /**
  * Reads what a provider has answered, each part once.
  *
- * @throws {@link InvalidIdentity} that names the property, never its value
+ * @throws InvalidIdentity that names the property, never its value
  */
 export function readIdentity(answer: unknown): TenantIdentity {
   const result = identitySchema.safeParse(answer);

@@ -84,7 +84,7 @@ const schema = z.discriminatedUnion(
  * Reads what `place` has answered, each part once.
  *
  * @param pool - of the client
- * @throws {@link InvalidPlacement} that says what is wrong, and shows nothing of it
+ * @throws InvalidPlacement that says what is wrong, and shows nothing of it
  */
 export function readPlacement(answer: unknown, pool: Home): Home {
   const result = schema.safeParse(answer);

@@ -5,9 +5,11 @@ import type {
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
 import { ConfigError, StoreUnreachableError, currentTenant, refusal, refuse } from '@tenantkit/core';
+import { bucketIn } from './bucket.ts';
 import { engineOf, type S3Client } from './client.ts';
 import type { Engine } from './engine.ts';
 import type { StorageNames } from './names.ts';
+import type { Home } from './place.ts';
 import { isAbsent, passes, patiently } from './patience.ts';
 
 /** What eraser and auditor need of a bucket. */
@@ -36,7 +38,7 @@ type Command<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>
   ServiceOutputTypes
 >;
 
-/** One bucket with raw names, for work that was stated with `acrossTenants`; it never waits for ever. */
+/** One bucket with raw names, in one place, for work that was stated with `acrossTenants`; it never waits for ever. */
 export class Remote {
   readonly bucket: string;
   readonly #client: S3Client;
@@ -44,21 +46,29 @@ export class Remote {
   readonly #operation: string;
   readonly #timeout: number;
   readonly #signal: AbortSignal;
+  readonly #home: Home;
 
   /**
-   * @param operation - what is done, for errors: `plan`
+   * @param bucket - as callers know it
+   * @param operation - what is done, for errors: `plan`; `home`: the place that is worked in, by default the pool
    * @throws ConfigError when the bucket is not an accepted one of the client
    * @throws OperationRefusedError inside a tenant, who could name another one
    */
   constructor(
     client: S3Client,
     bucket: string,
-    { operation, timeout = TIMEOUT, signal }: RemoteOptions & { operation: string; signal?: AbortSignal },
+    {
+      operation,
+      timeout = TIMEOUT,
+      signal,
+      home,
+    }: RemoteOptions & { operation: string; signal?: AbortSignal; home?: Home },
   ) {
     if (currentTenant() !== undefined) throw refusal('storage', operation, INSIDE);
-    this.bucket = bucket;
     this.#client = client;
     this.#engine = acceptedBucket(client, bucket, operation);
+    this.#home = home ?? this.#engine.pool;
+    this.bucket = bucketIn(this.#home, bucket);
     this.#operation = operation;
     this.#timeout = timeout;
     this.#signal = signal ?? new AbortController().signal;
@@ -93,17 +103,20 @@ export class Remote {
       if (!signal.aborted) last = error;
     };
     try {
-      return await patiently(() => this.#client.send(command, { abortSignal: signal }), {
-        signal,
-        onFailure,
-      });
+      return await patiently(
+        () => this.#engine.visit(this.#home, () => this.#client.send(command, { abortSignal: signal })),
+        {
+          signal,
+          onFailure,
+        },
+      );
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!expiry.aborted && isAnswered(error)) throw error;
       throw new StoreUnreachableError({
         surface: 'storage',
         operation: this.#operation,
-        target: await this.#engine.urlOf(this.bucket),
+        target: await this.#engine.urlOf(this.bucket, this.#home),
         cause: last ?? error,
       });
     }

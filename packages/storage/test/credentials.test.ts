@@ -8,7 +8,7 @@ import {
   withTenant,
 } from '@tenantkit/core';
 import { GetObjectCommand, PutObjectCommand, S3Client, type TenantIdentity } from '@tenantkit/storage';
-import { getSignedUrl } from '@tenantkit/storage/presign';
+import { createPresignedPost, getSignedUrl } from '@tenantkit/storage/presign';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TenantCredentials } from '../src/credentials.ts';
 import { running } from '../src/running.ts';
@@ -348,6 +348,24 @@ describe('a client', () => {
     expect(await withTenant('acme', () => failure(() => sign(s3, 897)))).toEqual(
       REFUSED('would live longer'),
     );
+  });
+
+  it('makes no form that outlives its credentials', async () => {
+    const s3 = new S3Client({
+      ...options,
+      tenant: { buckets: ['uploads'], credentials: provider(600_000).ask },
+    });
+    const form = (Expires: number) =>
+      withTenant('acme', () =>
+        createPresignedPost(s3, {
+          Key: 'one',
+          Fields: { 'Content-Type': 'text/plain' },
+          Conditions: [['content-length-range', 1, 100]],
+          Expires,
+        }),
+      );
+    expect((await form(590)).fields['X-Amz-Credential']).toMatch(/^acme-1\//);
+    expect(await failure(() => form(600))).toEqual(REFUSED('would live longer'));
   });
 
   it('forgets those of a tenant that is frozen or erased, and signs nothing that was on its way', async () => {

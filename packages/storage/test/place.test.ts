@@ -1,7 +1,7 @@
 import * as raw from '@aws-sdk/client-s3';
 import { acrossTenants, withTenant } from '@tenantkit/core';
 import * as own from '@tenantkit/storage';
-import { getSignedUrl } from '@tenantkit/storage/presign';
+import { createPresignedPost, getSignedUrl } from '@tenantkit/storage/presign';
 import { TENANTS } from '@tenantkit/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { engineOf } from '../src/client.ts';
@@ -182,6 +182,26 @@ describe.each(TENANTS)('the tenant %s', (tenant) => {
     expect(await places.read(places.bucketOf(tenant), `tenants/${tenant}/by-url`)).toBe(`of ${tenant}`);
   });
 
+  it('makes forms for its own server, with its own credentials', async () => {
+    const Key = 'by-form';
+    const form = await withTenant(tenant, () =>
+      createPresignedPost(s3, {
+        Bucket: places.bucket,
+        Key,
+        Fields: { 'Content-Type': 'text/plain' },
+        Conditions: [['content-length-range', 1, 100], { bucket: places.bucket }],
+      }),
+    );
+    expect(new URL(form.url).host).toBe(places.hostOf(tenant));
+    expect(form.fields['bucket']).toBe(places.bucketOf(tenant));
+    expect(form.fields['X-Amz-Credential']?.split('/')[0]).toBe(accessKeyOf(tenant));
+    const body = new FormData();
+    for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
+    body.append('file', new Blob([`of ${tenant}`]));
+    expect((await fetch(form.url, { method: 'POST', body })).status).toBe(204);
+    expect(await places.read(places.bucketOf(tenant), `tenants/${tenant}/${Key}`)).toBe(`of ${tenant}`);
+  });
+
   it('cannot be led to another place by a middleware', async () => {
     const away = [
       ...new Set([places.own.options.endpoint, ...places.gateways.map(({ endpoint }) => endpoint)]),
@@ -220,6 +240,19 @@ describe.each(TENANTS)('the tenant %s', (tenant) => {
   });
 });
 
+describe('a silo whose buckets are called like those of the pool', () => {
+  it('is another place nevertheless', async () => {
+    const [credentials] = places.sessions;
+    const [{ endpoint, host }] = places.gateways;
+    const { s3: client, sent: left } = places.client({
+      place: (tenant) => (tenant === 'a' ? { level: 'silo', endpoint, credentials } : { level: 'pool' }),
+    });
+    for (const tenant of ['acme', 'a', 'acme'])
+      await withTenant(tenant, () => client.send(new own.PutObjectCommand({ Key: 'x', Body: 'x' })));
+    expect(left.map((one) => one.host)).toEqual([places.hostOf('acme'), host, places.hostOf('acme')]);
+  });
+});
+
 describe('an error of the server', () => {
   it('names the bucket that the caller knows', async () => {
     const gone = `${places.bridge}-gone`;
@@ -240,6 +273,20 @@ describe('an error of the server', () => {
     const error = await failure(() => withTenant('acme2', () => s3.send(new own.GetObjectCommand({ Key }))));
     expect(error.name).toBe('NoSuchKey');
     if (error['Key'] !== undefined) expect(error['Key']).toBe(Key);
+    // Other servers name it.
+    const command = new own.GetObjectCommand({ Key });
+    command.middlewareStack.add(
+      () => () => {
+        const Resource = `/${places.bridge}/tenants/acme2/${Key}`;
+        const other = `tenants/acme2/other/${places.bridge}/y`;
+        return Promise.reject(Object.assign(new Error(`no ${other}`), { Key: other, Resource }));
+      },
+      { step: 'deserialize' },
+    );
+    expect(await failure(() => withTenant('acme2', () => s3.send(command)))).toMatchObject({
+      Key: `other/${places.bridge}/y`,
+      Resource: `/${places.bucket}/${Key}`,
+    });
   });
 });
 

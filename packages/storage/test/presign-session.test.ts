@@ -9,7 +9,13 @@ import {
 import { GetObjectAclCommand, GetObjectCommand } from '@aws-sdk/client-s3';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { withTenant } from '@tenantkit/core';
-import { DeleteObjectCommand, PutObjectCommand, S3Client, storageBackstop } from '@tenantkit/storage';
+import {
+  DeleteObjectCommand,
+  PutObjectCommand,
+  S3Client,
+  storageBackstop,
+  type PolicyStatement,
+} from '@tenantkit/storage';
 import { createPresignedPost, getSignedUrl } from '@tenantkit/storage/presign';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drop, send, set } from './forms.ts';
@@ -19,8 +25,9 @@ import { open, type Opened } from './open.ts';
 
 let own: Opened;
 let iam: IAMClient;
-/** With the credentials of acme. */
+/** With the credentials of acme, and with those that may open an object by an ACL. */
 let s3: S3Client;
+let lax: S3Client;
 let sessionToken: string | undefined;
 const RoleName = `tk-test-${randomBytes(4).toString('hex')}`;
 const PolicyName = 'all';
@@ -37,18 +44,28 @@ beforeAll(async () => {
   const { Role } = await iam.send(new CreateRoleCommand({ RoleName, Path: '/', AssumeRolePolicyDocument }));
   await iam.send(new PutRolePolicyCommand({ RoleName, PolicyName, PolicyDocument: policy(everything) }));
   const sts = new STSClient({ endpoint, region, credentials });
-  const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket, server: 'ceph' });
-  const Policy = JSON.stringify(sessionPolicy);
-  const { Credentials } = await sts.send(
-    new AssumeRoleCommand({ RoleArn: Role?.Arn, RoleSessionName: 'acme', Policy }),
-  );
-  sessionToken = Credentials?.SessionToken ?? '';
-  const session = {
-    accessKeyId: Credentials?.AccessKeyId ?? '',
-    secretAccessKey: Credentials?.SecretAccessKey ?? '',
-    sessionToken,
+  const assume = async (change: (statement: PolicyStatement) => object): Promise<S3Client> => {
+    const { sessionPolicy } = storageBackstop('acme', { bucket: own.bucket, server: 'ceph' });
+    const Policy = JSON.stringify({
+      ...sessionPolicy,
+      Statement: sessionPolicy.Statement.map(change),
+    });
+    const { Credentials } = await sts.send(
+      new AssumeRoleCommand({ RoleArn: Role?.Arn, RoleSessionName: 'acme', Policy }),
+    );
+    sessionToken ??= Credentials?.SessionToken ?? '';
+    const session = {
+      accessKeyId: Credentials?.AccessKeyId ?? '',
+      secretAccessKey: Credentials?.SecretAccessKey ?? '',
+      sessionToken: Credentials?.SessionToken ?? '',
+    };
+    return new S3Client({ ...own.options, credentials: session, tenant: { buckets: [own.bucket] } });
   };
-  s3 = new S3Client({ ...own.options, credentials: session, tenant: { buckets: [own.bucket] } });
+  s3 = await assume((statement) => statement);
+  lax = await assume(({ Condition: { StringLike, ...closed } = {}, ...rest }) => {
+    expect(Object.keys(closed).length).toBe(rest.Sid === 'OwnObjects' ? 1 : 0);
+    return { ...rest, ...(StringLike && { Condition: { StringLike } }) };
+  });
   sts.destroy();
 });
 
@@ -57,6 +74,7 @@ afterAll(async () => {
   await iam.send(new DeleteRoleCommand({ RoleName }));
   iam.destroy();
   s3.destroy();
+  lax.destroy();
   await own[Symbol.asyncDispose]();
 });
 
@@ -110,10 +128,12 @@ describe('credentials of a tenant', () => {
     expect(await put(s3, name, value)).toEqual({ ...PLAIN, status: 403, body: 'plain' });
   });
 
-  it('close the unsigned header x-amz-acl, which opens the object otherwise', async () => {
+  it('close the unsigned header x-amz-acl, because their policy denies it', async () => {
     const opened = { ...PLAIN, status: 200, body: 'x', grants: 2 };
     expect(await put(own.s3, 'x-amz-acl', 'public-read')).toEqual(opened);
+    expect(await put(lax, 'x-amz-acl', 'public-read')).toEqual(opened);
     expect(await put(s3, 'x-amz-acl', 'public-read')).toEqual({ ...PLAIN, status: 403, body: 'plain' });
+    expect(await put(s3, 'x-amz-acl', 'private')).toEqual({ ...PLAIN, status: 200, body: 'x' });
   });
 
   it.each([
