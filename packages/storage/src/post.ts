@@ -93,10 +93,10 @@ export async function createPresignedPost(
     return (await library())({ config: client.config }, raw);
   }
   if (Expires > maxExpiresIn) throw refusal('storage', OPERATION, tooLong(maxExpiresIn));
-  const { bucket, key = '' } = call;
+  const { bucket, bucketName, key = '' } = call;
   const form = readForm({
     operation: OPERATION,
-    bucket,
+    bucket: bucketName,
     key: Key as string,
     fields: Fields ?? {},
     conditions: Conditions ?? [],
