@@ -64,8 +64,7 @@ try {
   const intro = `${VERSIONS * ROUNDS} versions of ${(VERSIONS * ROUNDS) / OF_EACH_KEY} keys, ${PARALLEL} batches of 1,000 at once; at least ${TARGET} is wanted.`;
   console.log(`${await setting()}. ${intro}`);
   console.table(table);
-  if (isWritten)
-    await writeFigures('storage-erase', `${await setting()}. ${intro}\n\n${markdown(table)}`);
+  if (isWritten) await writeFigures('storage-erase', `${await setting()}. ${intro}\n\n${markdown(table)}`);
 } finally {
   s3.destroy();
   raw.destroy();

@@ -13,4 +13,4 @@ const url = await withTenant('acme', () =>
   getSignedUrl(s3, new GetObjectCommand({ Bucket: 'uploads', Key: 'a' })),
 );
 assert.equal(new URL(url).pathname, '/tenants/acme/a');
-assert.throws(() => assumeTenantRole({ roleArn: 'none' } as never), { code: 'CONFIG_INVALID' });
+assert.throws(() => assumeTenantRole(JSON.parse('{"roleArn":"none"}')), { code: 'CONFIG_INVALID' });

@@ -49,7 +49,7 @@ function names(): string {
   for (const [command, { input }] of plans()) {
     for (const [path, field] of walk(input)) {
       const meaning = MEANINGS[field.as];
-      if (meaning !== undefined) note(groups, `${meaning}`, `${path}|${command}`);
+      if (meaning !== undefined) note(groups, meaning, `${path}|${command}`);
     }
   }
   return table(
