@@ -164,6 +164,21 @@ export class BodyLengthError extends TenantkitError<'BODY_LENGTH'> {
  * @returns `undefined` when it holds no bytes
  */
 export function ownBytes(body: unknown): Buffer | undefined {
+  const view = viewOf(body);
+  if (view === undefined) return undefined;
+  // Not from the pool, whose memory the caller's own buffers share.
+  const copy = Buffer.allocUnsafeSlow(view.length);
+  copy.set(view);
+  return copy;
+}
+
+/**
+ * The bytes of a body in memory, in an object of ours: nothing of the caller's runs when it is read. Its bytes are
+ * still the caller's, and may change.
+ *
+ * @returns `undefined` when it holds no bytes
+ */
+export function viewOf(body: unknown): Buffer | undefined {
   // Read by what the engine knows: a property `byteLength` of the caller's own could say anything.
   const view = ArrayBuffer.isView(body)
     ? new Uint8Array(
@@ -174,11 +189,8 @@ export function ownBytes(body: unknown): Buffer | undefined {
     : isAnyArrayBuffer(body)
       ? new Uint8Array(body)
       : undefined;
-  if (view === undefined) return undefined;
-  // Not from the pool, whose memory the caller's own buffers share.
-  const copy = Buffer.allocUnsafeSlow(view.length);
-  copy.set(view);
-  return copy;
+  // What Buffer.from makes; that would ask the memory for its length once more, and a property can say anything.
+  return view === undefined ? undefined : (Object.setPrototypeOf(view, Buffer.prototype) as Buffer);
 }
 
 function fileSize(source: Readable): number | undefined {

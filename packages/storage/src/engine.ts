@@ -187,7 +187,7 @@ export class Engine {
       prepareBody(request, call, this);
       admit(request, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
-      return detachReply(await outside(() => last({ ...args, request })));
+      return detachReply(await outside(() => last({ ...args, request })), call);
     };
   }
 

@@ -1,7 +1,7 @@
 import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, runInScope } from '@tenantkit/core';
 import { SIGNATURE } from './allowed.ts';
-import { ownBytes } from './body.ts';
+import { viewOf } from './body.ts';
 import type { OutgoingRequest } from './guard.ts';
 import type { TenantIdentity } from './identity.ts';
 import { timestamp } from './life.ts';
@@ -129,7 +129,7 @@ export class Keeper {
     const request = await this.#check(call, given);
     const { body } = request;
     // The signer reads its bytes: what a caller has made of an array could answer with code.
-    if (body !== undefined && typeof body !== 'string') request.body = ownBytes(body) ?? body;
+    if (body !== undefined && typeof body !== 'string') request.body = viewOf(body) ?? body;
     const { signingDate, signingRegion, signingService } = options ?? {};
     // The types are the SDK's promise; a middleware can have put an object with code in their place.
     /* oxlint-disable typescript/no-unnecessary-type-conversion */

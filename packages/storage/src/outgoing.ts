@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import { allowed } from './allowed.ts';
-import { BoundedBody, ownBytes } from './body.ts';
+import { BoundedBody, ownBytes, viewOf } from './body.ts';
 import type { Call, Realm } from './call.ts';
 import { assertDocument } from './document.ts';
 import type { OutgoingRequest } from './guard.ts';
@@ -14,7 +14,8 @@ import type { OutgoingRequest } from './guard.ts';
 export function inputBody(operation: string, body: unknown, contentLength: unknown): unknown {
   const announced = contentLength === undefined ? undefined : lengthOf(operation, contentLength);
   if (body instanceof Readable) return new BoundedBody(body, announced);
-  const own = typeof body === 'string' ? body : ownBytes(body);
+  // Copied when the request is made, which is when its length counts.
+  const own = typeof body === 'string' ? body : viewOf(body);
   if (own === undefined) throw refusal('storage', operation, NO_BODY);
   if (announced !== undefined && announced !== Buffer.byteLength(own)) throw mismatch(operation);
   return own;

@@ -1,18 +1,32 @@
 import { Readable } from 'node:stream';
 import { HttpResponse } from '@smithy/core/protocols';
+import type { Call } from './call.ts';
 
 /**
  * A reply whose body leads nowhere: the connection's own stream knows the agent, and the agent all requests that
  * are under way, with their paths and signatures.
+ *
+ * @param call - what was asked
  */
-export function detachReply(reply: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+export function detachReply(
+  reply: Readonly<Record<string, unknown>>,
+  { plan }: Pick<Call, 'plan'>,
+): Readonly<Record<string, unknown>> {
   const { response } = reply;
   if (!HttpResponse.isInstance(response) || !(response.body instanceof Readable)) return reply;
   const { statusCode, reason, headers } = response;
-  const body = new ReplyBody(response.body);
+  const isEmpty = plan.method === 'HEAD' || headers['content-length'] === '0' || statusCode === 204;
+  // A stream where the SDK hands it on; where it only reads that nothing comes, one is not worth its making.
+  const body = isEmpty && !('Body' in plan.output) ? drained(response.body) : new ReplyBody(response.body);
   return {
     response: new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) }),
   };
+}
+
+// Read to its end: until then its connection is not used again.
+function drained(source: Readable): Uint8Array {
+  source.on('error', () => undefined).resume();
+  return new Uint8Array(0);
 }
 
 // Not a pipe: `pipe` and `unpipe` are events that hand the source to every listener.
