@@ -68,3 +68,9 @@ export const answers =
   () =>
   () =>
     Promise.resolve({ response: {}, output: { $metadata: {}, ...output } });
+
+/** A token with one character changed. */
+export function altered(token: string): string {
+  const at = token.length >> 1;
+  return `${token.slice(0, at)}${token[at] === 'A' ? 'B' : 'A'}${token.slice(at + 1)}`;
+}
