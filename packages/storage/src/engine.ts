@@ -10,6 +10,7 @@ import {
   type TenantRegistry,
 } from '@tenantkit/core';
 import { TenantCredentials, assertLasting } from './credentials.ts';
+import { assertDocument } from './document.ts';
 import { Endpoints } from './endpoints.ts';
 import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Identify } from './keeper.ts';
@@ -184,7 +185,7 @@ export class Engine {
       this.#assertActive(call.tenant, call.operation);
       this.#whereabouts?.assertStill(call.home, call.tenant, call.operation);
       const request = await this.#check(call, args['request']);
-      prepareBody(request, call, this);
+      prepareBody(request, call);
       admit(request, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
       return detachReply(await outside(() => last({ ...args, request })), call);
@@ -208,6 +209,7 @@ export class Engine {
   async #check(call: Call, given: unknown): Promise<OutgoingRequest> {
     const request = this.#snapshot(call, given);
     assertRequest(request, call, await this.#target(call));
+    assertDocument(request, call, this);
     return request;
   }
 

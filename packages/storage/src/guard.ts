@@ -192,7 +192,7 @@ function assertHeader(call: Call, name: string, value: string, { headers: furthe
     CHECKSUM.test(name) ||
     TELEMETRY.test(name) ||
     families.some((family) => name.startsWith(family));
-  if (!known || !TOKEN.test(name)) throw undecided(call, 'header', name);
+  if (!known || RESERVED.test(name) || !TOKEN.test(name)) throw undecided(call, 'header', name);
   // oxlint-disable-next-line no-control-regex -- a line break would begin a header that nobody has checked
   if (typeof value !== 'string' || /[\r\n\u0000]/.test(value))
     throw undecided(call, 'value of the header', name);
@@ -206,6 +206,8 @@ function assertHeader(call: Call, name: string, value: string, { headers: furthe
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 // What the SDK says of itself: a patch may add one.
 const TELEMETRY = /^amz-sdk-[a-z-]+$/;
+// Metadata of tenantkit's own, also as servers read it that take an underscore for a dash.
+const RESERVED = /^x-amz-meta-tk[-_]/;
 const CHECKSUM = /^x-amz-checksum-[a-z0-9]+$/;
 
 function assertSource(value: string, call: Call, { names, buckets }: Target): void {

@@ -2,8 +2,7 @@ import { Readable } from 'node:stream';
 import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
 import { allowed } from './allowed.ts';
 import { BoundedBody, ownBytes, viewOf } from './body.ts';
-import type { Call, Realm } from './call.ts';
-import { assertDocument } from './document.ts';
+import type { Call } from './call.ts';
 import type { OutgoingRequest } from './guard.ts';
 
 /**
@@ -27,7 +26,7 @@ export function inputBody(operation: string, body: unknown, contentLength: unkno
  *
  * @throws OperationRefusedError when body and headers do not fit together
  */
-export function prepareBody(request: OutgoingRequest, call: Call, realm: Realm): void {
+export function prepareBody(request: OutgoingRequest, call: Call): void {
   const { operation, plan } = call;
   const headers = new Map(
     Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
@@ -53,9 +52,8 @@ export function prepareBody(request: OutgoingRequest, call: Call, realm: Realm):
     return;
   }
   const { elements, streams } = allowed(plan);
-  if (!streams) {
-    if (elements.size === 0) throw refusal('storage', operation, refuse('it takes no body', PLAIN));
-    assertDocument(body, call, realm);
+  if (!streams && elements.size === 0) {
+    throw refusal('storage', operation, refuse('it takes no body', PLAIN));
   }
   if (body instanceof Readable) {
     const bounded = body instanceof BoundedBody ? body : new BoundedBody(body);

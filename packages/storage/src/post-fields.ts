@@ -190,7 +190,7 @@ const FIELDS: Readonly<Record<string, FormField | RefuseRule>> = Object.assign(
 
 const FAMILIES: readonly { readonly names: RegExp; readonly row: FormField | RefuseRule }[] = [
   {
-    names: /^x-amz-meta-tk-/,
+    names: /^x-amz-meta-tk[-_]/,
     row: refuse('names of metadata that begin with tk- belong to tenantkit', 'Name it otherwise.'),
   },
   { names: /^x-amz-meta-[a-z0-9][a-z0-9._-]*$/, row: free },

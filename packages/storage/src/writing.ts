@@ -179,4 +179,5 @@ export class Writing {
 }
 
 /** Metadata of tenantkit's own. */
-const RESERVED = /^tk-/i;
+// Some servers take an underscore in a header's name for a dash.
+const RESERVED = /^tk[-_]/i;

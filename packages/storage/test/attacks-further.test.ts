@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   GetObjectCommand as RawGetObjectCommand,
   ListPartsCommand as RawListPartsCommand,
@@ -207,6 +208,14 @@ describe('no change of a request leads outside:', () => {
     'a version that is a path': [['versions'], ({ query }) => void (query['version-id-marker'] = '../x')],
     'an ACL for everybody': [['create'], ({ headers }) => void (headers['x-amz-acl'] = 'public-read')],
     'a tag that is not accepted': [['create'], ({ headers }) => void (headers['x-amz-tagging'] = 'team=x')],
+    'metadata of tenantkit’s own': [
+      ['create'],
+      ({ headers }) => void (headers['x-amz-meta-tk-subject'] = 'x'),
+    ],
+    'metadata that is read as such': [
+      ['create'],
+      ({ headers }) => void (headers['x-amz-meta-tk_subject'] = 'x'),
+    ],
     'tags in a broken spelling': [['create'], ({ headers }) => void (headers['x-amz-tagging'] = '%zz=x')],
   };
 
@@ -298,6 +307,42 @@ describe('no change of a request leads outside:', () => {
     });
     install(s3, attack, LATE);
     expect(await fails(() => send(name), 'CROSS_TENANT')).toBe('stopped');
+  });
+
+  it.each([
+    ['of the digest of another body', (evil: string) => createHash('sha256').update(evil).digest('hex')],
+    ['of any body', () => 'UNSIGNED-PAYLOAD'],
+    ['of a stream', () => 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD'],
+  ])('a batch is not signed with the header %s', async (_what, digest) => {
+    const evil = `<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${key}</Delete>`;
+    const signed: unknown[] = [];
+    install(
+      s3,
+      onRequest(({ headers }) => void (headers['X-Amz-Content-Sha256'] = digest(evil))),
+      { relation: 'before', toMiddleware: 'httpSigningMiddleware' },
+    );
+    install(
+      s3,
+      onRequest(({ headers }) => signed.push(headers)),
+      { ...LATE, name: 'thief' },
+    );
+    expect(await fails(() => send('batch'), 'CROSS_TENANT')).toBe('stopped');
+    expect(signed).toEqual([]);
+  });
+
+  it('a batch is not signed with another body, which a later middleware would take back', async () => {
+    const signed: unknown[] = [];
+    const evil = onRequest((request) => {
+      request.body = (request.body as string).replace('tenants/acme/a', 'tenants/acme2/a');
+    });
+    install(s3, evil, { relation: 'before', toMiddleware: 'httpSigningMiddleware' });
+    install(
+      s3,
+      onRequest(({ headers }) => signed.push(headers)),
+      { ...LATE, name: 'thief' },
+    );
+    expect(await fails(() => send('batch'), 'CROSS_TENANT')).toBe('stopped');
+    expect(signed).toEqual([]);
   });
 
   it('while the body as it was, and one with fewer keys, pass', async () => {
@@ -511,6 +556,11 @@ describe('a value', () => {
     [
       'metadata of tenantkit’s own',
       () => new ours.PutObjectCommand({ Key: 'one', Metadata: { 'TK-subject': 'x' } }),
+      'reserved',
+    ],
+    [
+      'metadata that servers read as such',
+      () => new ours.PutObjectCommand({ Key: 'one', Metadata: { tk_subject: 'x' } }),
       'reserved',
     ],
     [
