@@ -1,6 +1,8 @@
 import { PutObjectCommand, type S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { getEndpointFromInstructions } from '@smithy/core/endpoints';
-import { runInScope } from '@tenantkit/core';
+import { HttpResponse } from '@smithy/core/protocols';
+import { currentTenant, refusal, refuse, runInScope } from '@tenantkit/core';
+import type { Call } from './call.ts';
 import { endpointOf, type Endpoint } from './guard.ts';
 import type { Home, Silo } from './place.ts';
 import { outside, running } from './running.ts';
@@ -10,12 +12,22 @@ type Provider = S3ClientResolvedConfig['endpointProvider'];
 // Placements come from the service, one for each customer: resolved anew when there are more.
 const MAX_ENDPOINTS = 10_000;
 
+/** From how much on clocks differ, in milliseconds, as the SDK has it; and what no clock differs by. */
+const SKEW = 300_000;
+const MAX_OFFSET = 100 * 365 * 86_400_000;
+
+const NO_CLOCK = refuse(
+  'the clock of this client is that of all tenants',
+  'Set systemClockOffset when the client is made.',
+);
+
 /** Where requests go: the server of the client, or that of the tenant who calls. */
 export class Endpoints {
   readonly #config: S3ClientResolvedConfig;
   readonly #owner: object;
   readonly #known = new Map<string, Promise<Endpoint>>();
   readonly #offsets = new Map<string, number>();
+  readonly #heard = new WeakMap<Call, number>();
 
   /**
    * @param config - a copy of the resolved configuration as it is at construction
@@ -60,10 +72,26 @@ export class Endpoints {
     return this.#offsets.get(this.#silo()?.id ?? '') ?? 0;
   }
 
+  // The SDK sets it when a reply says that the clocks differ. What a middleware has made of the reply is not believed:
+  // the offset is of all tenants, and one that is no time would stop them for good.
   set clockOffset(offset: number) {
+    const now = running.getStore();
+    const call = now?.owner === this.#owner ? now.call : undefined;
+    if (call === undefined && currentTenant() !== undefined) throw refusal('storage', 'config', NO_CLOCK);
+    const heard = call === undefined ? offset : this.#heard.get(call);
+    if (heard === undefined || !(Math.abs(heard) <= MAX_OFFSET)) return;
+    if (call !== undefined && Math.abs(heard - this.clockOffset) < SKEW) return;
     const id = this.#silo()?.id ?? '';
     if (this.#offsets.size >= MAX_ENDPOINTS && !this.#offsets.has(id)) this.#offsets.clear();
-    this.#offsets.set(id, offset);
+    this.#offsets.set(id, heard);
+  }
+
+  /** Notes what time a server's own reply says that it is. */
+  hear(call: Call, reply: Readonly<Record<string, unknown>>): void {
+    const { response } = reply;
+    const date = HttpResponse.isInstance(response) ? response.headers['date'] : undefined;
+    const time = typeof date === 'string' ? Date.parse(date) : Number.NaN;
+    if (Number.isFinite(time)) this.#heard.set(call, time - Date.now());
   }
 
   #silo(): Silo | undefined {

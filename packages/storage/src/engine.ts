@@ -188,7 +188,9 @@ export class Engine {
       prepareBody(request, call);
       admit(request, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
-      return detachReply(await outside(() => last({ ...args, request })), call);
+      const reply = await outside(() => last({ ...args, request }));
+      this.endpoints.hear(call, reply);
+      return detachReply(reply, call);
     };
   }
 

@@ -27,6 +27,8 @@ export function keyProblem(
       ? undefined
       : refuse(`${field} is empty`, 'Give a key of at least one character.');
   }
+  // First, since what is looked for below takes longer than its length.
+  if (key.length > MAX_KEY_BYTES) return tooLong(field, Buffer.byteLength(prefix) + Buffer.byteLength(key));
   // Most keys are printable ASCII: half of the rules cannot apply to them.
   const printable = PRINTABLE.test(key);
   for (const { what, instead, find, beyondAscii } of GRAMMAR) {
@@ -34,13 +36,14 @@ export function keyProblem(
     if (index >= 0) return refuse(`${field} has ${what} at index ${index}`, instead);
   }
   const bytes = Buffer.byteLength(prefix, 'utf8') + Buffer.byteLength(key, 'utf8');
-  if (bytes > MAX_KEY_BYTES) {
-    return refuse(
-      `${field} is ${bytes} bytes long with the tenant's prefix, ${MAX_KEY_BYTES} are allowed`,
-      'Shorten the key; count its bytes in UTF-8.',
-    );
-  }
-  return undefined;
+  return bytes > MAX_KEY_BYTES ? tooLong(field, bytes) : undefined;
+}
+
+function tooLong(field: string, bytes: number): RefuseRule {
+  return refuse(
+    `${field} is ${bytes} bytes long with the tenant's prefix, ${MAX_KEY_BYTES} are allowed`,
+    'Shorten the key; count its bytes in UTF-8.',
+  );
 }
 
 /** `text` with every character escaped that could hide or reorder others on a terminal. */

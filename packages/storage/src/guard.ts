@@ -105,7 +105,10 @@ export function assertRequest(
   }
   const query = new Map(Object.entries(request.query));
   for (const [name, value] of query) {
-    if (limit !== undefined && SIGNATURE.has(name)) continue;
+    if (limit !== undefined && SIGNATURE.has(name)) {
+      text(call, name, value);
+      continue;
+    }
     const lower = name.toLowerCase();
     // Presigning moves headers into the query: they are checked as what they are.
     if (limit !== undefined && lower.startsWith('x-amz-')) {
@@ -120,11 +123,34 @@ export function assertRequest(
     if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
   }
   for (const [name, value] of headers) assertHeader(call, name, value, target);
+  assertSize(request.path, query, headers, call);
   const source = headers.get('x-amz-copy-source');
   if (source !== undefined) assertSource(source, call, target);
   if (plan.target === 'listing') assertPrefix(query.get('prefix'), call, target.names);
   if (limit !== undefined) assertLife(query, call, limit);
 }
+
+/**
+ * Servers answer a request whose head is too long and close the connection (AWS above 8 KiB of headers, Ceph above 16
+ * KiB in all): whoever has that connection next would be the one to fail.
+ */
+function assertSize(
+  path: string,
+  query: ReadonlyMap<string, unknown>,
+  headers: ReadonlyMap<string, string>,
+  call: Call,
+): void {
+  let size = path.length;
+  for (const [name, value] of query) size += name.length + encodeURIComponent(String(value)).length;
+  for (const [name, value] of headers) if (!OWN.has(name)) size += name.length + Buffer.byteLength(value);
+  if (size <= MAX_HEAD) return;
+  throw refusal('storage', call.operation, refuse('its headers and parameters are too long', SHORTER));
+}
+
+const MAX_HEAD = 12_288;
+const SHORTER = 'Keep less in Metadata and in texts of the reply (AWS takes 2 KiB of metadata).';
+// As long as the server has made them.
+const OWN: ReadonlySet<string> = new Set(['authorization', 'x-amz-security-token']);
 
 function assertHost(request: OutgoingRequest, call: Call, endpoint: Endpoint): void {
   const { protocol, hostname, port } = request;

@@ -1,5 +1,6 @@
 import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, requireScope } from '@tenantkit/core';
+import { ownSignal } from './running.ts';
 
 type Handler = S3ClientResolvedConfig['requestHandler'];
 type Handle = Handler['handle'];
@@ -52,9 +53,16 @@ class LockedHandler {
 
   get handle(): Handle {
     const handle = this.#handle;
-    return (...[request, options]: Parameters<Handle>) => {
+    return async (...[request, options]: Parameters<Handle>) => {
       if (checked.get(request as object) !== this.#owner) assertLifted();
-      return handle(request, options);
+      const given = (options as { readonly abortSignal?: AbortSignal } | undefined)?.abortSignal;
+      if (given === undefined) return handle(request, options);
+      const { signal, release } = ownSignal(given);
+      try {
+        return await handle(request, { ...options, abortSignal: signal });
+      } finally {
+        release();
+      }
     };
   }
 

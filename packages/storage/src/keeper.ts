@@ -87,6 +87,8 @@ export class Keeper {
     } as Parameters<Signer>[0]);
     if (!canPresign(inner)) throw refusal('storage', operation, NO_PRESIGNER);
     const signed = new Set((asked['X-Amz-SignedHeaders'] ?? '').split(';'));
+    // Without it the URL would be good for every host that has these keys.
+    if (!signed.has('host')) throw refusal('storage', operation, NO_PRESIGNER);
     const names = Object.keys(request.headers).map((name) => name.toLowerCase());
     const query = Object.fromEntries(Object.entries(asked).filter(([name]) => !SIGNATURE.has(name)));
     const digest = asked['X-Amz-Content-Sha256'];
@@ -97,6 +99,7 @@ export class Keeper {
     const unsigned = Object.assign(Object.create(Object.getPrototypeOf(request) as object), request, {
       query,
       headers,
+      body: signable(request.body),
     }) as unknown;
     const options = {
       expiresIn: Number(asked['X-Amz-Expires']),
@@ -128,8 +131,7 @@ export class Keeper {
     const { call } = now;
     const request = await this.#check(call, given);
     const { body } = request;
-    // The signer reads its bytes: what a caller has made of an array could answer with code.
-    if (body !== undefined && typeof body !== 'string') request.body = viewOf(body) ?? body;
+    request.body = signable(body);
     const { signingDate, signingRegion, signingService } = options ?? {};
     // The types are the SDK's promise; a middleware can have put an object with code in their place.
     /* oxlint-disable typescript/no-unnecessary-type-conversion */
@@ -139,9 +141,22 @@ export class Keeper {
       ...(signingService === undefined ? {} : { signingService: String(signingService) }),
     };
     /* oxlint-enable typescript/no-unnecessary-type-conversion */
-    return running.run({ ...now, signing: true }, () => inner.sign(request as typeof given, plain));
+    const signed = await running.run({ ...now, signing: true }, () =>
+      inner.sign(request as typeof given, plain),
+    );
+    return Object.assign(signed, { body });
   }
 }
+
+/**
+ * What the signer is shown in place of a body: it reads bytes, and asks everything else what it is. An object of a
+ * caller's could answer with code, while the credentials are at hand; of a stream nothing is signed.
+ */
+function signable(body: unknown): unknown {
+  return body === undefined || body === null || typeof body === 'string' ? body : (viewOf(body) ?? STREAM);
+}
+
+const STREAM: object = Object.freeze(Object.create(null) as object);
 
 type Signed = Awaited<ReturnType<RequestSigner['sign']>>;
 

@@ -7,7 +7,7 @@ import {
   type ListMultipartUploadsCommandOutput,
   type ListObjectVersionsCommandOutput,
 } from '@aws-sdk/client-s3';
-import { breach } from '@tenantkit/core';
+import { ConfigError, breach } from '@tenantkit/core';
 import type { Remote } from './remote.ts';
 import { unable } from './settings.ts';
 
@@ -90,7 +90,7 @@ export async function* pagesOf(
     } while (token !== undefined);
     return;
   }
-  let marker: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {};
+  let marker: Marker | undefined = {};
   while (marker !== undefined) {
     const page: ListObjectVersionsCommandOutput = await remote.send(
       new ListObjectVersionsCommand({ ...common, ...marker }),
@@ -114,14 +114,32 @@ export async function* pagesOf(
       at: LastModified,
     }));
     yield owned([...versions, ...markers], prefix);
-    marker =
+    const next: Marker | undefined =
       page.IsTruncated === true && page.NextKeyMarker !== undefined
         ? {
             KeyMarker: read(page.NextKeyMarker),
             ...(page.NextVersionIdMarker === undefined ? {} : { VersionIdMarker: page.NextVersionIdMarker }),
           }
         : undefined;
+    // After a key that no text can name, the listing would begin again where it has begun.
+    const same = next?.KeyMarker === marker.KeyMarker && next?.VersionIdMarker === marker.VersionIdMarker;
+    if (next !== undefined && same) throw stuck();
+    marker = next;
   }
+}
+
+interface Marker {
+  readonly KeyMarker?: string;
+  readonly VersionIdMarker?: string;
+}
+
+function stuck(): ConfigError {
+  return new ConfigError({
+    surface: 'storage',
+    operation: 'list',
+    problem: 'the bucket has a key of bytes that are no UTF-8, behind which it cannot be listed',
+    hint: 'Delete it with a tool that sends the bytes of a key, then try again.',
+  });
 }
 
 /**
@@ -184,7 +202,16 @@ function owned(page: readonly Entry[], prefix: string): readonly Entry[] {
 // A listing is asked for percent-encoded, because XML has no way to write most control characters, and keys that
 // were written past tenantkit may hold them. Servers write a blank as + (AWS) or %20 (Ceph), and a plus as %2B.
 function reader(encoding: string | undefined): (text: string | undefined) => string {
-  return encoding === 'url'
-    ? (text = '') => decodeURIComponent(text.replaceAll('+', ' '))
-    : (text = '') => text;
+  return encoding === 'url' ? (text = '') => decoded(text.replaceAll('+', ' ')) : (text = '') => text;
+}
+
+// Some servers take bytes that are no UTF-8 for a key, which no text can name: one such key must not hide all others.
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text.replace(/(?:%[0-9a-f]{2})+/gi, (run) =>
+      Buffer.from(run.replaceAll('%', ''), 'hex').toString(),
+    );
+  }
 }

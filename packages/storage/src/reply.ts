@@ -139,7 +139,12 @@ const READERS: Readonly<Record<Extract<OutputField, string>, Reader>> = {
     throw breach('storage', call.operation, 'a reply named the location of another key', call.tenant);
   },
   metadata: same,
-  text: ({ realm, call }, value) => speaker(realm, call)(String(value)),
+  text({ realm, call }, value, { record }) {
+    // Of the one entry that it is about.
+    const key = String(record['Key']);
+    const logical = realm.names.decode(call.tenant, key, call.operation);
+    return speaker(realm, call, otherBuckets(call), [[key, logical]])(String(value));
+  },
 };
 
 // Servers write a blank as + or %20, and a plus as %2B.
@@ -152,17 +157,32 @@ function decodePath(text: string): string {
 }
 
 // In free text a name can stand anywhere; what is replaced are the very names that this call has sent, longest
-// first and in one pass, so that a logical key which looks like a physical one is not cut a second time.
-function speaker(realm: Realm, call: Call, buckets = otherBuckets(call)): (text: string) => string {
-  const prefix = realm.names.prefix(call.tenant);
-  const spellings = new Map<string, string>();
-  for (const [physical, logical] of [[prefix, ''] as const, ...call.spellings]) {
-    spellings.set(physical, logical).set(encodePath(physical), encodePath(logical));
-  }
-  const names = [...spellings.keys()].sort((a, b) => b.length - a.length);
-  const keys = names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|');
-  const pattern = new RegExp(buckets.pattern === '' ? keys : `${keys}|${buckets.pattern}`, 'g');
-  return (text) => text.replace(pattern, (name) => spellings.get(name) ?? buckets.names.get(name) ?? '');
+// first and in one pass, so that a logical key which looks like a physical one is not cut a second time. Of a batch
+// only those that stand there: a pattern of a thousand keys takes seconds, in which nobody is served.
+function speaker(
+  { names }: Realm,
+  { tenant, ...call }: Call,
+  buckets = otherBuckets(call),
+  sent: Iterable<readonly [string, string]> = call.spellings,
+): (text: string) => string {
+  const known = [[names.prefix(tenant), ''] as const, ...sent];
+  return (text) => {
+    const spellings = new Map<string, string>();
+    const add = (physical: string, logical: string): void => {
+      if (text.includes(physical)) spellings.set(physical, logical);
+    };
+    const isEncoded = text.includes('%');
+    for (const [physical, logical] of known) {
+      add(physical, logical);
+      if (isEncoded) add(encodePath(physical), encodePath(logical));
+    }
+    const found = [...spellings.keys()].sort((one, other) => other.length - one.length);
+    const patterns = found.map((name) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'));
+    if (buckets.pattern !== '') patterns.push(buckets.pattern);
+    if (patterns.length === 0) return text;
+    const pattern = new RegExp(patterns.join('|'), 'g');
+    return text.replace(pattern, (name) => spellings.get(name) ?? buckets.names.get(name) ?? '');
+  };
 }
 
 /** The beginning of an address, which names no key. */
@@ -172,7 +192,7 @@ function named(call: Call, text: string): string {
 }
 
 /** The buckets of a tenant's place that the caller knows by other names, as whole words: a name may be part of any. */
-function otherBuckets({ home }: Call): {
+function otherBuckets({ home }: Pick<Call, 'home'>): {
   readonly names: ReadonlyMap<string, string>;
   readonly pattern: string;
 } {

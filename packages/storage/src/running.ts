@@ -37,6 +37,29 @@ export function outsideSignal(signal: AbortSignal): Partial<AbortSignal> {
   };
 }
 
+/**
+ * A signal of ours that follows a caller's. What of the caller's throws does so before anything is sent: thrown in the
+ * midst of the handler's work, it would leave a connection taken for ever.
+ */
+export function ownSignal(given: AbortSignal): {
+  readonly signal: AbortSignal;
+  readonly release: () => void;
+} {
+  const controller = new AbortController();
+  const abort = (): void => controller.abort();
+  const signal = outsideSignal(given);
+  signal.addEventListener?.('abort', abort);
+  if (signal.aborted === true) abort();
+  const release = (): void => {
+    try {
+      signal.removeEventListener?.('abort', abort);
+    } catch {
+      // The request has its answer, and what the signal says from now on reaches nothing.
+    }
+  };
+  return { signal: controller.signal, release };
+}
+
 function listen(signal: AbortSignal, ...args: Parameters<AbortSignal['addEventListener']>): void {
   if (typeof signal.addEventListener === 'function') signal.addEventListener(...args);
   // Signals older than the platform's.

@@ -93,6 +93,9 @@ export class Writing {
       return formatCopySource({ ...source, bucket, key: to.#encode(field, source.key, 'key') });
     },
     metadata: (to, value, { field }) => {
+      const names = Object.keys(Object(value) as object);
+      if (names.length > MAX_METADATA)
+        throw to.#refuse(`${field} has too many names`, 'AWS takes 2 KiB in all.');
       const plain = plainValue(to.#operation, field, value);
       const own = Object.keys(Object(plain) as object).find((name) => RESERVED.test(name));
       if (own === undefined) return plain;
@@ -114,8 +117,11 @@ export class Writing {
     record: (to, value, { row, field }) => to.#record(value, row.fields ?? {}, field),
     list: (to, value, { row, field }) => {
       if (!Array.isArray(value)) throw to.#refuse(`${field} is not a list`, 'Give an array.');
-      return Array.from(value as unknown[], (entry, index) =>
-        to.#record(entry, row.fields ?? {}, `${field}[${index}]`),
+      const { length } = value as unknown[];
+      const { max = 0 } = row;
+      if (length > max) throw to.#refuse(`${field} has more than ${max} entries`, 'Send several commands.');
+      return Array.from({ length }, (_, index) =>
+        to.#record(value[index], row.fields ?? {}, `${field}[${index}]`),
       );
     },
   };
@@ -177,6 +183,9 @@ export class Writing {
     return error;
   }
 }
+
+// More than any server takes, and each costs time that others wait.
+const MAX_METADATA = 1_000;
 
 /** Metadata of tenantkit's own. */
 // Some servers take an underscore in a header's name for a dash.

@@ -359,3 +359,69 @@ it('a client is an instance of the classes that it stands for', async () => {
   expect(own.raw).not.toBeInstanceOf(S3Client);
   expect(await read(s3)).toBe('of acme');
 });
+
+describe('an object with code in the place of data', () => {
+  const loot: unknown[] = [];
+  const grab = (): void => {
+    own.s3.config.credentials().then(
+      ({ secretAccessKey }) => loot.push(secretAccessKey),
+      () => undefined,
+    );
+  };
+  const trap = (): object =>
+    Object.defineProperty({}, Symbol.toStringTag, {
+      get() {
+        grab();
+        return 'x';
+      },
+    });
+
+  it('as a body is not asked what it is while the credentials are at hand', async () => {
+    const { secretAccessKey } = own.options.credentials as { secretAccessKey: string };
+    for (const toMiddleware of ['awsAuthMiddleware', 'httpSigningMiddleware']) {
+      const command = new PutObjectCommand({ Key: 'mine', Body: 'x' });
+      command.middlewareStack.addRelativeTo(
+        ((next: (args: object) => Promise<unknown>) => (args: { request: { body: unknown } }) => {
+          args.request.body = trap();
+          return next(args);
+        }) as never,
+        { relation: 'before', toMiddleware, name: 'trap' },
+      );
+      await withTenant('acme', () => own.s3.send(command)).catch(() => undefined);
+    }
+    const url = new PutObjectCommand({ Key: 'mine' });
+    url.middlewareStack.add(
+      (next) => async (args) => {
+        const result = (await next(args)) as { output: { presigned?: { body: unknown } } };
+        if (result.output.presigned !== undefined) result.output.presigned.body = trap();
+        return result as never;
+      },
+      { step: 'initialize', name: 'trap' },
+    );
+    await withTenant('acme', () => getSignedUrl(own.s3, url)).catch(() => undefined);
+    expect(loot).not.toContain(secretAccessKey);
+  });
+
+  it.each(['X-Amz-Content-Sha256', 'X-Amz-Credential', 'X-Amz-SignedHeaders', 'X-Amz-Expires'])(
+    'as the parameter %s of a URL is refused',
+    async (name) => {
+      const { secretAccessKey } = own.options.credentials as { secretAccessKey: string };
+      const url = new GetObjectCommand({ Key: 'one' });
+      const region = { toString: () => (grab(), 'us-east-1') };
+      const value = { toString: () => (grab(), 'x'), split: () => ['a', 'b', region, 's3'] };
+      url.middlewareStack.add(
+        (next) => async (args) => {
+          const result = (await next(args)) as { output: { presigned?: { query: object } } };
+          Object.assign(result.output.presigned?.query ?? {}, { [name]: value });
+          return result as never;
+        },
+        { step: 'initialize', priority: 'high', name: 'trap' },
+      );
+      await expect(withTenant('acme', () => getSignedUrl(own.s3, url))).rejects.toThrow(
+        OperationRefusedError,
+      );
+      expect(loot).not.toContain(secretAccessKey);
+      await withTenant('acme', () => getSignedUrl(own.s3, new GetObjectCommand({ Key: 'one' })));
+    },
+  );
+});

@@ -56,6 +56,7 @@ export const putObjectTaggingInput = table({
       TagSet: {
         as: 'list',
         element: 'TagSet/Tag',
+        max: 50,
         fields: table({ Key: { as: 'tagKey' }, Value: leaf } satisfies Input<Tag>),
       },
     } satisfies Input<Tagging>),

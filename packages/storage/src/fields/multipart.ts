@@ -70,6 +70,7 @@ export const completeMultipartUploadInput = table({
       Parts: {
         as: 'list',
         element: 'Part',
+        max: 10_000,
         fields: table({
           ...CHECKSUM_LEAVES,
           ETag: leaf,

@@ -85,6 +85,7 @@ export const deleteObjectsInput = table({
         as: 'list',
         element: 'Object',
         required: true,
+        max: 1_000,
         fields: table({
           Key: KEY,
           VersionId: { as: 'version' },

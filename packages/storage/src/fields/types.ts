@@ -40,6 +40,8 @@ export interface InputField {
   readonly required?: true;
   /** The only values that it may have. */
   readonly values?: readonly string[];
+  /** How many entries a `list` has at most: S3 takes no more, and each costs time that others wait. */
+  readonly max?: number;
   /** The parts of a `record`, or of each entry of a `list`. */
   readonly fields?: InputFields;
 }
