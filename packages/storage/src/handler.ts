@@ -55,7 +55,7 @@ class LockedHandler {
     const handle = this.#handle;
     return async (...[request, options]: Parameters<Handle>) => {
       if (checked.get(request as object) !== this.#owner) assertLifted();
-      const given = (options as { readonly abortSignal?: AbortSignal } | undefined)?.abortSignal;
+      const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
       if (given === undefined) return handle(request, options);
       const { signal, release } = ownSignal(given);
       try {
