@@ -145,6 +145,34 @@ describe('a listing', () => {
     },
   );
 
+  it('with a key of bytes that are no UTF-8 hides no other key, nor stops another tenant', async () => {
+    await using own = await open();
+    using s3 = altered(own, async ({ command, input, next }) => {
+      if (command !== 'ListObjectsV2Command') return next();
+      const prefix = String(input['Prefix']);
+      if (prefix === 'tenants/acme/')
+        return { EncodingType: 'url', Contents: [{ Key: `${prefix}%FFa+b` }, { Key: `${prefix}a` }] };
+      const old = { Key: `${prefix}%FF`, LastModified: new Date(0) };
+      return prefix === 'tenants/tk-control-' ? { EncodingType: 'url', Contents: [old] } : next();
+    });
+    const eraser = storageEraser(s3, { bucket: own.bucket });
+    const { items } = await eraser.plan(SCOPE);
+    expect(items).toContainEqual({ kind: 'objects', count: 2, bytes: 0 });
+    const { control } = await eraser.verify({ tenant: 'acme2' });
+    expect(control.found).toBe(control.planted);
+  });
+
+  it('that begins again behind such a key ends with an error', async () => {
+    await using own = await open({ traits: { versioned: true } });
+    using s3 = altered(own, ({ command, next }) =>
+      command === 'ListObjectVersionsCommand'
+        ? Promise.resolve({ EncodingType: 'url', IsTruncated: true, NextKeyMarker: 'tenants/acme/%FF' })
+        : next(),
+    );
+    const eraser = storageEraser(s3, { bucket: own.bucket });
+    await expect(eraser.plan(SCOPE)).rejects.toThrow('bytes that are no UTF-8');
+  });
+
   it('that names uploads of another tenant is one, too', async () => {
     await using own = await open();
     await filled(own);

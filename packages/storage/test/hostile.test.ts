@@ -402,6 +402,19 @@ describe('an object with code in the place of data', () => {
     expect(loot).not.toContain(secretAccessKey);
   });
 
+  it('a URL is not signed without its host', async () => {
+    const url = new GetObjectCommand({ Key: 'one' });
+    url.middlewareStack.add(
+      (next) => async (args) => {
+        const result = (await next(args)) as { output: { presigned?: { query: Record<string, string> } } };
+        Object.assign(result.output.presigned?.query ?? {}, { 'X-Amz-SignedHeaders': 'range' });
+        return result as never;
+      },
+      { step: 'initialize', priority: 'high', name: 'trap' },
+    );
+    await expect(withTenant('acme', () => getSignedUrl(own.s3, url))).rejects.toThrow(OperationRefusedError);
+  });
+
   it.each(['X-Amz-Content-Sha256', 'X-Amz-Credential', 'X-Amz-SignedHeaders', 'X-Amz-Expires'])(
     'as the parameter %s of a URL is refused',
     async (name) => {

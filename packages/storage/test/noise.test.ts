@@ -161,6 +161,8 @@ describe('a request', () => {
       withTenant('acme', () => s3.send(new PutObjectCommand({ Key: 'one', Body: 'x', Metadata })));
     await expect(put({ a: 'x'.repeat(20_000) })).rejects.toThrow('too long');
     await expect(put({ a: 'é'.repeat(7_000) })).rejects.toThrow('too long');
+    const many = Object.fromEntries(Array.from({ length: 1_001 }, (_, index) => [`a${index}`, '']));
+    await expect(put(many)).rejects.toThrow('too many names');
     const get = new GetObjectCommand({ Key: 'one', ResponseContentDisposition: 'x'.repeat(20_000) });
     await expect(withTenant('acme', () => s3.send(get))).rejects.toThrow('too long');
     expect(sent()).toBe(0);

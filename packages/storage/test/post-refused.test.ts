@@ -84,6 +84,7 @@ describe('no form is made', () => {
     ['redirect', 'https://example.com', 'bucket and physical key'],
     ['success_action_status', '301', 'not accepted'],
     ['x-amz-meta-tk-subject', 'ann', 'belong to tenantkit'],
+    ['x-amz-meta-tk_subject', 'ann', 'belong to tenantkit'],
     ['X-Amz-Meta-TK-subject', 'ann', 'belong to tenantkit'],
     ['x-amz-meta-', 'x', 'nobody has decided'],
     ['x-amz-copy-source', '/uploads/tenants/acme2/one', 'nobody has decided'],
