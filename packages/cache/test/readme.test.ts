@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { brokenLinks, textOf } from '../../../test/pages.ts';
 import { ruleOf } from '../src/rules.ts';
 import { NEWER } from '../src/rules/newer.ts';
 import { readPage, withTable } from './readme-commands.ts';
@@ -40,30 +40,7 @@ describe('the README and its pages', () => {
   it.each(pages.map((page) => [page.pathname.replace(/.*\/(?=\w+\/)/, ''), page] as const))(
     'has links that lead somewhere: %s',
     (_, page) => {
-      const links = [...textOf(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)];
-      const broken = links.filter(([, path = '', anchor]) => {
-        const target = path === '' ? page : new URL(path, page);
-        if (!existsSync(fileURLToPath(target))) return true;
-        return anchor !== undefined && !anchorsOf(textOf(target)).has(anchor);
-      });
-      expect(broken.map(([link]) => link)).toEqual([]);
+      expect(brokenLinks(page)).toEqual([]);
     },
   );
 });
-
-function textOf(page: URL): string {
-  return readFileSync(page, 'utf8').replaceAll('\r', '');
-}
-
-/** The anchors that GitHub and npm make of headings. */
-function anchorsOf(text: string): ReadonlySet<string> {
-  const titles = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title);
-  return new Set(
-    titles.map((title) =>
-      title
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N} _-]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
-  );
-}

@@ -1,4 +1,5 @@
-import { CrossTenantError, publish } from '@tenantkit/core';
+import type { CrossTenantError } from '@tenantkit/core';
+import { astray as stopped } from './astray.ts';
 import { timestamp } from './life.ts';
 import type { PresignedPost } from './post.ts';
 import type { FormParts } from './post-fields.ts';
@@ -103,8 +104,6 @@ function same(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, u
   );
 }
 
-function astray({ operation, tenant }: Call, why: string): CrossTenantError {
-  const error = new CrossTenantError({ surface: 'storage', operation, what: `the form was stopped: ${why}` });
-  publish('refused', { surface: 'storage', operation, message: error.message, tenant });
-  return error;
+function astray(call: Call, why: string): CrossTenantError {
+  return stopped(call, why, 'form');
 }

@@ -220,6 +220,15 @@ describe('a body in memory', () => {
   });
 });
 
+it('a reply without a body is a stream all the same where the SDK gives one', async () => {
+  await withTenant('acme', async () => {
+    await own.s3.send(new PutObjectCommand({ Key: 'empty', Body: '' }));
+    const { Body } = await own.s3.send(new GetObjectCommand({ Key: 'empty' }));
+    expect(Body).toBeInstanceOf(Readable);
+    expect(await Body?.transformToString()).toBe('');
+  });
+});
+
 describe('a middleware', () => {
   type Request = { headers: Record<string, string>; body?: unknown };
   const spoilt = async (

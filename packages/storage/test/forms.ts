@@ -1,4 +1,5 @@
 import type { PresignedPost } from '@tenantkit/storage/presign';
+import { alone } from './alone.ts';
 
 /** What a browser sends: fields in their order, the file last. */
 export interface Sending {
@@ -25,8 +26,10 @@ export async function send(
   const body = new FormData();
   for (const field of fields) body.append(...field);
   body.append('file', new Blob([file]), name);
-  const reply = await fetch(url, { method: 'POST', body, headers, redirect: 'manual' });
-  return { status: reply.status, text: await reply.text() };
+  return alone(async () => {
+    const reply = await fetch(url, { method: 'POST', body, headers, redirect: 'manual' });
+    return { status: reply.status, text: await reply.text() };
+  });
 }
 
 /** Changes of a field's value, of the fields, of the policy. */
