@@ -91,6 +91,7 @@ export class Names {
   async #reserved(key: string): Promise<Code[]> {
     const [, tenant] = (key.startsWith(SUBJECTS) && SUBJECT_MARKER.exec(key.slice(SUBJECTS.length))) || [];
     if (tenant === undefined) return ['unknown_reserved_name'];
+    if (isControl(tenant)) return ['control_left'];
     if (this.#judging.engine.fence?.state(tenant) === 'erased') return ['erased_tenant'];
     if (!(await this.#exists(tenant))) this.#count('unknown_tenant', `${SUBJECTS}${tenant}/`);
     return [];

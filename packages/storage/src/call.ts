@@ -37,12 +37,20 @@ export interface Call {
   readonly encoded: boolean;
   /** Physical names of this call with their logical ones, for the text of errors. */
   readonly spellings: ReadonlyMap<string, string>;
+  /** The persons that what is written is about; of a part, those that its upload is about. */
+  readonly subjects: readonly string[];
+  /** Headers that leave with just this value, or not at all. */
+  readonly pinned: ReadonlyMap<string, string | undefined>;
+  /** Set for a request of the client's own: it goes to `key` and nowhere else, with this body. */
+  readonly errand?: { readonly body: string };
 }
 
 /** What is known of a call before its input was read. */
 export interface CallStart {
   readonly operation: string;
   readonly tenant: string;
+  /** The person in whose context it was made. */
+  readonly subject: string | undefined;
   readonly home: Home;
   readonly plan: CommandPlan;
 }

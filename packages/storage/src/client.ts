@@ -89,7 +89,10 @@ const REFUSED: Readonly<Record<string, string>> = {
 export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
   checkCouplings(client);
   const { config } = client;
-  const engine = new Engine(parseStorageOptions(tenant), { ...config });
+  const engine = new Engine(parseStorageOptions(tenant), { ...config }, (command) =>
+    // The SDK's own: what somebody has put in its place would get commands that nobody has sent.
+    send.call(client, command),
+  );
   engines.set(client, engine);
   const { keeper } = engine;
   const own = {
@@ -122,6 +125,10 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
   });
   for (const name of ['config', 'initConfig']) Object.defineProperty(client, name, FIXED);
 }
+
+const { send } = RawS3Client.prototype as unknown as {
+  readonly send: (this: RawS3Client, command: unknown) => Promise<unknown>;
+};
 
 const FIXED = { writable: false, configurable: false } as const;
 

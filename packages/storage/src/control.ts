@@ -2,8 +2,12 @@ import { CreateMultipartUploadCommand, DeleteObjectCommand, PutObjectCommand } f
 import { controlTenant, eraseRun, type PositiveControl } from '@tenantkit/core';
 import { count } from './count.ts';
 import { pagesOf, traitsOf, uploadsOf } from './listing.ts';
+import { countPerson } from './erase-person.ts';
+import type { Person } from './person.ts';
 import { purge } from './purge.ts';
 import type { Remote } from './remote.ts';
+import { SUBJECTS, spotsOf } from './spots.ts';
+import { LABEL } from './subject-names.ts';
 
 /** What a verification plants under, and removes; see `controlTenant` of core. */
 const CONTROL = /^tk-control-[0-9a-f]{32}$/;
@@ -56,6 +60,52 @@ export async function plantAndFind(remote: Remote): Promise<PositiveControl> {
   }
 }
 
+/**
+ * As {@link plantAndFind}, for the erasure of a person: an object with a marker, one for each pattern, and an unfinished
+ * upload. In a bucket that would retain them, an upload with the delete marker of a marker.
+ */
+export async function plantAndFindPerson(person: Person): Promise<PositiveControl> {
+  const { remote } = person;
+  const control = person.in(controlTenant());
+  const { retainsAll } = await traitsOf(remote);
+  const of = (key: string): { Bucket: string; Key: string } => ({ Bucket: remote.bucket, Key: key });
+  const write = (key: string): Promise<unknown> =>
+    remote.send(
+      new PutObjectCommand({ ...of(key), Body: 'control', Metadata: { [LABEL]: control.subject } }),
+    );
+  const begin = (key: string): Promise<unknown> => remote.send(new CreateMultipartUploadCommand(of(key)));
+  const mark = (key: string): Promise<unknown> => {
+    const marker = of(control.markerOf(key));
+    return remote.send(
+      retainsAll
+        ? new DeleteObjectCommand(marker)
+        : new PutObjectCommand({ ...marker, Body: '', ContentLength: 0 }),
+    );
+  };
+  const at = (name: string): string => `${control.prefix}${name}`;
+  const examples = [...new Set(control.patterns.map(({ example }) => at(example)))];
+  const plants = [
+    () => mark(at('upload')),
+    () => begin(at('upload')),
+    ...(retainsAll ? [] : [() => mark(at('object')), () => write(at('object'))]),
+    ...examples.map((key) => () => (retainsAll ? begin(key) : write(key))),
+  ];
+  try {
+    for (const plant of plants) await plant();
+    const items = (await countPerson(control)).items();
+    const found = items.reduce((sum, item) => sum + item.count, 0);
+    const patterns = examples.length === 0 ? '' : ' and for every pattern';
+    const method = `an unfinished upload${retainsAll ? '' : ' and an object'} of a throw-away tenant in ${remote.bucket} with a marker of the person${patterns}, found like those of the person and removed`;
+    return { planted: plants.length, found, method };
+  } finally {
+    await purge(spotsOf([remote], control.tenant), eraseRun('storage', 'storageEraser.verify'));
+  }
+}
+
+function isOld(at: Date | undefined): boolean {
+  return at !== undefined && Date.now() - at.getTime() > LEFT_AFTER;
+}
+
 /** Removes what verifications have planted that did not end: their process was killed. */
 export async function sweepControls(remote: Remote): Promise<void> {
   const [head = ''] = remote.names.template.split('{tenant}');
@@ -66,13 +116,20 @@ export async function sweepControls(remote: Remote): Promise<void> {
     for await (const page of pages) {
       for (const { key, at } of page) {
         const tenant = remote.names.tenantOf(key);
-        const isOld = at !== undefined && Date.now() - at.getTime() > LEFT_AFTER;
-        if (tenant !== undefined && isControl(tenant) && isOld) left.add(tenant);
+        if (tenant !== undefined && isControl(tenant) && isOld(at)) left.add(tenant);
       }
     }
   }
+  for await (const page of pagesOf(remote, { prefix: `${SUBJECTS}tk-control-`, versioned })) {
+    for (const { key, at } of page) {
+      const [tenant = ''] = key.slice(SUBJECTS.length).split('/', 1);
+      if (isControl(tenant) && isOld(at)) left.add(tenant);
+    }
+  }
   for (const tenant of left) {
-    const spot = { remote, prefix: remote.names.prefix(tenant) };
-    await purge([spot], eraseRun('storage', 'storageEraser.verify', { signal: remote.signal }));
+    await purge(
+      spotsOf([remote], tenant),
+      eraseRun('storage', 'storageEraser.verify', { signal: remote.signal }),
+    );
   }
 }

@@ -12,6 +12,7 @@ import {
 import { TenantCredentials, assertLasting } from './credentials.ts';
 import { assertDocument } from './document.ts';
 import { Endpoints } from './endpoints.ts';
+import { Errands } from './errand.ts';
 import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Identify } from './keeper.ts';
 import { admit } from './handler.ts';
@@ -27,6 +28,7 @@ import { rules, type CommandPlan } from './rules.ts';
 import { outside, running, type Running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
 import type { Around, Step } from './stack.ts';
+import { Subjects } from './subjects.ts';
 import { Whereabouts } from './whereabouts.ts';
 
 /** The default of `tenant.maxExpiresIn`: 15 minutes. */
@@ -38,11 +40,14 @@ export class Engine {
   readonly sealer: Sealer;
   readonly buckets: readonly string[];
   readonly tags: ReadonlySet<string>;
+  /** Where objects of persons are that nobody has noted. */
+  readonly patterns: readonly string[];
   readonly maxExpiresIn: number;
   readonly fence: TenantRegistry | undefined;
   /** Keeps the client's credentials. */
   readonly keeper: Keeper;
   readonly endpoints: Endpoints;
+  readonly subjects: Subjects;
   /** Where tenants are that have no place of their own. */
   readonly pool: Home;
   readonly #headers: ReadonlySet<string>;
@@ -53,16 +58,23 @@ export class Engine {
   /**
    * @param config - a copy of the resolved configuration as it is at construction: whoever changes the client's
    *   own later changes what it asks for, not what the last check compares with
+   * @param send - sends a command through the client's stack
    */
-  constructor(options: StorageTenantOptions, config: S3ClientResolvedConfig) {
+  constructor(
+    options: StorageTenantOptions,
+    config: S3ClientResolvedConfig,
+    send: (command: object) => Promise<unknown>,
+  ) {
     this.names = storageNames(options.names);
     this.sealer = createSealer(options.sealingKeys);
     this.buckets = [...options.buckets];
     this.tags = new Set(options.tags);
+    this.patterns = [...(options.subjects ?? [])];
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
     this.#headers = new Set(options.headers);
     this.pool = poolOf(this.buckets);
+    this.subjects = new Subjects(this, new Errands(send));
     if (options.place !== undefined) this.#whereabouts = new Whereabouts(options.place, this);
     if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);
     this.keeper = new Keeper(
@@ -83,13 +95,13 @@ export class Engine {
   begin(operation: string, input: unknown, row: string = operation): Call | undefined {
     const scope: Scope = requireScope({ surface: 'storage', operation });
     if (scope.tenant === undefined) return undefined;
-    const { tenant } = scope.tenant;
+    const { tenant, subject } = scope.tenant;
     this.#assertActive(tenant, operation);
     const rule: Rule<CommandPlan> | undefined = ruleFor(rules, row);
     if (rule?.kind !== 'rewrite')
       throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
     const home = this.#whereabouts?.find(tenant, operation) ?? this.pool;
-    return rewriteInput(this, { operation, tenant, home, plan: rule.rewrite }, input);
+    return rewriteInput(this, { operation, tenant, subject, home, plan: rule.rewrite }, input);
   }
 
   /** What stands around every chain of middleware; see {@link guardStack}. */
@@ -98,20 +110,26 @@ export class Engine {
     // Async, so that a refusal is a rejection (or reaches the callback); it still runs in the caller's context up
     // to the first await, and that is where the tenant is read.
     async (args) => {
+      const errand = this.subjects.take(args['input']);
+      if (errand !== undefined) return this.#run(errand.call, resolve, errand.last ?? last);
       const call = this.begin(operation, args['input']);
       if (call === undefined)
         return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
           resolve((given) => outside(() => last(given)))(args),
         );
-      try {
-        const run = resolve(this.#checked(call, last));
-        const result = await running.run({ owner: this.keeper, call }, () => run({ input: call.input }));
-        return { ...result, output: await this.#reply(call, result['output']) };
-      } catch (error) {
-        this.#credentials?.learn(call.tenant, error);
-        throw rewriteError(this, call, error);
-      }
+      return this.#run(await this.subjects.prepare(call, last), resolve, last);
     };
+
+  async #run(call: Call, resolve: (last: Step) => Step, last: Step): ReturnType<Step> {
+    try {
+      const run = resolve(this.#checked(call, last));
+      const result = await running.run({ owner: this.keeper, call }, () => run({ input: call.input }));
+      return { ...result, output: await this.#reply(call, result['output']) };
+    } catch (error) {
+      this.#credentials?.learn(call.tenant, error);
+      throw rewriteError(this, call, error);
+    }
+  }
 
   /** Where the requests of a bucket go, for errors. */
   async urlOf(bucket: string, home: Home = this.pool): Promise<string> {
@@ -195,6 +213,7 @@ export class Engine {
   }
 
   async #reply(call: Call, output: unknown): Promise<unknown> {
+    if (call.errand !== undefined) return output;
     if (typeof output !== 'object' || output === null || !('presigned' in output)) {
       return rewriteOutput(this, call, output);
     }

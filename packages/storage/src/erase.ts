@@ -1,18 +1,13 @@
-import {
-  OperationRefusedError,
-  acrossTenants,
-  eraseRun,
-  publish,
-  type Eraser,
-  type ErasureScope,
-} from '@tenantkit/core';
+import { acrossTenants, eraseRun, publish, type Eraser, type ErasureScope } from '@tenantkit/core';
 import { z } from 'zod';
 import { beyond } from './beyond.ts';
 import type { S3Client } from './client.ts';
-import { plantAndFind, sweepControls } from './control.ts';
+import { plantAndFind, plantAndFindPerson, sweepControls } from './control.ts';
 import { count } from './count.ts';
+import { countPerson, purgePersons } from './erase-person.ts';
 import { traitsOf } from './listing.ts';
 import { parseArgument } from './options.ts';
+import { Person } from './person.ts';
 import { purge } from './purge.ts';
 import { Remote, acceptedBucket, type RemoteOptions } from './remote.ts';
 import { spotsOf } from './spots.ts';
@@ -26,9 +21,6 @@ export interface StorageEraserOptions extends RemoteOptions {
   readonly store?: string | undefined;
 }
 
-const UNSUPPORTED =
-  'objects are not tagged with the person they are about, so only a whole tenant can be erased';
-
 const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
   bucket: z.string(),
   store: z.string().min(1).optional(),
@@ -36,7 +28,9 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
 });
 
 /**
- * Erases a tenant from a bucket, in the pool and where `tenant.place` says that it is: unfinished uploads, and every object with all its versions and delete markers.
+ * Erases a tenant from a bucket, in the pool and where `tenant.place` says that it is: unfinished uploads, and every
+ * object with all its versions and delete markers. With a `subject`, what was written in the context of that person,
+ * copies of it, and what the client option `tenant.subjects` names.
  * What a legal hold or a retention period keeps is reported as kept, with its date; `storageHolds` names each. Objects
  * of other tenants, copies that replication or backups made, and server logs are not touched: a plan names in its
  * notes what the bucket's settings say of them.
@@ -60,34 +54,40 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
   const across = <T>(
     operation: string,
     { tenant, subject }: ErasureScope,
-    fn: (remotes: readonly Remote[]) => Promise<T>,
+    fn: (remotes: readonly Remote[], persons: readonly Person[] | undefined) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> => {
-    // Taken for the tenant's, a person's erasure would remove everybody.
-    if (subject !== undefined) throw refuseSubject(operation);
     const options = { operation, timeout, ...(signal && { signal }) };
     const remotes = [new Remote(client, bucket, options)];
-    // An invalid tenant is refused before anything is said or done.
+    // An invalid tenant or person is refused before anything is said or done.
     spotsOf(remotes, tenant);
     const home = engine.placeOf(tenant, operation);
     const own = new Remote(client, bucket, { ...options, home });
     // The pool as well: a move may have left objects there.
     if (home.silo !== undefined || own.bucket !== remotes[0]?.bucket) remotes.push(own);
+    const persons =
+      subject === undefined ? undefined : remotes.map((one) => new Person(one, tenant, subject));
     const bypass = { reason: `${operation} of an erasure in ${store}`, actor: 'tenantkit/storageEraser' };
-    return acrossTenants(bypass, () => fn(remotes));
+    return acrossTenants(bypass, () => fn(remotes, persons));
   };
-  const inventory = async (remotes: readonly Remote[], tenant: string): Promise<Tally> => {
+  const inventory = async (
+    remotes: readonly Remote[],
+    persons: readonly Person[] | undefined,
+    tenant: string,
+  ): Promise<Tally> => {
     const tally = new Tally();
+    for (const person of persons ?? []) await countPerson(person, tally);
+    if (persons !== undefined) return tally;
     for (const spot of spotsOf(remotes, tenant)) await count(spot, await traitsOf(spot.remote), tally);
     return tally;
   };
 
   return {
     store,
-    subjects: { unsupported: UNSUPPORTED },
+    subjects: 'supported',
     async plan(scope) {
-      return across('plan', scope, async (remotes) => {
-        const tally = await inventory(remotes, scope.tenant);
+      return across('plan', scope, async (remotes, persons) => {
+        const tally = await inventory(remotes, persons, scope.tenant);
         const notes: string[] = [];
         for (const remote of remotes) notes.push(...(await beyond(remote)));
         return { store, items: tally.items(), kept: tally.kept(), notes };
@@ -99,8 +99,11 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       const tally = await across(
         'erase',
         scope,
-        async (remotes) => {
-          const gone = await purge(spotsOf(remotes, scope.tenant), run);
+        async (remotes, persons) => {
+          const gone =
+            persons === undefined
+              ? await purge(spotsOf(remotes, scope.tenant), run)
+              : await purgePersons(persons, run);
           for (const remote of remotes) await sweepControls(remote);
           return gone;
         },
@@ -110,7 +113,7 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       publish('erasure', {
         surface: 'storage',
         operation: 'erase',
-        message: `erased a tenant from ${store}`,
+        message: `erased a ${scope.subject === undefined ? 'tenant' : 'person'} from ${store}`,
         tenant: scope.tenant,
         actor: 'tenantkit/storageEraser',
         extra: { store, erased, kept },
@@ -118,13 +121,12 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       return { store, erased, kept };
     },
     async verify(scope) {
-      return across('verify', scope, async (remotes) => {
-        const tally = await inventory(remotes, scope.tenant);
+      return across('verify', scope, async (remotes, persons) => {
+        const tally = await inventory(remotes, persons, scope.tenant);
+        for (const remote of remotes) await sweepControls(remote);
         const controls = [];
-        for (const remote of remotes) {
-          await sweepControls(remote);
-          controls.push(await plantAndFind(remote));
-        }
+        for (const remote of persons === undefined ? remotes : []) controls.push(await plantAndFind(remote));
+        for (const person of persons ?? []) controls.push(await plantAndFindPerson(person));
         const control = {
           planted: controls.reduce((sum, { planted }) => sum + planted, 0),
           found: controls.reduce((sum, { found }) => sum + found, 0),
@@ -134,13 +136,4 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       });
     },
   };
-}
-
-function refuseSubject(operation: string): OperationRefusedError {
-  return new OperationRefusedError({
-    surface: 'storage',
-    operation,
-    why: UNSUPPORTED,
-    instead: 'Erase the tenant, or delete the objects of the person by their keys.',
-  });
 }

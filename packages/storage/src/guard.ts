@@ -6,6 +6,7 @@ import { VERSION_ID, encodePath, parseCopySource } from './copy-source.ts';
 import type { InputRole } from './fields/index.ts';
 import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
+import { assertErrand, assertPinned } from './pinned.ts';
 import { tagKeys } from './tags.ts';
 import type { Call } from './call.ts';
 
@@ -123,6 +124,8 @@ export function assertRequest(
     if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
   }
   for (const [name, value] of headers) assertHeader(call, name, value, target);
+  assertPinned(headers, call);
+  if (call.errand !== undefined) assertErrand(request, query, call);
   assertSize(request.path, query, headers, call);
   const source = headers.get('x-amz-copy-source');
   if (source !== undefined) assertSource(source, call, target);
@@ -172,7 +175,9 @@ function assertPath(path: string, call: Call, { names, endpoint }: Target): void
   const start = `${base}/`;
   // As it was made, for nearly every request.
   if (call.key !== undefined && path === `${start}${encodePath(call.key)}`) return;
-  const key = path.startsWith(start) ? decoded(path.slice(start.length)) : undefined;
+  // Where it is about somebody, that was noted for the very key.
+  const only = call.errand !== undefined || call.pinned.size > 0;
+  const key = !only && path.startsWith(start) ? decoded(path.slice(start.length)) : undefined;
   // Only the SDK's own spelling: any other could be decoded differently by whoever receives it.
   if (key === undefined || `${start}${encodePath(key)}` !== path || !names.accepts(call.tenant, key)) {
     throw astray(call, "its path lies outside the tenant's part of the bucket");
@@ -218,7 +223,7 @@ function assertHeader(call: Call, name: string, value: string, { headers: furthe
     CHECKSUM.test(name) ||
     TELEMETRY.test(name) ||
     families.some((family) => name.startsWith(family));
-  if (!known || RESERVED.test(name) || !TOKEN.test(name)) throw undecided(call, 'header', name);
+  if (!known || !TOKEN.test(name)) throw undecided(call, 'header', name);
   // oxlint-disable-next-line no-control-regex -- a line break would begin a header that nobody has checked
   if (typeof value !== 'string' || /[\r\n\u0000]/.test(value))
     throw undecided(call, 'value of the header', name);
@@ -232,8 +237,6 @@ function assertHeader(call: Call, name: string, value: string, { headers: furthe
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 // What the SDK says of itself: a patch may add one.
 const TELEMETRY = /^amz-sdk-[a-z-]+$/;
-// Metadata of tenantkit's own, also as servers read it that take an underscore for a dash.
-const RESERVED = /^x-amz-meta-tk[-_]/;
 const CHECKSUM = /^x-amz-checksum-[a-z0-9]+$/;
 
 function assertSource(value: string, call: Call, { names, buckets }: Target): void {

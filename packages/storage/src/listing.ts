@@ -13,7 +13,13 @@ import { unable } from './settings.ts';
 
 /** One thing in a bucket, under its physical key. */
 export interface Entry {
-  readonly kind: 'objects' | 'versions' | 'delete markers' | 'uploads';
+  readonly kind:
+    | 'objects'
+    | 'versions'
+    | 'delete markers'
+    | 'uploads'
+    /** What says that an object is about a person. */
+    | 'markers';
   readonly key: string;
   /** Of a version or delete marker. */
   readonly versionId?: string;
@@ -30,6 +36,8 @@ export interface Entry {
 export interface BucketTraits {
   /** Versioning was enabled once: deleting by key alone leaves the data behind. */
   readonly versioned: boolean;
+  /** Versioning was enabled and is not now. */
+  readonly suspended: boolean;
   /** Versions can be deleted with a one-time code of the account's root user only. */
   readonly mfaDelete: boolean;
   /** Objects can be under a hold or retention. */
@@ -56,6 +64,7 @@ export async function traitsOf(remote: Remote): Promise<BucketTraits> {
     });
   return {
     versioned: Status !== undefined,
+    suspended: Status === 'Suspended',
     mfaDelete: MFADelete === 'Enabled',
     locked: lock?.ObjectLockEnabled === 'Enabled',
     retainsAll: lock?.Rule?.DefaultRetention !== undefined,
@@ -65,13 +74,15 @@ export async function traitsOf(remote: Remote): Promise<BucketTraits> {
 /**
  * Pages of everything whose physical key begins with `prefix`: objects, or versions and delete markers together.
  *
+ * @param atMost - how many a page may have; default what the server gives, which is 1,000
  * @throws IsolationBreachError when the server lists what does not begin with it: no key of that page is given out
  */
 export async function* pagesOf(
   remote: Remote,
-  { prefix, versioned }: { prefix: string; versioned: boolean },
+  { prefix, versioned, atMost }: { prefix: string; versioned: boolean; atMost?: number },
 ): AsyncGenerator<readonly Entry[], void, undefined> {
-  const common = { Bucket: remote.bucket, Prefix: prefix, EncodingType: 'url' } as const;
+  const size = atMost === undefined ? {} : { MaxKeys: atMost };
+  const common = { Bucket: remote.bucket, Prefix: prefix, EncodingType: 'url', ...size } as const;
   if (!versioned) {
     let token: string | undefined;
     do {
@@ -106,13 +117,16 @@ export async function* pagesOf(
         current: IsLatest,
       }),
     );
-    const markers = (page.DeleteMarkers ?? []).map(({ Key, VersionId = 'null', LastModified }): Entry => ({
-      kind: 'delete markers',
-      key: read(Key),
-      versionId: VersionId,
-      bytes: 0,
-      at: LastModified,
-    }));
+    const markers = (page.DeleteMarkers ?? []).map(
+      ({ Key, VersionId = 'null', LastModified, IsLatest = false }): Entry => ({
+        kind: 'delete markers',
+        key: read(Key),
+        versionId: VersionId,
+        bytes: 0,
+        at: LastModified,
+        current: IsLatest,
+      }),
+    );
     yield owned([...versions, ...markers], prefix);
     const next: Marker | undefined =
       page.IsTruncated === true && page.NextKeyMarker !== undefined

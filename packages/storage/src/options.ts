@@ -1,4 +1,10 @@
-import { ConfigError, optionSchemas, parseOptions, type TenantOptions } from '@tenantkit/core';
+import {
+  ConfigError,
+  optionSchemas,
+  parseOptions,
+  subjectPattern,
+  type TenantOptions,
+} from '@tenantkit/core';
 import { z } from 'zod';
 import { bucketName } from './bucket-name.ts';
 import type { TenantCredentialProvider } from './credentials.ts';
@@ -19,6 +25,12 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
    * go by tags, and are of all tenants. Writing the tags of an object replaces all that it has.
    */
   readonly tags?: readonly string[] | undefined;
+  /**
+   * Where objects about a person are that were written without one in the context: logical keys with `{subject}`, as
+   * `['users/{subject}/**']`. `?` is one character, `*` any number within a folder, `**` also across folders. The
+   * erasure of a person takes them, unless they name other persons only.
+   */
+  readonly subjects?: readonly string[] | undefined;
   /** The longest life of a presigned URL, in seconds: 1 to 604 800, default 900. */
   readonly maxExpiresIn?: number | undefined;
   /**
@@ -68,12 +80,20 @@ const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   fence: optionSchemas.fence,
   buckets: z.array(bucketName).min(1, 'must name at least one bucket'),
   sealingKeys: z.array(sealingKey).min(1).optional(),
+  subjects: z
+    .array(subjectPattern)
+    .refine(isTexts, 'must be patterns of keys: objects have no fields')
+    .optional(),
   tags: z.array(z.string().min(1).max(128)).optional(),
   maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),
   headers: z.array(header).optional(),
   credentials: z.custom<TenantCredentialProvider>(isFunction, 'must be a function').optional(),
   place: z.custom<(tenant: string) => StoragePlacement>(isFunction, 'must be a function').optional(),
 });
+
+function isTexts(patterns: readonly unknown[]): patterns is string[] {
+  return patterns.every((pattern) => typeof pattern === 'string');
+}
 
 function isFunction(value: unknown): boolean {
   return typeof value === 'function';

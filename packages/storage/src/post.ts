@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { engineOf, type S3Client } from './client.ts';
 import { parseArgument } from './options.ts';
 import { assertForm } from './post-check.ts';
+import { LABEL_HEADER } from './subject-names.ts';
 import { readForm } from './post-fields.ts';
 
 /** A condition of a form's policy, as `@aws-sdk/s3-presigned-post` has them. */
@@ -87,13 +88,13 @@ export async function createPresignedPost(
   // Read once: from here on nothing of the caller's is looked at again.
   const given = parseArgument(OPERATION, optionsSchema, options);
   const { Bucket, Key, Fields, Conditions, Expires = Math.min(DEFAULT_EXPIRES, maxExpiresIn) } = given;
-  const call = engine.begin(OPERATION, { Bucket, Key }, 'PutObjectCommand');
-  if (call === undefined) {
+  const begun = engine.begin(OPERATION, { Bucket, Key }, 'PutObjectCommand');
+  if (begun === undefined) {
     const raw = { Bucket, Key, Fields, Conditions, Expires } as RawOptions;
     return (await library())({ config: client.config }, raw);
   }
   if (Expires > maxExpiresIn) throw refusal('storage', OPERATION, tooLong(maxExpiresIn));
-  const { bucket, bucketName, key = '' } = call;
+  const { bucket, bucketName, key = '' } = begun;
   const form = readForm({
     operation: OPERATION,
     bucket: bucketName,
@@ -102,7 +103,10 @@ export async function createPresignedPost(
     conditions: Conditions ?? [],
     ...given.tenant,
   });
+  const label = begun.pinned.get(LABEL_HEADER);
+  if (label !== undefined) form.fields[LABEL_HEADER] = label;
   const sign = await library();
+  const call = await engine.subjects.prepare(begun);
   const signed = await engine.signForm(
     call,
     (config) =>

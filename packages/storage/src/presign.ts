@@ -7,10 +7,11 @@ import type {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl as sign } from '@aws-sdk/s3-request-presigner';
-import { requireScope } from '@tenantkit/core';
+import { refusal, requireScope, ruleFor, type Rule } from '@tenantkit/core';
 import { z } from 'zod';
 import { engineOf, type S3Client } from './client.ts';
 import { parseArgument } from './options.ts';
+import { rules, type CommandPlan } from './rules.ts';
 import { SIGNED_PARTS, assertSigned, headersOf, type SignedPart } from './presign-headers.ts';
 
 export {
@@ -112,7 +113,9 @@ export async function getSignedUrl(
   options: PresignOptions = {},
 ): Promise<string> {
   const { maxExpiresIn } = engineOf(client, 'getSignedUrl');
-  requireScope({ surface: 'storage', operation: 'getSignedUrl' });
+  const { tenant: inside } = requireScope({ surface: 'storage', operation: 'getSignedUrl' });
+  // The guard looks at what was presigned; by then a copy has been prepared.
+  if (inside !== undefined) assertPresignable(command);
   const {
     expiresIn = Math.min(DEFAULT_EXPIRES_IN, maxExpiresIn),
     tenant,
@@ -131,6 +134,12 @@ export async function getSignedUrl(
   const url = await sign(client, command as GetObjectCommand, asked as Parameters<typeof sign>[2]);
   assertSigned(url, headers);
   return url;
+}
+
+function assertPresignable({ constructor: { name } }: PresignableCommand): void {
+  const rule: Rule<CommandPlan> | undefined = ruleFor(rules, name);
+  if (rule?.kind === 'rewrite' && rule.rewrite.presign !== 'allowed')
+    throw refusal('storage', name, rule.rewrite.presign);
 }
 
 const optionsSchema: z.ZodType<PresignOptions> = z.strictObject({

@@ -4,6 +4,7 @@ import { each } from './each.ts';
 import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
 import { holdOf } from './locks.ts';
 import { BUSY } from './patience.ts';
+import type { Remote } from './remote.ts';
 import type { Spot } from './spots.ts';
 import { Tally, kindsOf, restore, saved } from './tally.ts';
 
@@ -17,19 +18,30 @@ const DELETING = 8;
 const MAX_PASSES = 20;
 
 /** Removes everything that is in the spots. Runs across tenants. */
-export async function purge(spots: readonly Spot[], run: EraseRun): Promise<Tally> {
+export function purge(spots: readonly Spot[], run: EraseRun): Promise<Tally> {
+  return purgeEach(spots, run, (spot, progress) =>
+    untilEmpty(spot.remote, progress, kindsOf, (traits) => once(spot, traits, progress)),
+  );
+}
+
+/** Removes one part after the other, and goes on with the counts of earlier runs. */
+export async function purgeEach<T>(
+  parts: readonly T[],
+  run: EraseRun,
+  fn: (part: T, progress: Progress) => Promise<Tally>,
+): Promise<Tally> {
   run.signal.throwIfAborted();
   const erased = new Tally();
   restore(erased, await run.checkpoint.load());
   const kept = new Tally();
   const progress = new Progress(erased, run);
-  for (const spot of spots) kept.take(await empty(spot, progress));
+  for (const part of parts) kept.take(await fn(part, progress));
   erased.take(kept);
   return erased;
 }
 
 /** What is erased is counted over all spots and runs; nothing of a key is saved, since it may be about a person. */
-class Progress {
+export class Progress {
   readonly #erased: Tally;
   readonly #run: EraseRun;
   #saving: Promise<void> = Promise.resolve();
@@ -60,22 +72,34 @@ class Progress {
   }
 }
 
-/** Empties one spot, until a listing finds nothing but what is held; answers that. */
-async function empty(spot: Spot, progress: Progress): Promise<Tally> {
-  for (let pass = 1; pass <= MAX_PASSES; pass += 1) {
+/** Runs passes, until one finds nothing but what is held; answers that. */
+export async function untilEmpty(
+  remote: Remote,
+  progress: Progress,
+  kinds: (traits: BucketTraits) => readonly Entry['kind'][],
+  pass: (traits: BucketTraits) => Promise<Pass>,
+): Promise<Tally> {
+  for (let passed = 0; passed < MAX_PASSES; passed += 1) {
     // Asked for in each pass: where versioning is switched on meanwhile, deleting by key leaves everything there.
-    const traits = await traitsOf(spot.remote);
+    const traits = await traitsOf(remote);
     if (traits.mfaDelete) throw needsDevice();
-    progress.expect(kindsOf(traits));
-    const { found, kept } = await once(spot, traits, progress);
-    if (!found && (await traitsOf(spot.remote)).versioned === traits.versioned) return kept;
+    progress.expect(kinds(traits));
+    const { found, kept } = await pass(traits);
+    if (!found && (await traitsOf(remote)).versioned === traits.versioned) return kept;
   }
   throw new ConfigError({
     surface: 'storage',
     operation: 'erase',
-    problem: `after ${MAX_PASSES} passes the bucket still lists objects of the tenant`,
+    problem: `after ${MAX_PASSES} passes the bucket still lists objects that are to be erased`,
     hint: 'Look who still writes for the tenant (freeze it with a fence), or whether the server says that it has deleted what it keeps; then run the erasure again.',
   });
+}
+
+/** What a pass has found. */
+export interface Pass {
+  /** Whether there was anything that was not held. */
+  readonly found: boolean;
+  readonly kept: Tally;
 }
 
 /** One pass; answers whether it found anything that was not held. */
@@ -83,7 +107,7 @@ async function once(
   { remote, prefix }: Spot,
   { versioned }: BucketTraits,
   progress: Progress,
-): Promise<{ readonly found: boolean; readonly kept: Tally }> {
+): Promise<Pass> {
   const kept = new Tally();
   let found = false;
   // Uploads first: one that is completed meanwhile becomes an object, which is listed afterwards.
@@ -96,15 +120,35 @@ async function once(
     pagesOf(remote, { prefix, versioned }),
     async (page) => {
       progress.signal.throwIfAborted();
-      const failures = await remove(remote, page);
-      await progress.add(page.filter((entry) => !failures.has(entry)));
+      const held = await removeAll(remote, page, { kept, progress });
       // Also where all of them are gone already: the next listing has to say so.
-      const held = await explain(stillThere(failures), { remote, kept });
-      found ||= held < page.length;
+      found ||= held.size < page.length;
     },
     DELETING,
   );
   return { found, kept };
+}
+
+/**
+ * Removes a page; answers what of it is held.
+ *
+ * @param kind - what is counted, where that is not the kind of each entry
+ * @throws ConfigError when the server keeps something that is not held
+ */
+export async function removeAll(
+  remote: Remote,
+  page: readonly Entry[],
+  {
+    kept,
+    progress,
+    kind,
+  }: { readonly kept: Tally; readonly progress: Progress; readonly kind?: Entry['kind'] },
+): Promise<ReadonlySet<Entry>> {
+  if (page.length === 0) return new Set();
+  const failures = await remove(remote, page);
+  const gone = page.filter((entry) => !failures.has(entry));
+  await progress.add(kind === undefined ? gone : gone.map((entry) => ({ ...entry, kind })));
+  return explain(stillThere(failures), { remote, kept, kind });
 }
 
 /** Without those that are gone, whoever removed them. */
@@ -113,22 +157,26 @@ function stillThere(failures: ReadonlyMap<Entry, string>): readonly (readonly [E
 }
 
 /**
- * Sorts failures into what is held and what a further pass tries again; answers how many are held.
+ * Sorts failures into what is held and what a further pass tries again; answers which are held.
  *
  * @throws ConfigError when neither is the case
  */
 async function explain(
   failures: readonly (readonly [Entry, string])[],
-  { remote, kept }: { readonly remote: Spot['remote']; readonly kept: Tally },
-): Promise<number> {
+  {
+    remote,
+    kept,
+    kind,
+  }: { readonly remote: Remote; readonly kept: Tally; readonly kind: Entry['kind'] | undefined },
+): Promise<ReadonlySet<Entry>> {
   const denied: string[] = [];
-  let held = 0;
+  const held = new Set<Entry>();
   await each(failures, async ([entry, code]) => {
     const isBusy = BUSY.has(code);
     const hold = entry.kind === 'versions' && !isBusy ? await holdOf(remote, entry) : undefined;
     if (hold !== undefined) {
-      kept.keep(entry.kind, hold);
-      held += 1;
+      kept.keep(kind ?? entry.kind, hold);
+      held.add(entry);
     } else if (!isBusy) denied.push(code);
   });
   if (denied.length === 0) return held;

@@ -84,6 +84,11 @@ export class Remote {
     return this.#engine.names;
   }
 
+  /** Where objects of persons are that nobody has noted. */
+  get patterns(): readonly string[] {
+    return this.#engine.patterns;
+  }
+
   /**
    * Sends one command, again and again while the server is busy or the connection breaks, as long as `timeout` allows.
    *

@@ -1,6 +1,7 @@
 import { breach, isTenantkitError, ruleFor } from '@tenantkit/core';
 import { encodePath } from './copy-source.ts';
 import type { OutputField, OutputFields } from './fields/index.ts';
+import { OWN_METADATA } from './subject-names.ts';
 import { sealUploadId } from './upload-id.ts';
 import type { Call, Realm } from './call.ts';
 
@@ -33,7 +34,8 @@ export function rewriteError(realm: Realm, call: Call, error: unknown): unknown 
   const logical: Record<string, string> = {};
   for (const [name, { value }] of Object.entries(own)) {
     if (typeof value !== 'string') continue;
-    if (name === 'Key' && realm.names.tenantOf(value) !== call.tenant) {
+    // The client's own requests have keys that are in no tenant.
+    if (name === 'Key' && value !== call.key && realm.names.tenantOf(value) !== call.tenant) {
       return breach('storage', call.operation, 'an error named a key outside the tenant', call.tenant);
     }
     // A reply that could not be read is kept there as text, keys and all.
@@ -100,7 +102,9 @@ const unlessEmpty =
 
 const sealUpload = ({ realm, call, encoded }: Reading, id: unknown, key: unknown): string => {
   const physical = encoded ? decodePath(String(key)) : String(key);
-  return sealUploadId(realm.sealer, String(id), { ...call, key: physical });
+  // Of a listing nobody knows whom its uploads are about.
+  const subjects = call.plan.target === 'object' ? call.subjects : [];
+  return sealUploadId(realm.sealer, String(id), { ...call, key: physical, subjects });
 };
 
 /** How each kind of field is read. */
@@ -138,7 +142,8 @@ const READERS: Readonly<Record<Extract<OutputField, string>, Reader>> = {
     }
     throw breach('storage', call.operation, 'a reply named the location of another key', call.tenant);
   },
-  metadata: same,
+  metadata: (_reading, value) =>
+    Object.fromEntries(Object.entries(Object(value) as object).filter(([name]) => !OWN_METADATA.test(name))),
   text({ realm, call }, value, { record }) {
     // Of the one entry that it is about.
     const key = String(record['Key']);

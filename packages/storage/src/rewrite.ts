@@ -1,7 +1,9 @@
+import { refusal, refuse } from '@tenantkit/core';
 import { allowed } from './allowed.ts';
 import { bucketIn, chooseBucket } from './bucket.ts';
 import type { Call, CallStart, Realm } from './call.ts';
 import { readRecord } from './fields/read.ts';
+import { LABEL, LABEL_HEADER, labelOf } from './subject-names.ts';
 import { Writing } from './writing.ts';
 
 /**
@@ -30,6 +32,10 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
   // The error for what is missing is that of its kind.
   for (const name of allowed(plan).required) if (!fields.has(name)) writing.write(name, undefined);
   if (plan.target === 'listing') input['Prefix'] = writing.prefix;
+  const subjects = subjectsOf(start, writing.uploadSubjects);
+  const label = plan.about === 'object' ? labelOf(subjects) : undefined;
+  if (label !== undefined)
+    input['Metadata'] = { ...(input['Metadata'] as object | undefined), [LABEL]: label };
   return {
     operation,
     tenant,
@@ -44,5 +50,26 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
     place: ['list', tenant, bucket, writing.prefix],
     encoded: fields.get('EncodingType') === 'url',
     spellings: writing.spellings,
+    subjects,
+    pinned: label === undefined ? NOTHING : new Map([[LABEL_HEADER, label]]),
   };
 }
+
+/**
+ * Whom that which is written is about.
+ *
+ * @throws OperationRefusedError for a part about a person whom its upload does not name: it would never be found
+ */
+function subjectsOf({ operation, subject, plan }: CallStart, ofUpload: readonly string[]): readonly string[] {
+  if (plan.about === 'object' || plan.about === 'copy') return subject === undefined ? NOBODY : [subject];
+  if (plan.about === undefined || subject === undefined || ofUpload.includes(subject)) return ofUpload;
+  throw refusal('storage', operation, NOT_IN_UPLOAD);
+}
+
+const NOBODY: readonly string[] = [];
+const NOTHING: Call['pinned'] = new Map();
+
+const NOT_IN_UPLOAD = refuse(
+  'the part is written in the context of a person, and its upload was not made in it',
+  'Make the upload in the context of that person, and use the UploadId of CreateMultipartUpload as it was.',
+);

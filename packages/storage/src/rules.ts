@@ -24,6 +24,11 @@ export interface CommandPlan {
     readonly must: Readonly<Record<string, string>>;
     readonly may: Readonly<Record<string, string>>;
   };
+  /**
+   * What it writes, where that is about the person in whose context it is sent: an object, a copy of one, or a part of
+   * an upload. What ends an upload or changes the tags of an object writes none.
+   */
+  readonly about?: 'object' | 'copy' | 'part' | 'partCopy' | undefined;
   /** Whether a presigned URL may be made of it. */
   readonly presign: 'allowed' | RefuseRule;
 }
@@ -71,7 +76,7 @@ const NO_PRESIGN_ASPECT = refuse(
   'Ask in your service and hand out the result.',
 );
 
-type Way = Pick<CommandPlan, 'ignored' | 'method' | 'target' | 'presign'> & {
+type Way = Pick<CommandPlan, 'about' | 'ignored' | 'method' | 'target' | 'presign'> & {
   readonly must?: Readonly<Record<string, string>>;
   readonly may?: Readonly<Record<string, string>>;
 };
@@ -94,7 +99,11 @@ const id = (operation: string): { readonly may: Way['may'] & object } => ({ may:
 /** One row per command of the SDK. */
 export const rules = defineRules({
   // --- inside the tenant: objects
-  PutObjectCommand: inside(fields.putObjectInput, fields.putObjectOutput, { ...PUT, ...id('PutObject') }),
+  PutObjectCommand: inside(fields.putObjectInput, fields.putObjectOutput, {
+    ...PUT,
+    ...id('PutObject'),
+    about: 'object',
+  }),
   GetObjectCommand: inside(fields.getObjectInput, fields.getObjectOutput, { ...GET, ...id('GetObject') }),
   HeadObjectCommand: inside(fields.headObjectInput, fields.headObjectOutput, {
     ...GET,
@@ -114,6 +123,7 @@ export const rules = defineRules({
   CopyObjectCommand: inside(fields.copyObjectInput, fields.copyObjectOutput, {
     ...PUT,
     ...id('CopyObject'),
+    about: 'copy',
     presign: NO_PRESIGN_COPY,
   }),
   GetObjectAttributesCommand: inside(fields.getObjectAttributesInput, fields.getObjectAttributesOutput, {
@@ -162,16 +172,18 @@ export const rules = defineRules({
   CreateMultipartUploadCommand: inside(
     fields.createMultipartUploadInput,
     fields.createMultipartUploadOutput,
-    { ...POST, ...PARTLY, must: { uploads: '' }, presign: NO_PRESIGN_UPLOAD },
+    { ...POST, ...PARTLY, must: { uploads: '' }, about: 'object', presign: NO_PRESIGN_UPLOAD },
   ),
   UploadPartCommand: inside(fields.uploadPartInput, fields.uploadPartOutput, {
     ...PUT,
     ...PARTLY,
     ...id('UploadPart'),
+    about: 'part',
   }),
   UploadPartCopyCommand: inside(fields.uploadPartCopyInput, fields.uploadPartCopyOutput, {
     ...PUT,
     ...id('UploadPartCopy'),
+    about: 'partCopy',
     presign: NO_PRESIGN_COPY,
   }),
   CompleteMultipartUploadCommand: inside(

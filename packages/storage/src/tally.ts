@@ -79,6 +79,7 @@ const KINDS = [
   'versions',
   'delete markers',
   'uploads',
+  'markers',
 ] as const satisfies readonly Entry['kind'][];
 
 const savedState = z.strictObject({

@@ -9,13 +9,24 @@ export interface UploadName {
   readonly key: string;
 }
 
-/** The id of an upload, sealed to its tenant, bucket and key. Always the same for the same upload. */
-export function sealUploadId(sealer: Sealer, id: string, { tenant, bucket, key }: UploadName): string {
-  return sealer.seal(`${digest(key)}${id}`, ['upload', tenant, bucket]);
+/**
+ * The id of an upload, sealed to its tenant, bucket and key. Always the same for the same upload, unless it is about
+ * persons: a server does not tell in a listing whom.
+ *
+ * @param subjects - whom the upload is about
+ */
+export function sealUploadId(
+  sealer: Sealer,
+  id: string,
+  { tenant, bucket, key, subjects }: UploadName & { readonly subjects: readonly string[] },
+): string {
+  // A line break is in no id of a server's.
+  const about = subjects.length === 0 ? '' : `\n${subjects.join(',')}`;
+  return sealer.seal(`${digest(key)}${id}${about}`, ['upload', tenant, bucket]);
 }
 
 /**
- * The server's own id.
+ * The server's own id, and whom the upload is about.
  *
  * @param key - the physical key; `undefined` where the id is only a place in a listing: servers differ in whether
  *   they percent-encode the key that belongs to it
@@ -25,11 +36,12 @@ export function openUploadId(
   sealer: Sealer,
   sealed: unknown,
   { tenant, bucket, key }: Omit<UploadName, 'key'> & { readonly key: string | undefined },
-): string | undefined {
+): { readonly id: string; readonly subjects: readonly string[] } | undefined {
   const text = sealer.open(sealed, ['upload', tenant, bucket]);
   if (text === undefined) return undefined;
   if (key !== undefined && !text.startsWith(digest(key))) return undefined;
-  return text.slice(DIGEST);
+  const [id = '', about] = text.slice(DIGEST).split('\n');
+  return { id, subjects: about === undefined ? [] : about.split(',') };
 }
 
 // The key itself would make ids of up to two thousand characters: too long for a header, where tus keeps them.

@@ -8,6 +8,7 @@ import { plainText, plainValue } from './plain.ts';
 import { requiredOf } from './allowed.ts';
 import { bucketIn, checkBucket } from './bucket.ts';
 import type { CallStart, Realm } from './call.ts';
+import { OWN_METADATA } from './subject-names.ts';
 import { refuseTag, tagKeys } from './tags.ts';
 import { openUploadId } from './upload-id.ts';
 
@@ -26,6 +27,8 @@ export class Writing {
   readonly prefix: string;
   readonly sealed: Map<string, string> = new Map();
   readonly spellings: Map<string, string> = new Map();
+  /** Whom the upload is about. */
+  uploadSubjects: readonly string[] = [];
   readonly #realm: Realm;
   readonly #start: CallStart;
   readonly #bucket: string;
@@ -97,7 +100,7 @@ export class Writing {
       if (names.length > MAX_METADATA)
         throw to.#refuse(`${field} has too many names`, 'AWS takes 2 KiB in all.');
       const plain = plainValue(to.#operation, field, value);
-      const own = Object.keys(Object(plain) as object).find((name) => RESERVED.test(name));
+      const own = Object.keys(Object(plain) as object).find((name) => OWN_METADATA.test(name));
       if (own === undefined) return plain;
       throw to.#refuse(`${field} has a name that begins with tk-, which is reserved`, 'Use another name.');
     },
@@ -159,7 +162,10 @@ export class Writing {
   }
 
   #openUpload(value: unknown, key: string | undefined): string | undefined {
-    return openUploadId(this.#realm.sealer, value, { tenant: this.#start.tenant, bucket: this.#bucket, key });
+    const { tenant } = this.#start;
+    const upload = openUploadId(this.#realm.sealer, value, { tenant, bucket: this.#bucket, key });
+    if (upload !== undefined && key !== undefined) this.uploadSubjects = upload.subjects;
+    return upload?.id;
   }
 
   #assertTag(field: string, key: unknown): void {
@@ -186,7 +192,3 @@ export class Writing {
 
 // More than any server takes, and each costs time that others wait.
 const MAX_METADATA = 1_000;
-
-/** Metadata of tenantkit's own. */
-// Some servers take an underscore in a header's name for a dash.
-const RESERVED = /^tk[-_]/i;

@@ -606,7 +606,7 @@ describe('the construction', () => {
     [{ buckets: ['x--use1-az1--x-s3'] }, 'tenant.buckets.0'],
     [{ buckets: ['x-abc-s3alias'] }, 'tenant.buckets.0'],
     [{ buckets: ['ok-bucket'], places: 1 }, 'unknown option "places"'],
-    [{ buckets: ['ok-bucket'], subjects: ['users/{subject}/**'] }, 'unknown option "subjects"'],
+    [{ buckets: ['ok-bucket'], subjects: [{ field: 'author' }] }, 'tenant.subjects'],
     [{ buckets: ['ok-bucket'], names: '{tenant}' }, 'name template'],
     [{ buckets: ['ok-bucket'], maxExpiresIn: 0 }, 'tenant.maxExpiresIn'],
     [{ buckets: ['ok-bucket'], maxExpiresIn: 604_801 }, 'tenant.maxExpiresIn'],

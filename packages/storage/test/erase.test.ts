@@ -14,7 +14,6 @@ import {
 import {
   ConfigError,
   IsolationBreachError,
-  OperationRefusedError,
   StoreUnreachableError,
   auditChannels,
   isVerified,
@@ -295,18 +294,6 @@ describe('a bucket that retains every object', () => {
 });
 
 describe('the eraser', () => {
-  it('refuses a person, whose objects it cannot tell, and erases nothing', async () => {
-    await using own = await open();
-    await put(own, 'tenants/acme/p1');
-    const eraser = eraserOf(own);
-    const scope = { tenant: 'acme', subject: 'p1' };
-    expect(eraser.subjects).toHaveProperty('unsupported');
-    await expect(eraser.plan(scope)).rejects.toThrow(OperationRefusedError);
-    await expect(eraser.erase(scope, run())).rejects.toThrow(OperationRefusedError);
-    await expect(eraser.verify(scope)).rejects.toThrow(OperationRefusedError);
-    expect(await everything(own)).toHaveLength(1);
-  });
-
   it('is made for an accepted bucket of a guarded client only', async () => {
     await using own = await open();
     expect(() => storageEraser(own.s3, { bucket: 'another-one' })).toThrow(ConfigError);

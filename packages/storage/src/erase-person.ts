@@ -1,0 +1,231 @@
+import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import type { EraseRun } from '@tenantkit/core';
+import { abort } from './delete.ts';
+import { each } from './each.ts';
+import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
+import { holdOf } from './locks.ts';
+import type { Pattern, Person } from './person.ts';
+import { purgeEach, removeAll, untilEmpty, type Pass, type Progress } from './purge.ts';
+import { Tally, kindsOf } from './tally.ts';
+
+/** How many versions are looked at at once, for each of several keys. */
+const PARALLEL = 4;
+
+/** Why a marker stays. */
+const HELD = { why: 'its object is held' } as const;
+
+/** Removes everything about the persons. Runs across tenants. */
+export function purgePersons(persons: readonly Person[], run: EraseRun): Promise<Tally> {
+  return purgeEach(persons, run, (person, progress) =>
+    untilEmpty(person.remote, progress, personKinds, (traits) => once(person, traits, progress)),
+  );
+}
+
+/** Counts what {@link purgePersons} would remove, and what of it is held. */
+export async function countPerson(person: Person, tally: Tally = new Tally()): Promise<Tally> {
+  const { remote } = person;
+  const traits = await traitsOf(remote);
+  tally.expect(personKinds(traits));
+  for await (const page of concerned(person, traits)) for (const entry of page) tally.add(entry);
+  let before: ReadonlyMap<string, string> = new Map();
+  let held: ReadonlySet<string> = new Set();
+  for await (const { entries, keys } of marked(person, traits)) {
+    // The versions of a marker may go over several pages.
+    const still = new Set([...held].filter((marker) => before.has(marker)));
+    await each(keys, async ([marker, key]) => {
+      if (!before.has(marker) && (await countKey(person, key, traits, tally))) still.add(marker);
+    });
+    [before, held] = [keys, still];
+    await each(entries, async (entry) => {
+      const lock = traits.locked && entry.kind === 'versions' ? await holdOf(remote, entry) : undefined;
+      const hold = lock ?? (still.has(entry.key) ? HELD : undefined);
+      if (hold === undefined) tally.add({ ...entry, kind: 'markers' });
+      else tally.keep('markers', hold);
+    });
+  }
+  for await (const keys of matching(person, traits)) {
+    await each(keys, async (key) => {
+      if (!(await person.isMarked(key, traits))) await countKey(person, key, traits, tally);
+    });
+  }
+  return tally;
+}
+
+function personKinds(traits: BucketTraits): Entry['kind'][] {
+  return [...kindsOf(traits), 'markers'];
+}
+
+async function once(person: Person, traits: BucketTraits, progress: Progress): Promise<Pass> {
+  const { remote } = person;
+  const kept = new Tally();
+  let found = false;
+  // Uploads first, while their markers are there; one that is completed meanwhile becomes an object.
+  for await (const page of concerned(person, traits)) {
+    await each(page, (entry) => abort(remote, entry));
+    await progress.add(page);
+    found ||= page.length > 0;
+  }
+  for await (const { entries, keys } of marked(person, traits)) {
+    progress.signal.throwIfAborted();
+    const held = new Set<string>();
+    await each(keys, async ([marker, key]) => {
+      const done = await eraseKey(person, key, { traits, kept, progress });
+      found ||= done.found;
+      if (done.held) held.add(marker);
+    });
+    // Behind what they are for: whoever is interrupted finds it again.
+    const free = entries.filter(({ key }) => !held.has(key));
+    const stuck = await removeAll(remote, free, { kept, progress, kind: 'markers' });
+    found ||= stuck.size < free.length;
+    for (const { key } of entries) if (held.has(key)) kept.keep('markers', HELD);
+  }
+  for await (const keys of matching(person, traits)) {
+    progress.signal.throwIfAborted();
+    // What is held there was kept with its marker, where it has one.
+    await each(keys, async (key) => {
+      const again = await person.isMarked(key, traits);
+      const done = await eraseKey(person, key, { traits, kept: again ? new Tally() : kept, progress });
+      found ||= done.found;
+    });
+  }
+  return { found, kept };
+}
+
+interface Work {
+  readonly traits: BucketTraits;
+  readonly kept: Tally;
+  readonly progress: Progress;
+}
+
+/** Erases what is about the person under one key; answers whether something was, and whether something is held. */
+async function eraseKey(
+  person: Person,
+  key: string,
+  { traits, kept, progress }: Work,
+): Promise<{ readonly found: boolean; readonly held: boolean }> {
+  const { remote } = person;
+  let found = false;
+  let held = false;
+  let remains = false;
+  let current: Entry | undefined;
+  const take = async (page: readonly Entry[]): Promise<void> => {
+    const stuck = await removeAll(remote, page, { kept, progress });
+    found ||= stuck.size < page.length;
+    held ||= stuck.size > 0;
+  };
+  for await (const page of person.entries(key, traits)) {
+    progress.signal.throwIfAborted();
+    const { mine, others } = await judged(person, page);
+    remains ||= others;
+    current ??= mine.find((entry) => entry.current === true);
+    await take(mine.filter((entry) => entry !== current));
+  }
+  if (current !== undefined) {
+    // An earlier version would come back in its place, to whoever reads the key. While versioning is suspended, a
+    // delete marker would itself replace a version.
+    if (traits.versioned && !traits.suspended && (remains || held))
+      await remote.send(new DeleteObjectCommand({ Bucket: remote.bucket, Key: key }));
+    await take([current]);
+  }
+  // Without the delete marker, what stays would be there again.
+  if (!traits.versioned || remains || held) return { found, held };
+  for await (const page of person.entries(key, traits))
+    await take(page.filter(({ kind }) => kind === 'delete markers'));
+  return { found, held };
+}
+
+/** As {@link eraseKey} goes; answers whether something is held. */
+async function countKey(person: Person, key: string, traits: BucketTraits, tally: Tally): Promise<boolean> {
+  let held = false;
+  let remains = false;
+  let markers = 0;
+  for await (const page of person.entries(key, traits)) {
+    markers += page.filter(({ kind }) => kind === 'delete markers').length;
+    const { mine, others } = await judged(person, page);
+    remains ||= others;
+    await each(mine, async (entry) => {
+      const hold =
+        traits.locked && entry.kind === 'versions' ? await holdOf(person.remote, entry) : undefined;
+      if (hold === undefined) tally.add(entry);
+      else tally.keep(entry.kind, hold);
+      held ||= hold !== undefined;
+    });
+  }
+  if (markers > 0 && !remains && !held) tally.add({ kind: 'delete markers', bytes: 0 }, markers);
+  return held;
+}
+
+async function judged(
+  person: Person,
+  page: readonly Entry[],
+): Promise<{ readonly mine: readonly Entry[]; readonly others: boolean }> {
+  const mine: Entry[] = [];
+  let others = false;
+  const objects = page.filter(({ kind }) => kind !== 'delete markers');
+  await each(
+    objects,
+    async (entry) => {
+      const judgement = await person.judge(entry);
+      if (judgement === 'others') others = true;
+      else if (judgement !== undefined) mine.push(judgement);
+    },
+    PARALLEL,
+  );
+  return { mine, others };
+}
+
+/** Pages of unfinished uploads of keys that may be about the person. */
+async function* concerned(
+  person: Person,
+  traits: BucketTraits,
+): AsyncGenerator<readonly Entry[], void, undefined> {
+  for await (const page of uploadsOf(person.remote, person.prefix)) {
+    const mine: Entry[] = [];
+    await each(page, async (entry) => {
+      if (await person.isConcerned(entry, traits)) mine.push(entry);
+    });
+    yield mine;
+  }
+}
+
+/** Pages of markers, with the key that each of them is for; of a marker with many versions once per page. */
+async function* marked(
+  person: Person,
+  { versioned }: BucketTraits,
+): AsyncGenerator<
+  { readonly entries: readonly Entry[]; readonly keys: ReadonlyMap<string, string> },
+  void,
+  undefined
+> {
+  for await (const entries of pagesOf(person.remote, { prefix: person.markers, versioned })) {
+    const keys = new Map<string, string>();
+    // One with a body is preferred to a delete marker, which has none.
+    const order = [...entries].sort((a, b) => Number(b.kind === 'versions') - Number(a.kind === 'versions'));
+    const first = new Map<string, Entry>();
+    for (const entry of order) if (!first.has(entry.key)) first.set(entry.key, entry);
+    await each(first.values(), async (entry) => {
+      const key = await person.keyOf(entry);
+      if (key !== undefined) keys.set(entry.key, key);
+    });
+    yield { entries, keys };
+  }
+}
+
+/** Pages of keys that patterns match, each once. */
+async function* matching(
+  person: Person,
+  { versioned }: BucketTraits,
+): AsyncGenerator<readonly string[], void, undefined> {
+  const done: Pattern[] = [];
+  for (const pattern of person.patterns) {
+    let before: ReadonlySet<string> = new Set();
+    for await (const page of pagesOf(person.remote, { prefix: pattern.prefix, versioned })) {
+      const keys = new Set(page.map(({ key }) => key));
+      yield [...keys].filter(
+        (key) => !before.has(key) && person.isMatch(key, [pattern]) && !person.isMatch(key, done),
+      );
+      before = keys;
+    }
+    done.push(pattern);
+  }
+}

@@ -1,0 +1,182 @@
+import { GetObjectCommand, HeadObjectCommand, S3ServiceException } from '@aws-sdk/client-s3';
+import { ConfigError, assertId } from '@tenantkit/core';
+import { createHash } from 'node:crypto';
+import { pagesOf, type BucketTraits, type Entry } from './listing.ts';
+import type { Remote } from './remote.ts';
+import { LABEL, markerOf, markersOf, readMarker, subjectsIn } from './subject-names.ts';
+
+const TOKEN = '{subject}';
+
+/** Versions of one key, page by page: what follows in a listing is of other keys. */
+const PAGE = 100;
+
+/** A pattern of logical keys with a person's id in it. */
+export interface Pattern {
+  /** What the physical keys begin with. */
+  readonly prefix: string;
+  /** Of logical keys. */
+  readonly matches: RegExp;
+  /** A logical key that it matches. */
+  readonly example: string;
+}
+
+/** One person of a tenant, in one bucket: how objects about that person are told. Runs across tenants. */
+export class Person {
+  readonly remote: Remote;
+  readonly tenant: string;
+  readonly subject: string;
+  readonly patterns: readonly Pattern[];
+  /** What the keys of the tenant begin with. */
+  readonly prefix: string;
+  /** What the keys of the person's markers begin with. */
+  readonly markers: string;
+
+  /** @throws InvalidTenantError */
+  constructor(remote: Remote, tenant: string, subject: string) {
+    assertId(tenant, 'tenant');
+    assertId(subject, 'subject');
+    this.remote = remote;
+    this.tenant = tenant;
+    this.subject = subject;
+    this.prefix = remote.names.prefix(tenant);
+    this.markers = markersOf(tenant, subject);
+    this.patterns = remote.patterns.map((pattern) =>
+      readPattern(
+        pattern.replace(TOKEN, () => subject),
+        this.prefix,
+      ),
+    );
+  }
+
+  /** The same person's id in another tenant. */
+  in(tenant: string): Person {
+    return new Person(this.remote, tenant, this.subject);
+  }
+
+  /** Of a physical key. */
+  markerOf(key: string): string {
+    return markerOf(this.tenant, this.subject, this.#logical(key)).key;
+  }
+
+  /** Whether a physical key is one of a pattern's. */
+  isMatch(key: string, patterns: readonly Pattern[] = this.patterns): boolean {
+    return patterns.some(({ matches }) => matches.test(this.#logical(key)));
+  }
+
+  /** Whether there is a marker for a physical key, or was one in a bucket with versions. */
+  async isMarked(key: string, { versioned }: Pick<BucketTraits, 'versioned'>): Promise<boolean> {
+    const prefix = this.markerOf(key);
+    // It comes before all that begin with it.
+    for await (const page of pagesOf(this.remote, { prefix, versioned, atMost: 1 }))
+      return page.some((entry) => entry.key === prefix);
+    return false;
+  }
+
+  /** Whether an upload is of a key that may be about the person. */
+  async isConcerned({ key }: Entry, traits: Pick<BucketTraits, 'versioned'>): Promise<boolean> {
+    return this.isMatch(key) || this.isMarked(key, traits);
+  }
+
+  /**
+   * The physical key that a marker is for.
+   *
+   * @returns `undefined` when it is for none that a tenant could have written
+   * @throws ConfigError when nobody can tell
+   */
+  async keyOf(marker: Entry): Promise<string | undefined> {
+    const read = readMarker(marker.key.slice(this.markers.length));
+    if (read === undefined) return undefined;
+    const logical = read === 'body' ? await this.#bodyOf(marker) : read.key;
+    if (logical === undefined) return undefined;
+    const key = `${this.prefix}${logical}`;
+    return this.remote.names.accepts(this.tenant, key) ? key : undefined;
+  }
+
+  /**
+   * Whether an object or a version is about the person, at a key where such things are: unless it names others only.
+   * Whoever overwrites it without a person may have copied from it; and one that is encrypted with a key of the
+   * caller's does not tell.
+   *
+   * @returns the entry with its size, `'others'`, or `undefined` when it is gone
+   */
+  async judge(entry: Entry): Promise<Entry | 'others' | undefined> {
+    const head = await this.#head(entry.key, entry.versionId);
+    if (head === undefined) return undefined;
+    const named = subjectsIn(head.label);
+    if (named.length > 0 && !named.includes(this.subject)) return 'others';
+    return { ...entry, bytes: head.bytes ?? entry.bytes };
+  }
+
+  /** Pages of everything under one key and no other; in a bucket without versions, what may be there. */
+  async *entries(
+    key: string,
+    { versioned }: Pick<BucketTraits, 'versioned'>,
+  ): AsyncGenerator<readonly Entry[], void, undefined> {
+    if (!versioned) {
+      yield [{ kind: 'objects', key, bytes: 0, current: true }];
+      return;
+    }
+    for await (const page of pagesOf(this.remote, { prefix: key, versioned, atMost: PAGE })) {
+      const own = page.filter((entry) => entry.key === key);
+      yield own;
+      // Longer keys follow.
+      if (own.length < page.length) return;
+    }
+  }
+
+  async #head(
+    key: string,
+    versionId?: string,
+  ): Promise<{ readonly label?: string | undefined; readonly bytes?: number | undefined } | undefined> {
+    const target = { Bucket: this.remote.bucket, Key: key };
+    const command = new HeadObjectCommand(
+      versionId === undefined ? target : { ...target, VersionId: versionId },
+    );
+    try {
+      const { Metadata, ContentLength } = await this.remote.send(command);
+      return { label: Metadata?.[LABEL], bytes: ContentLength };
+    } catch (error) {
+      const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
+      if (status === 404) return undefined;
+      // Encrypted with a key of the caller's.
+      if (status === 400) return {};
+      throw error;
+    }
+  }
+
+  async #bodyOf({ kind, key, versionId }: Entry): Promise<string | undefined> {
+    if (kind === 'delete markers') return undefined;
+    const target = { Bucket: this.remote.bucket, Key: key };
+    const command = new GetObjectCommand(
+      versionId === undefined ? target : { ...target, VersionId: versionId },
+    );
+    const { Body } = await this.remote.send(command);
+    const logical = (await Body?.transformToString()) ?? '';
+    const hash = createHash('sha256').update(logical).digest('base64url');
+    if (key === `${this.markers}h/${hash}`) return logical;
+    throw new ConfigError({
+      surface: 'storage',
+      operation: 'erase',
+      problem: 'a marker of the person does not hold the key that it is for, so an object may be overlooked',
+      hint: `Look who writes under ${this.markers} past @tenantkit/storage; remove the marker when you know its object.`,
+    });
+  }
+
+  #logical(key: string): string {
+    return key.slice(this.prefix.length);
+  }
+}
+
+const WILD = /\*\*|\*|\?/g;
+const MEANING: Readonly<Record<string, string>> = { '**': '.*', '*': '[^/]*', '?': '[^/]' };
+
+function readPattern(pattern: string, prefix: string): Pattern {
+  const literals = pattern.split(WILD).map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`));
+  const wild = (pattern.match(WILD) ?? []).map((sign) => MEANING[sign] ?? '');
+  const source = literals.map((text, index) => `${text}${wild[index] ?? ''}`).join('');
+  return {
+    prefix: `${prefix}${pattern.split(WILD, 1)[0] ?? ''}`,
+    matches: new RegExp(`^${source}$`, 'su'),
+    example: pattern.replace(WILD, 'c'),
+  };
+}
