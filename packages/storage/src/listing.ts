@@ -117,16 +117,13 @@ export async function* pagesOf(
         current: IsLatest,
       }),
     );
-    const markers = (page.DeleteMarkers ?? []).map(
-      ({ Key, VersionId = 'null', LastModified, IsLatest = false }): Entry => ({
-        kind: 'delete markers',
-        key: read(Key),
-        versionId: VersionId,
-        bytes: 0,
-        at: LastModified,
-        current: IsLatest,
-      }),
-    );
+    const markers = (page.DeleteMarkers ?? []).map(({ Key, VersionId = 'null', LastModified }): Entry => ({
+      kind: 'delete markers',
+      key: read(Key),
+      versionId: VersionId,
+      bytes: 0,
+      at: LastModified,
+    }));
     yield owned([...versions, ...markers], prefix);
     const next: Marker | undefined =
       page.IsTruncated === true && page.NextKeyMarker !== undefined
