@@ -107,7 +107,6 @@ export const rules = defineRules({
   GetObjectCommand: inside(fields.getObjectInput, fields.getObjectOutput, { ...GET, ...id('GetObject') }),
   HeadObjectCommand: inside(fields.headObjectInput, fields.headObjectOutput, {
     ...GET,
-    ...id('HeadObject'),
     method: 'HEAD',
   }),
   DeleteObjectCommand: inside(fields.deleteObjectInput, fields.deleteObjectOutput, {
@@ -205,7 +204,6 @@ export const rules = defineRules({
   ListObjectsCommand: inside(fields.listObjectsInput, fields.listObjectsOutput, LIST),
   ListObjectsV2Command: inside(fields.listObjectsV2Input, fields.listObjectsV2Output, {
     ...LIST,
-    ...id('ListObjectsV2'),
     must: { 'list-type': '2' },
   }),
   ListObjectVersionsCommand: inside(fields.listObjectVersionsInput, fields.listObjectVersionsOutput, {
