@@ -7,8 +7,20 @@ const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test
 // Tests of the storage that a second server would add nothing to, since they talk to none.
 const serverless = [
   'copy-source.test.ts',
+  'documents.test.ts',
+  'grammar.test.ts',
   'names-random.test.ts',
   'names.test.ts',
+  'parts.test.ts',
+  'post-asked.test.ts',
+  'post-signed.test.ts',
+  'replies-errors.test.ts',
+  'replies.test.ts',
+  'requests-presigned.test.ts',
+  'requests.test.ts',
+  'rewriting-refused.test.ts',
+  'rewriting.test.ts',
+  'roles.test.ts',
   'rules.test.ts',
   'seal.test.ts',
 ];

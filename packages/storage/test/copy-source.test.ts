@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatCopySource, parseCopySource } from '../src/copy-source.ts';
+import { VERSION_ID, encodePath, formatCopySource, parseCopySource } from '../src/copy-source.ts';
 
 describe('CopySource', () => {
   it.each([
@@ -17,11 +17,12 @@ describe('CopySource', () => {
       { bucket: 'b', key: 'k', versionId: '3/L4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY' },
     ],
     ['b/k%3FversionId=x', { bucket: 'b', key: 'k?versionId=x' }],
+    ['b/arn:x', { bucket: 'b', key: 'arn:x' }],
     // Decoded once: what is left is the key, and the grammar of keys decides about it.
     ['b/%252e%252e/x', { bucket: 'b', key: '%2e%2e/x' }],
     ['b/../x', { bucket: 'b', key: '../x' }],
   ])('reads %s', (text, source) => {
-    expect(parseCopySource(text)).toEqual(source);
+    expect(parseCopySource(text)).toStrictEqual(source);
   });
 
   it.each([
@@ -44,6 +45,8 @@ describe('CopySource', () => {
     'b/k?',
     'b/k?versionId=a b',
     'b/k?versionId=%2e',
+    'b/k?a?versionId=x',
+    'b/k?versionId=x\ny',
   ])('refuses %j', (text) => {
     const refused = parseCopySource(text);
     // 'b/' names a bucket and an empty key: the grammar of keys refuses that.
@@ -62,5 +65,51 @@ describe('CopySource', () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  it.each([
+    [7, 'is not a text'],
+    ['', 'is not a text'],
+    ['/arn:aws:s3:::b/k', 'is an ARN, which names a bucket behind an access point'],
+    ['b?versionId=x', 'names no bucket or no key'],
+    ['b/k?acl', 'has a query other than ?versionId='],
+    ['b/%zz', 'is not well-formed percent-encoding'],
+  ])('says why it refuses %j', (text, words) => {
+    expect(parseCopySource(text)).toEqual({
+      kind: 'refuse',
+      why: `CopySource ${words}`,
+      instead: 'Give it as `${bucket}/${encodeURIComponent(key)}`, with the logical key of this tenant.',
+    });
+  });
+
+  it('has the SDK’s own spelling of a path', () => {
+    expect(encodePath("a/b !'()*é+%")).toBe('a/b%20%21%27%28%29%2A%C3%A9%2B%25');
+  });
+});
+
+describe('a version id', () => {
+  it.each(['v', '...', '.v', 'v.', 'a/b', 'a/.b/..c', '3/L4kq+J~_-=', 'x'.repeat(1024)])(
+    'may be %s',
+    (id) => {
+      expect(VERSION_ID.test(id)).toBe(true);
+    },
+  );
+
+  it.each([
+    '',
+    '.',
+    '..',
+    './v',
+    '../v',
+    'a/.',
+    'a/..',
+    'ab/cd/..',
+    'a/../b',
+    'a/./b',
+    'a b',
+    'a\n',
+    'x'.repeat(1025),
+  ])('is not %j', (id) => {
+    expect(VERSION_ID.test(id)).toBe(false);
   });
 });

@@ -128,6 +128,7 @@ describe('keys', () => {
     for (const [key] of REFUSED) {
       const { why, instead } = keyProblem(key, { prefix: 'tenants/acme/' }) ?? { why: '', instead: '' };
       expect(`${why} ${instead}`).toMatch(/^[\x20-\x7e]+$/);
+      expect(instead).toMatch(/^[A-Z].*\.$/);
     }
   });
 

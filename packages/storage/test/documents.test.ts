@@ -1,0 +1,147 @@
+import { CrossTenantError } from '@tenantkit/core';
+import { describe, expect, it } from 'vitest';
+import { assertDocument } from '../src/document.ts';
+import type { CommandName } from '../src/rules.ts';
+import { readXml } from '../src/xml.ts';
+import { KEY, PART, QUERY, REALM, callOf } from './calls.ts';
+
+const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>';
+const NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
+
+describe('a document', () => {
+  it.each<[string, (readonly [path: string, text: string])[]]>([
+    ['<a>b</a>', [['a', 'b']]],
+    ['<A9z>b c\n</A9z>', [['A9z', 'b c\n']]],
+    ['<a/>', [['a', '']]],
+    ['<a></a>', [['a', '']]],
+    [`${DECLARATION}<a ${NAMESPACE}>b</a>`, [['a', 'b']]],
+    [`<a ${NAMESPACE}/>`, [['a', '']]],
+    [
+      '<a><b>1</b><b/><c><d>2</d></c></a>',
+      [
+        ['a/b', '1'],
+        ['a/b', ''],
+        ['a/c/d', '2'],
+      ],
+    ],
+    ['<a><b/></a>', [['a/b', '']]],
+    ['<a><b><c/></b></a>', [['a/b/c', '']]],
+    ['<a>&amp;&lt;&gt;&quot;&apos;&#xD;&#x1F600;&#x10FFFF;</a>', [['a', '&<>"\'\r😀\u{10FFFF}']]],
+    ['<a>&amp;amp; &amp;lt;x</a>', [['a', '&amp; &lt;x']]],
+  ])('%s is read in one way', (document, texts) => {
+    expect(readXml(document)).toEqual(texts.map(([path, text]) => ({ path, text })));
+  });
+
+  it.each([
+    '',
+    'a',
+    ' <a/>',
+    '<a/> ',
+    '<a/><a/>',
+    '<a>',
+    '<a><b></a>',
+    '<a></b>',
+    '</a>',
+    '<a></a></a>',
+    '<a>b<c/></a>',
+    '<a><c/>b</a>',
+    '<a><b>1</b>\n</a>',
+    '<a><b/>\n</a>',
+    '<a>b<c>1</c></a>',
+    '<a b="c"/>',
+    '<a xmlns="x"/>',
+    `<a ${NAMESPACE.replaceAll('.', 'x')}/>`,
+    `<a><b ${NAMESPACE}>c</b></a>`,
+    '<a >b</a>',
+    '<a>b</a >',
+    '<9a/>',
+    '<a:b/>',
+    '<a-b/>',
+    `<a>${DECLARATION}</a>`,
+    `<a/>${DECLARATION}`,
+    DECLARATION,
+    `${DECLARATION}${DECLARATION}<a/>`,
+    '<?xml version="1x0" encoding="UTF-8"?><a/>',
+    '<?xml version="1.0"?><a/>',
+    'x<?xml version="1.0" encoding="UTF-8"?><a/>',
+    '<!DOCTYPE a><a/>',
+    '<a><!-- b --></a>',
+    '<a><![CDATA[b]]></a>',
+    '<a><?b?></a>',
+    '<a>b>c</a>',
+    '<a>b&c;</a>',
+    '<a>&</a>',
+    '<a>&#13;</a>',
+    '<a>&#x110000;</a>',
+    '<a>&#x0000041;</a>',
+    '<a>&#x;</a>',
+    '<a>&AMP;</a>',
+  ])('%j is none', (document) => {
+    expect(readXml(document)).toBeUndefined();
+  });
+});
+
+const REMOVED =
+  '<Delete><Object><Key>tenants/acme/a</Key><VersionId>v</VersionId></Object><Quiet>true</Quiet></Delete>';
+const TAGS = '<Tagging><TagSet><Tag><Key>team</Key><Value>x</Value></Tag></TagSet></Tagging>';
+const PARTS =
+  '<CompleteMultipartUpload><Part><ETag>e</ETag><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>';
+const QUERIED = '<SelectObjectContentRequest><Expression>a\nb</Expression></SelectObjectContentRequest>';
+
+/** A body of each command that has one in XML. */
+const BODIES: readonly (readonly [CommandName, given: object, body: string])[] = [
+  ['DeleteObjectsCommand', { Delete: { Objects: [KEY] } }, REMOVED],
+  ['PutObjectTaggingCommand', { ...KEY, Tagging: { TagSet: [] } }, TAGS],
+  ['CompleteMultipartUploadCommand', { ...KEY, UploadId: PART.UploadId }, PARTS],
+  ['SelectObjectContentCommand', QUERY, QUERIED],
+  ['RestoreObjectCommand', KEY, '<RestoreRequest><Days>1</Days></RestoreRequest>'],
+];
+
+const UNCHECKED = 'the request was stopped: its body names something that was not checked';
+const UNREAD = 'the request was stopped: its body is not as it was serialised';
+
+describe('a body', () => {
+  const check = (operation: CommandName, body: unknown): void => {
+    const [, given = {}] = BODIES.find(([name]) => name === operation) ?? [];
+    assertDocument(body, callOf(operation, given), REALM);
+  };
+
+  it.each(BODIES)('of %s passes as it was made', (operation, _given, body) => {
+    expect(() => check(operation, body)).not.toThrow();
+    expect(() => check(operation, `${DECLARATION}${body}`)).not.toThrow();
+  });
+
+  it.each([
+    ['PutObjectTaggingCommand', '<Tagging/>', '<Tagging>x</Tagging>'],
+    ['PutObjectTaggingCommand', TAGS, TAGS.replace('>team<', '>other<')],
+    ['PutObjectTaggingCommand', TAGS, TAGS.replace('>team<', '><')],
+    ['PutObjectTaggingCommand', TAGS, '<Tagging><TagSet><Tag>x</Tag></TagSet></Tagging>'],
+    [
+      'CompleteMultipartUploadCommand',
+      '<CompleteMultipartUpload><Part/></CompleteMultipartUpload>',
+      '<CompleteMultipartUpload><Part>x</Part></CompleteMultipartUpload>',
+    ],
+    ['DeleteObjectsCommand', REMOVED, REMOVED.replace('acme', 'acme2')],
+    ['DeleteObjectsCommand', REMOVED, REMOVED.replace('/a<', '/<')],
+    ['DeleteObjectsCommand', REMOVED, REMOVED.replace('>v<', '>../v<')],
+    ['DeleteObjectsCommand', REMOVED, REMOVED.replaceAll('Quiet', 'Loud')],
+    ['DeleteObjectsCommand', REMOVED, '<Delete><Object/></Delete>'],
+    ['DeleteObjectsCommand', REMOVED, REMOVED.replaceAll('Delete', 'Remove')],
+    ['DeleteObjectsCommand', REMOVED, TAGS],
+    [
+      'RestoreObjectCommand',
+      '<RestoreRequest><Tier>x</Tier></RestoreRequest>',
+      '<RestoreRequest><Type>SELECT</Type></RestoreRequest>',
+    ],
+    ['RestoreObjectCommand', '<RestoreRequest/>', '<RestoreRequest><OutputLocation/></RestoreRequest>'],
+  ] as const)('of %s %s is stopped as %s', (operation, sound, changed) => {
+    expect(() => check(operation, sound)).not.toThrow();
+    expect(() => check(operation, changed)).toThrow(CrossTenantError);
+    expect(() => check(operation, changed)).toThrow(UNCHECKED);
+  });
+
+  it.each([undefined, Buffer.from(REMOVED), `${REMOVED} `, ''])('that is %j is stopped', (body) => {
+    expect(() => check('DeleteObjectsCommand', body)).toThrow(CrossTenantError);
+    expect(() => check('DeleteObjectsCommand', body)).toThrow(UNREAD);
+  });
+});

@@ -1,0 +1,99 @@
+import { ConfigError, IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
+import { describe, expect, it } from 'vitest';
+import { keyProblem, shown } from '../src/grammar.ts';
+import { storageNames } from '../src/names.ts';
+
+const nested = (text: string, levels: number): string =>
+  levels === 0 ? text : nested(text.replaceAll('%', '%25'), levels - 1);
+
+describe('a key', () => {
+  it.each([
+    'x'.repeat(1024),
+    // What decodes to no dots, however careless: bytes of which no character can be made stand for themselves.
+    '%6e%6e',
+    '%2e%2e%zz',
+    '..%c0',
+    '..%c0%41',
+    '..%e0%80%41',
+    '%f7%bf%bf%bf',
+    '.%f7%bf%bf%bf.',
+    nested('%61', 14),
+  ])('%j is accepted', (key) => {
+    expect(keyProblem(key)).toBeUndefined();
+  });
+
+  it.each([
+    // Four bytes for one dot; a byte that is no character behind one.
+    '%f0%80%80%ae.',
+    '%2e%80',
+    // Cut off at a control character, or dropped with it.
+    '..%00x',
+    'a／．．',
+    nested('%61', 15),
+    nested('%61', 40),
+  ])('%j is refused, since it folds to dots', (key) => {
+    expect(keyProblem(key)?.why).toBe('Key has a segment that decodes or folds to "." or ".." at index 0');
+  });
+
+  it.each<[unknown, string, string]>([
+    [undefined, 'Key is missing', 'Give Key as a text.'],
+    [null, 'Key is not a text', 'Give Key as a text.'],
+    ['', 'Key is empty', 'Give a key of at least one character.'],
+    [
+      'ae\u0301',
+      'Key has a character that is not in Unicode normal form C at index 1',
+      "Normalise it first: key.normalize('NFC'); the two forms would be two objects.",
+    ],
+    [
+      'x'.repeat(1025),
+      "Key is 1025 bytes long with the tenant's prefix, 1024 are allowed",
+      'Shorten the key; count its bytes in UTF-8.',
+    ],
+  ])('%j has its words', (key, why, instead) => {
+    expect(keyProblem(key)).toEqual({ kind: 'refuse', why, instead });
+  });
+
+  it('is shown without what would hide or reorder text', () => {
+    expect(shown('a\u0000\ud800\uffff\u061c\u200b\u2028\u2060\ufeff\u{10ffff} é')).toBe(
+      String.raw`a\u{0}\u{d800}\u{ffff}\u{61c}\u{200b}\u{2028}\u{2060}\u{feff}\u{10ffff} é`,
+    );
+  });
+});
+
+describe('names', () => {
+  const names = storageNames();
+
+  it('begin with the prefix of the tenant', () => {
+    expect(names.prefix('acme')).toBe('tenants/acme/');
+    expect(names.template).toBe('tenants/{tenant}/');
+  });
+
+  it('in a reply are plain unless it says otherwise, and a text', () => {
+    expect(names.decode('acme', 'tenants/acme/a', 'GetObjectCommand')).toBe('a');
+    for (const physical of ['tenants%2Facme%2Fa', undefined, 7, ['tenants/acme/a']]) {
+      for (const encoded of [undefined, false]) {
+        const read = (): string => names.decode('acme', physical, 'GetObjectCommand', encoded);
+        expect(read).toThrow(IsolationBreachError);
+        expect(read).toThrow('storage.GetObjectCommand: a key outside the tenant came back');
+      }
+    }
+    expect(() => names.decode('acme', 7, 'GetObjectCommand', true)).toThrow(IsolationBreachError);
+  });
+
+  it('that are refused name the command and the field', () => {
+    const refused = (): string =>
+      names.encode('acme', '', { operation: 'ListPartsCommand', field: 'Marker' });
+    expect(refused).toThrow(OperationRefusedError);
+    expect(refused).toThrow('storage.ListPartsCommand is refused: Marker is empty.');
+  });
+
+  it.each(['tenants/{tenant}/x', 'tenants/{tenant}./', 'tenants/{tenant}x/', 'tenants/', 'a b/{tenant}/'])(
+    'have no template %s',
+    (template) => {
+      expect(() => storageNames(template)).toThrow(ConfigError);
+      expect(() => storageNames(template)).toThrow(
+        /^Invalid configuration of storage\.names: .+\. Use a template such as /,
+      );
+    },
+  );
+});

@@ -1,0 +1,128 @@
+import { NoSuchKey } from '@aws-sdk/client-s3';
+import { IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
+import { describe, expect, it } from 'vitest';
+import type { Call } from '../src/call.ts';
+import { rewriteError } from '../src/reply.ts';
+import { HOME, REALM, callOf } from './calls.ts';
+
+describe('an error', () => {
+  const call = callOf('CopyObjectCommand', { Key: 'a.b', CopySource: 'uploads/a.b.c' });
+  const told = (error: unknown, of: Call = call): unknown => rewriteError(REALM, of, error);
+  const errorOf = (more: object): Error => Object.assign(new Error('no'), more);
+
+  it.each([
+    ['not tenants/acme/a.b', 'not a.b'],
+    ['tenants/acme/a.b.c and tenants/acme/a.b', 'a.b.c and a.b'],
+    ['tenants/acme/aXb', 'aXb'],
+    ['all of tenants/acme/', 'all of '],
+    ['tenants/acme2/a.b', 'tenants/acme2/a.b'],
+    ['the bucket acme.up, not acmeXup', 'the bucket uploads, not acmeXup'],
+    ['acme.up2 my-acme.up x.acme.up acme.up-x', 'acme.up2 my-acme.up x.acme.up acme.up-x'],
+    ['acme.up/tenants/acme/a.b in media.eu', 'uploads/a.b in media.eu'],
+  ])('that says %j tells %j', (message, words) => {
+    const error = new Error(message);
+    expect(told(error)).toBe(error);
+    expect(error.message).toBe(words);
+    expect(error.stack).toContain(words);
+    if (message !== words) expect(error.stack).not.toContain(message);
+  });
+
+  it('spells a key as the caller does, which may look like a physical one or like the name of a bucket', () => {
+    const twice = callOf('GetObjectCommand', { Key: 'tenants/acme/acme.up' });
+    const error = errorOf({
+      Key: 'tenants/acme/tenants/acme/acme.up',
+      Resource: '/acme.up/tenants/acme/tenants/acme/acme.up',
+      Fault: 1,
+    });
+    expect(told(error, twice)).toMatchObject({
+      Key: 'tenants/acme/acme.up',
+      Resource: '/uploads/tenants/acme/acme.up',
+      Fault: 1,
+    });
+    const own = callOf('GetObjectCommand', { Key: 'z' });
+    expect(told(errorOf({ Key: 'tenants/acme/acme.up/x' }), own)).toMatchObject({ Key: 'acme.up/x' });
+    for (const Key of ['acme.up', 'undefined']) {
+      expect(told(errorOf({ Key: `tenants/acme/${Key}` }), own)).toMatchObject({ Key });
+    }
+    const encoded = callOf('GetObjectCommand', { Key: 'a b' });
+    expect(told(new Error('tenants/acme/a%20b'), encoded)).toMatchObject({ message: 'a%20b' });
+  });
+
+  it('of another tenant’s key is a breach', () => {
+    const breach = told(errorOf({ Key: 'tenants/acme2/a' }));
+    expect(breach).toBeInstanceOf(IsolationBreachError);
+    expect(breach).toMatchObject({
+      message: expect.stringContaining(
+        'storage.CopyObjectCommand: an error named a key outside the tenant',
+      ) as unknown,
+    });
+    expect(told(errorOf({ Key: 'tenants/acme/a' }))).toMatchObject({ Key: 'a' });
+    expect(told(errorOf({ Key: 7 }))).toMatchObject({ Key: 7 });
+  });
+
+  it('keeps nothing of a body that could not be read', () => {
+    const $response = { body: '<Key>tenants/acme2/x</Key>', statusCode: 500 };
+    const error = Object.defineProperty(errorOf({ $response }), '$responseBodyText', {
+      value: 'tenants/acme2/x',
+    });
+    const copy = told(error) as Error;
+    expect(copy).not.toBe(error);
+    expect(Object.getOwnPropertyDescriptor(copy, '$responseBodyText')?.value).toBe('');
+    expect([copy.message, copy.stack, $response]).toEqual(['no', error.stack, { body: '', statusCode: 500 }]);
+    expect(Object.getOwnPropertyDescriptor(copy, 'stack')).toMatchObject({
+      writable: true,
+      configurable: true,
+    });
+    const stream = { on: 1 };
+    for (const response of [{ body: stream }, {}]) {
+      const before = { ...response };
+      expect(told(errorOf({ $response: response }))).toMatchObject({ $response: before });
+    }
+  });
+
+  it('of which nothing is to be changed is left alone', () => {
+    const error = Object.defineProperty(errorOf({}), 'Code', { value: 'tenants/' });
+    expect(told(error)).toBe(error);
+    const changed = Object.defineProperty(errorOf({}), 'Code', { value: 'tenants/acme/' });
+    expect(told(changed)).not.toBe(changed);
+    expect(told(changed)).toMatchObject({ message: 'no' });
+  });
+
+  it('of a place with several buckets has all of their names', () => {
+    const buckets = new Map([
+      ['uploads', 'acme.up'],
+      ['media.eu', 'acme.me'],
+    ]);
+    const placed = { ...call, home: { ...HOME, buckets } };
+    expect(told(new Error('acme.up, acme.me'), placed)).toMatchObject({ message: 'uploads, media.eu' });
+  });
+
+  it('of the SDK stays of its class', () => {
+    const error = new NoSuchKey({ message: 'no tenants/acme/a.b', $metadata: {} });
+    Object.defineProperty(error, 'Resource', { value: '/acme.up/tenants/acme/a.b', enumerable: true });
+    const copy = told(error);
+    expect(copy).toBeInstanceOf(NoSuchKey);
+    expect(copy).toMatchObject({ name: 'NoSuchKey', message: 'no a.b', Resource: '/uploads/a.b' });
+  });
+
+  it('of tenantkit, or what is none, stays as it is', () => {
+    const own = new OperationRefusedError({
+      surface: 'storage',
+      operation: 'x',
+      why: 'tenants/acme/',
+      instead: 'y',
+    });
+    for (const error of [own, 'tenants/acme/a', undefined, { message: 'tenants/acme/a' }]) {
+      const before = error instanceof Error ? error.message : structuredClone(error);
+      expect(told(error)).toBe(error);
+      expect(error instanceof Error ? error.message : error).toEqual(before);
+    }
+  });
+
+  it('where all buckets are called as they are, keeps their names', () => {
+    const home = { ...HOME, buckets: new Map([['uploads', 'uploads']]) };
+    expect(told(new Error('uploads/tenants/acme/a.b'), { ...call, home })).toMatchObject({
+      message: 'uploads/a.b',
+    });
+  });
+});

@@ -1,0 +1,22 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+import { limits, source } from './vitest.config.ts';
+
+const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+// What `pnpm test:mutation:storage` runs for each mutant; see vitest.mutation.config.ts. The tests of names take the
+// codec from the package, which would load the whole SDK for each mutant.
+export default defineConfig({
+  ...source,
+  resolve: {
+    ...source.resolve,
+    alias: {
+      '@tenantkit/testing': file('packages/testing/src/tenants.ts'),
+      '@tenantkit/storage': file('packages/storage/src/names.ts'),
+    },
+  },
+  test: {
+    ...limits,
+    include: ['packages/storage/test/pure.ts'],
+  },
+});
