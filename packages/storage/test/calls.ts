@@ -31,7 +31,7 @@ export const HOME: Home = {
 export function startOf(operation: CommandName, tenant = 'acme'): CallStart {
   const rule = rules[operation];
   if (rule.kind !== 'rewrite') throw new TypeError(`${operation} is refused`);
-  return { operation, tenant, home: HOME, plan: rule.rewrite };
+  return { operation, tenant, subject: undefined, home: HOME, plan: rule.rewrite };
 }
 
 /** A call of `acme` in the bucket `uploads`, as it leaves. */
@@ -50,7 +50,13 @@ export const THERE = { Bucket: 'acme.up', Key: 'tenants/acme/a/one' };
 
 /** The id of an upload of that key, as an earlier reply gave it. */
 export function uploadOf(more: Partial<UploadName> = {}, id = 'u1'): string {
-  return sealUploadId(REALM.sealer, id, { tenant: 'acme', bucket: THERE.Bucket, key: THERE.Key, ...more });
+  return sealUploadId(REALM.sealer, id, {
+    tenant: 'acme',
+    bucket: THERE.Bucket,
+    key: THERE.Key,
+    subjects: [],
+    ...more,
+  });
 }
 
 /** Of which this is a part. */

@@ -116,6 +116,8 @@ describe('a call', () => {
     expect(call).toStrictEqual({
       operation: 'GetObjectCommand',
       tenant: 'acme',
+      subjects: [],
+      pinned: new Map(),
       home: HOME,
       bucket: 'acme.up',
       bucketName: 'uploads',
