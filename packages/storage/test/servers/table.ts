@@ -101,6 +101,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'audit.test.ts': ['versions'],
   'backstop.test.ts': ['sts'],
   'erase-answers.test.ts': ['versions'],
+  'erase-person.test.ts': ['versions'],
   'erase.test.ts': ['versions'],
   'holds.test.ts': ['locks'],
   'inside.test.ts': ['versions'],
