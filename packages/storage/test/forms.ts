@@ -1,5 +1,5 @@
 import type { PresignedPost } from '@tenantkit/storage/presign';
-import { alone } from './alone.ts';
+import { alone } from '../../../test/alone.ts';
 
 /** What a browser sends: fields in their order, the file last. */
 export interface Sending {

@@ -9,7 +9,7 @@ import { rules, type CommandPlan } from '../src/rules.ts';
 // physical, or logical, as what it is.
 
 const plans = Object.entries(rules).flatMap(([name, rule]) =>
-  rule.kind === 'rewrite' ? [[name, rule.rewrite as CommandPlan] as const] : [],
+  rule.kind === 'rewrite' ? [[name, rule.rewrite] as const] : [],
 );
 
 /** What an allowed field of a request holds, by its name; everything else names nothing. */

@@ -1,13 +1,16 @@
 import { describe, expect, inject, it } from 'vitest';
+import { alone } from '../../../test/alone.ts';
 import { acceptsPostForms, soundGateway } from '../src/servers/s3-check.ts';
 
 const connection = inject('servers').s3;
 
 describe('the form that a gateway is tried with', () => {
   it('is accepted by a sound one, and refused when its signature is wrong', async () => {
-    expect(await acceptsPostForms(connection)).toMatchObject({ accepted: true });
+    expect(await alone(() => acceptsPostForms(connection))).toMatchObject({ accepted: true });
     // The bucket is made with the right keys: only the form is signed with others.
-    const answer = await acceptsPostForms(connection, { ...connection, secretAccessKey: 'another' });
+    const answer = await alone(() =>
+      acceptsPostForms(connection, { ...connection, secretAccessKey: 'another' }),
+    );
     expect(answer).toMatchObject({ accepted: false });
     expect(answer.answer).toMatch(/^403 /);
   });
