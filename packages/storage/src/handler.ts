@@ -1,3 +1,4 @@
+import { Readable, finished } from 'node:stream';
 import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, requireScope } from '@tenantkit/core';
 import { ownSignal } from './running.ts';
@@ -58,10 +59,15 @@ class LockedHandler {
       const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
       if (given === undefined) return handle(request, options);
       const { signal, release } = ownSignal(given);
+      let body: unknown;
       try {
-        return await handle(request, { ...options, abortSignal: signal });
+        const reply = await handle(request, { ...options, abortSignal: signal });
+        ({ body } = reply.response as { readonly body?: unknown });
+        return reply;
       } finally {
-        release();
+        // A download is aborted as long as it runs, or it would go on for nobody, on a connection that others wait for.
+        if (body instanceof Readable) finished(body, release);
+        else release();
       }
     };
   }
