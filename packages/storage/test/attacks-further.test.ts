@@ -45,7 +45,8 @@ beforeAll(async () => {
 });
 afterAll(() => own[Symbol.asyncDispose]());
 beforeEach(() => {
-  s3 = new ours.S3Client({ ...own.options, tenant: tenantOptions() });
+  const { endpoint } = own.queries;
+  s3 = new ours.S3Client({ ...own.options, endpoint, tenant: tenantOptions() });
   sent = countRequests(s3);
   return () => s3.destroy();
 });

@@ -1,6 +1,7 @@
 import { S3Client as RawS3Client, type S3ClientConfig as RawS3ClientConfig } from '@aws-sdk/client-s3';
 import { S3Client, type StorageTenantOptions } from '@tenantkit/storage';
 import type { FreshBucket } from '@tenantkit/testing';
+import { inject } from 'vitest';
 import { openBucket } from './servers/bucket.ts';
 
 /** A bucket of one's own, a guarded client and the raw client as witness. */
@@ -9,6 +10,8 @@ export interface Opened extends AsyncDisposable {
   readonly options: FreshBucket['client'];
   readonly s3: S3Client;
   readonly raw: RawS3Client;
+  /** The same clients, and their endpoint, at the gateway that `SelectObjectContent` is sent to. */
+  readonly queries: { readonly s3: S3Client; readonly raw: RawS3Client; readonly endpoint: string };
   /** How many requests the guarded client has handed to the network. */
   readonly sent: () => number;
 }
@@ -27,15 +30,26 @@ export async function open({
   const raw = new RawS3Client(own.client);
   const s3 = new S3Client({ ...own.client, ...configuration, tenant: { buckets: [own.bucket], ...tenant } });
   const sent = countRequests(s3);
+  const at = { endpoint: inject('servers').s3.queryEndpoint ?? own.client.endpoint };
+  const queries = {
+    ...at,
+    raw: new RawS3Client({ ...own.client, ...at }),
+    s3: new S3Client({
+      ...own.client,
+      ...configuration,
+      ...at,
+      tenant: { buckets: [own.bucket], ...tenant },
+    }),
+  };
   return {
     bucket: own.bucket,
     options: own.client,
     s3,
     raw,
+    queries,
     sent,
     async [Symbol.asyncDispose]() {
-      s3.destroy();
-      raw.destroy();
+      for (const client of [s3, raw, queries.s3, queries.raw]) client.destroy();
       await own.cleanup();
     },
   };

@@ -165,8 +165,9 @@ describe('servers of this machine', () => {
     it.each([
       { what: 'gateway', who: 'never says a word', turn: 0, answer: undefined },
       { what: 'gateway', who: 'says yes to everything', turn: 0, answer: BUCKETS },
-      { what: 'monitor', who: 'never says a word', turn: 1, answer: undefined },
-      { what: 'monitor', who: 'never says a word (second port)', turn: 2, answer: undefined },
+      { what: 'query gateway', who: 'says yes to everything', turn: 1, answer: BUCKETS },
+      { what: 'monitor', who: 'never says a word', turn: 2, answer: undefined },
+      { what: 'monitor', who: 'never says a word (second port)', turn: 3, answer: undefined },
     ])('the port of the $what is taken by one who $who', async ({ what, turn, answer }) => {
       await using taken = await listening(answer === undefined ? createServer() : saying(answer));
       const before = folders();
@@ -177,7 +178,7 @@ describe('servers of this machine', () => {
         return port;
       };
       // At the first attempt it takes its time: whoever has its port can answer long before it ends.
-      const slow = join(temp, `slow-${what}`);
+      const slow = join(temp, `slow-${what.replace(' ', '-')}`);
       const program = what === 'monitor' ? 'ceph-mon' : 'radosgw';
       const real = String(ownPrograms().findProgram(program));
       const script = `case "$*" in *--mkfs*) ;; *ceph-1/*) sleep 2;; esac; exec ${real} "$@"`;
@@ -186,8 +187,11 @@ describe('servers of this machine', () => {
         name === program ? slow : ownPrograms().findProgram(name, more);
       const host = ownPrograms({ freePort, findProgram });
       await using servers = await startServersOn(host, { s3: true, quiet: true });
-      expect(asked).toHaveLength(6);
-      expect(servers.s3.endpoint).toBe(`http://127.0.0.1:${asked[3]}`);
+      expect(asked).toHaveLength(8);
+      expect(servers.s3).toMatchObject({
+        endpoint: `http://127.0.0.1:${asked[4]}`,
+        queryEndpoint: `http://127.0.0.1:${asked[5]}`,
+      });
       expect(await listsBuckets(servers.s3)).toBe(true);
       // What the monitor is told must not reach whoever has its port.
       if (what === 'monitor') expect(taken.met()).toBe(0);
@@ -197,7 +201,7 @@ describe('servers of this machine', () => {
       const commands = commandLines();
       const running = (attempt: string): string[] =>
         commands.filter((command) => command.includes(join(temp, folder, 's3', attempt)));
-      expect(running('ceph-2')).toHaveLength(3);
+      expect(running('ceph-2')).toHaveLength(4);
       expect(running('ceph-1')).toEqual([]);
     });
   });
@@ -213,7 +217,7 @@ describe('servers of this machine', () => {
     const error = await failure(ownPrograms({ freePort }), { s3: true });
     expect(error).toMatchObject({ code: 'SERVER_FAILED', server: 's3' });
     expect(error.message).toMatch(/ceph-mon ended with code 1:[^]*already in use/);
-    expect(asked).toBe(15);
+    expect(asked).toBe(20);
     expect(folders()).toEqual(before);
   });
 

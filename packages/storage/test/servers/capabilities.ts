@@ -1,5 +1,5 @@
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { describe, expect, it } from 'vitest';
+import { inject, describe, expect, it } from 'vitest';
 import { openBucket } from './bucket.ts';
 import { PROBES } from './probes.ts';
 import { SERVERS, type Feature } from './table.ts';
@@ -21,11 +21,14 @@ export function has(feature: Feature): Promise<boolean> {
 async function ask(feature: Feature): Promise<boolean> {
   await using own = await openBucket({});
   const raw = new S3Client({ ...own.client, maxAttempts: 1 });
+  const endpoint = inject('servers').s3.queryEndpoint ?? own.client.endpoint;
+  const queries = new S3Client({ ...own.client, endpoint, maxAttempts: 1 });
   try {
     await raw.send(new PutObjectCommand({ Bucket: own.bucket, Key: 'a', Body: 'x' }));
-    return await PROBES[feature]({ raw, Bucket: own.bucket, client: own.client });
+    return await PROBES[feature]({ raw, queries, Bucket: own.bucket, client: own.client });
   } finally {
     raw.destroy();
+    queries.destroy();
   }
 }
 

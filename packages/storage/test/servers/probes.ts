@@ -9,6 +9,8 @@ import type { Feature } from './table.ts';
 /** What a probe works with: the raw client, and a bucket of its own with the object `a` in it. */
 export interface Probed {
   readonly raw: sdk.S3Client;
+  /** The same, at the gateway that `SelectObjectContent` is sent to. */
+  readonly queries: sdk.S3Client;
   readonly Bucket: string;
   readonly client: FreshBucket['client'];
 }
@@ -110,9 +112,9 @@ export const PROBES: Readonly<Record<Feature, (probed: Probed) => Promise<boolea
     works(raw, new sdk.GetObjectAttributesCommand({ Bucket, Key, ObjectAttributes: ['ETag'] })),
   restores: ({ raw, Bucket }) =>
     knows(raw, new sdk.RestoreObjectCommand({ Bucket, Key, RestoreRequest: { Days: 1 } })),
-  select: ({ raw, Bucket }) =>
+  select: ({ queries, Bucket }) =>
     knows(
-      raw,
+      queries,
       new sdk.SelectObjectContentCommand({
         Bucket,
         Key,

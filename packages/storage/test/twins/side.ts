@@ -84,7 +84,8 @@ export class Side {
   }
 
   #run(command: raw.GetObjectCommand): Promise<unknown> {
-    const { s3, raw: client } = this.#own;
+    const isQuery = command instanceof raw.SelectObjectContentCommand;
+    const { s3, raw: client } = isQuery ? this.#own.queries : this.#own;
     return this.#guarded ? withTenant(this.#tenant, () => s3.send(command)) : client.send(command);
   }
 

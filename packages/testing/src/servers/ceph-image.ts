@@ -56,7 +56,10 @@ export async function buildCephImage(image: string, note: Note): Promise<void> {
 }
 
 /** Ceph's host inside a container. */
-export function cephInContainer(container: StartedTestContainer, port: number): CephHost {
+export function cephInContainer(
+  container: StartedTestContainer,
+  [port, queryPort]: readonly [number, number],
+): CephHost {
   const run = async (command: string, args: readonly string[]): Promise<void> => {
     const { exitCode, output } = await container.exec([command, ...args]);
     if (exitCode !== 0)
@@ -65,6 +68,7 @@ export function cephInContainer(container: StartedTestContainer, port: number): 
   return {
     dir: '/var/lib/tenantkit',
     endpoint: `0.0.0.0:${port}`,
+    queryEndpoint: `0.0.0.0:${queryPort}`,
     monitorPorts: [3300, 6789],
     write: (target, content) => container.copyContentToContainer([{ content, target, mode: 0o644 }]),
     run,

@@ -20,6 +20,11 @@ export interface S3Connection {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /**
+   * Another gateway of the same store, for `SelectObjectContent`: Ceph 16 refuses every POST form after it. What is
+   * missing has no such trouble, or no such command.
+   */
+  readonly queryEndpoint?: string;
 }
 
 /** An OpenSearch server. */

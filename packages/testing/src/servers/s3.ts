@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '@tenantkit/core';
-import { bringUpCeph, CEPH_PACKAGES, startGateway, type CephHost } from './ceph.ts';
+import { bringUpCeph, CEPH_PACKAGES, startGateway, startQueryGateway, type CephHost } from './ceph.ts';
 import { buildCephImage, CEPH_IMAGE, cephInContainer } from './ceph-image.ts';
 import type { NativeContext, S3Connection, ServerDefinition } from './definition.ts';
 import { fetchSoon } from './probe.ts';
@@ -13,6 +13,9 @@ const REGION = 'us-east-1';
 
 /** The gateway's port inside a container. */
 const CONTAINER_PORT = 7480;
+
+/** That of the gateway for queries. */
+const CONTAINER_QUERY_PORT = 7481;
 
 /** What the container says when the daemons can be started in it. */
 const WAITING = 'tenantkit: ready for Ceph';
@@ -48,7 +51,14 @@ export const s3: ServerDefinition<S3Connection> = {
             ? 'S3_ENDPOINT is set, S3_ACCESS_KEY_ID or S3_SECRET_ACCESS_KEY is not'
             : undefined;
       if (problem === undefined) {
-        return { endpoint, region: env['S3_REGION'] ?? REGION, accessKeyId, secretAccessKey };
+        const { S3_REGION: region = REGION, S3_QUERY_ENDPOINT: queryEndpoint } = env;
+        return {
+          endpoint,
+          region,
+          accessKeyId,
+          secretAccessKey,
+          ...(queryEndpoint === undefined ? {} : { queryEndpoint }),
+        };
       }
       throw new ConfigError({
         surface: 'testing',
@@ -57,11 +67,12 @@ export const s3: ServerDefinition<S3Connection> = {
         hint: 'Set all three, or unset S3_ENDPOINT.',
       });
     },
-    write: ({ endpoint, region, accessKeyId, secretAccessKey }) => ({
+    write: ({ endpoint, region, accessKeyId, secretAccessKey, queryEndpoint }) => ({
       S3_ENDPOINT: endpoint,
       S3_REGION: region,
       S3_ACCESS_KEY_ID: accessKeyId,
       S3_SECRET_ACCESS_KEY: secretAccessKey,
+      ...(queryEndpoint === undefined ? {} : { S3_QUERY_ENDPOINT: queryEndpoint }),
     }),
     url: ({ endpoint }) => endpoint,
     async check(connection, signal) {
@@ -77,21 +88,27 @@ export const s3: ServerDefinition<S3Connection> = {
     build: buildCephImage,
     // The container only waits; the daemons are started in it one by one, as on this machine.
     configure: (container) =>
-      container.withEntrypoint(['sh', '-c', `echo '${WAITING}'; exec tail -f /dev/null`]),
+      container
+        .withExposedPorts(CONTAINER_QUERY_PORT)
+        .withEntrypoint(['sh', '-c', `echo '${WAITING}'; exec tail -f /dev/null`]),
     async connect(container, note) {
-      const ceph = limited(cephInContainer(container, CONTAINER_PORT));
+      const ceph = limited(cephInContainer(container, [CONTAINER_PORT, CONTAINER_QUERY_PORT]));
       note('starting monitor, OSD and gateway');
       const keys = await bringUpCeph(ceph);
-      const endpoint = `http://${container.getHost()}:${container.getMappedPort(CONTAINER_PORT)}`;
-      const connection = { endpoint, region: REGION, ...keys };
+      const at = (port: number): string => `http://${container.getHost()}:${container.getMappedPort(port)}`;
+      const queryEndpoint = at(CONTAINER_QUERY_PORT);
+      const connection = { endpoint: at(CONTAINER_PORT), region: REGION, ...keys, queryEndpoint };
+      await startQueryGateway(ceph);
       await soundGateway(connection, {
         up: () =>
           untilUp(NO_PROCESSES, { isUp: (over) => listsBuckets(connection, over), within: UP_WITHIN_MS }),
         restart: async () => {
-          await ceph.run('pkill', ['-9', '-x', 'radosgw']);
+          await ceph.run('pkill', ['-9', '-f', 'radosgw.*client.rgw.a']);
           await startGateway(ceph);
         },
       });
+      const queries = { ...connection, endpoint: queryEndpoint };
+      await untilUp(NO_PROCESSES, { isUp: (over) => listsBuckets(queries, over), within: UP_WITHIN_MS });
       return connection;
     },
   },
@@ -116,8 +133,9 @@ async function start(
   const daemons = new Map<string, Running>();
   const folder = join(dir, `ceph-${attempt}`);
   mkdirSync(folder);
-  const port = await host.freePort();
+  const [port, queryPort] = [await host.freePort(), await host.freePort()];
   const endpoint = `http://127.0.0.1:${port}`;
+  const queryEndpoint = `http://127.0.0.1:${queryPort}`;
   let processes = 0;
   const spawn = (command: string, args: readonly string[]): Promise<Running> =>
     supervisor.spawn(
@@ -127,6 +145,7 @@ async function start(
   const ceph: CephHost = {
     dir: folder,
     endpoint: `127.0.0.1:${port}`,
+    queryEndpoint: `127.0.0.1:${queryPort}`,
     monitorPorts: [await host.freePort(), await host.freePort()],
     write: async (path, content) => writeFileSync(path, content, { mode: 0o600 }),
     async run(command, args) {
@@ -136,10 +155,10 @@ async function start(
       const name = host.findProgram(command) ?? command;
       await untilDone([name, program], { daemons, within: STEP_WITHIN_MS, signal });
     },
-    async daemon(_name, command, args) {
+    async daemon(name, command, args) {
       // In the foreground, so that the supervisor is their parent, and with the log where we look for it.
       const daemon = await spawn(command, [...args, '-d']);
-      daemons.set(command, daemon);
+      daemons.set(name === 'queries' ? `${command} (queries)` : command, daemon);
       const words = OWN_WORDS.get(command);
       if (words === undefined) return;
       await untilUp(daemons, { isUp: () => words.test(daemon.output()), within: UP_WITHIN_MS, signal });
@@ -147,7 +166,8 @@ async function start(
   };
   try {
     const keys = await bringUpCeph(ceph);
-    const connection = { endpoint, region: REGION, ...keys };
+    const connection = { endpoint, region: REGION, ...keys, queryEndpoint };
+    await startQueryGateway(ceph);
     await soundGateway(connection, {
       // With our keys: whoever else took the port does not know them.
       up: () =>
@@ -163,6 +183,8 @@ async function start(
         await startGateway(ceph);
       },
     });
+    const queries = { ...connection, endpoint: queryEndpoint };
+    await untilUp(daemons, { isUp: (over) => knowsKeys(queries, over), within: UP_WITHIN_MS, signal });
     return connection;
   } catch (error) {
     // The next attempt must not meet this one. Where none follows the supervisor ends what is left.
