@@ -54,9 +54,20 @@ class InvalidPlacement extends Error {
   override readonly name = 'InvalidPlacement';
 }
 
+const POOL = 'pool';
+
 /** Where tenants are that have no place of their own. */
 export function poolOf(buckets: readonly string[]): Home {
-  return { id: 'pool', silo: undefined, ...housed(new Map(buckets.map((name) => [name, name]))) };
+  return { id: POOL, silo: undefined, ...housed(new Map(buckets.map((name) => [name, name]))) };
+}
+
+/**
+ * What texts of a place are sealed to, beside the bucket: a silo chooses its own, and buckets of the same name are in
+ * many places. Those of the pool are sealed to nothing more.
+ */
+export function sealedTo({ id, silo }: Pick<Home, 'id' | 'silo'>): readonly string[] {
+  if (silo !== undefined) return ['silo', silo.id];
+  return id === POOL ? [] : ['bridge'];
 }
 
 const ENDPOINT = 'must be http://host or https://host, at most with a port';

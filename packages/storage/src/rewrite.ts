@@ -47,7 +47,7 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
     given: fields,
     key: writing.key,
     sealed: writing.sealed,
-    place: ['list', tenant, bucket, writing.prefix],
+    place: writing.place,
     encoded: fields.get('EncodingType') === 'url',
     spellings: writing.spellings,
     subjects,

@@ -8,6 +8,7 @@ import { plainText, plainValue } from './plain.ts';
 import { requiredOf } from './allowed.ts';
 import { bucketIn, checkBucket } from './bucket.ts';
 import type { CallStart, Realm } from './call.ts';
+import { sealedTo } from './place.ts';
 import { OWN_METADATA } from './subject-names.ts';
 import { refuseTag, tagKeys } from './tags.ts';
 import { openUploadId } from './upload-id.ts';
@@ -43,6 +44,12 @@ export class Writing {
       start.plan.target === 'listing' ? this.#encode('Prefix', fields.get('Prefix') ?? '', 'partial') : '';
   }
 
+  /** What continuation tokens are sealed to. */
+  get place(): readonly string[] {
+    const { tenant, home } = this.#start;
+    return ['list', tenant, this.#bucket, this.prefix, ...sealedTo(home)];
+  }
+
   /** The physical value of a field of the command; `undefined` for one that is left out. */
   write(name: string, value: unknown): unknown {
     const row = this.#start.plan.input[name] as InputField;
@@ -70,10 +77,8 @@ export class Writing {
     },
     prefix: (to) => to.prefix,
     marker: (to, value, { field }) => (value === '' ? undefined : to.#encode(field, value, 'partial')),
-    token: (to, value, { row }) => {
-      const place = ['list', to.#start.tenant, to.#bucket, to.prefix];
-      return to.#opened('ContinuationToken', value, row, () => to.#realm.sealer.open(value, place));
-    },
+    token: (to, value, { row }) =>
+      to.#opened('ContinuationToken', value, row, () => to.#realm.sealer.open(value, to.place)),
     uploadId: (to, value, { row }) =>
       to.#opened('UploadId', value, row, () => to.#openUpload(value, to.key ?? '')),
     uploadIdMarker: (to, value, { row }) =>
@@ -162,8 +167,8 @@ export class Writing {
   }
 
   #openUpload(value: unknown, key: string | undefined): string | undefined {
-    const { tenant } = this.#start;
-    const upload = openUploadId(this.#realm.sealer, value, { tenant, bucket: this.#bucket, key });
+    const { tenant, home } = this.#start;
+    const upload = openUploadId(this.#realm.sealer, value, { tenant, home, bucket: this.#bucket, key });
     if (upload !== undefined && key !== undefined) this.uploadSubjects = upload.subjects;
     return upload?.id;
   }

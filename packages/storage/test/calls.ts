@@ -41,7 +41,7 @@ export function callOf(operation: CommandName, given: object, realm: Realm = REA
 
 /** A continuation token of a listing, as an earlier reply gave it. */
 export function tokenOf(text: string, prefix = 'tenants/acme/', bucket = 'acme.up', tenant = 'acme'): string {
-  return REALM.sealer.seal(text, ['list', tenant, bucket, prefix]);
+  return REALM.sealer.seal(text, ['list', tenant, bucket, prefix, 'bridge']);
 }
 
 export const KEY = { Key: 'a/one' };
@@ -52,6 +52,7 @@ export const THERE = { Bucket: 'acme.up', Key: 'tenants/acme/a/one' };
 export function uploadOf(more: Partial<UploadName> = {}, id = 'u1'): string {
   return sealUploadId(REALM.sealer, id, {
     tenant: 'acme',
+    home: HOME,
     bucket: THERE.Bucket,
     key: THERE.Key,
     subjects: [],

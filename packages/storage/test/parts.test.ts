@@ -1,14 +1,16 @@
 import { OperationRefusedError, withTenant } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
 import { allowed } from '../src/allowed.ts';
+import { poolOf, sealedTo } from '../src/place.ts';
 import { plainText, plainValue } from '../src/plain.ts';
 import { createSealer, type SealingKey } from '../src/seal.ts';
 import { refuseTag, tagKeys } from '../src/tags.ts';
-import { openUploadId, sealUploadId } from '../src/upload-id.ts';
-import { REALM, startOf } from './calls.ts';
+import { openUploadId, sealUploadId, type UploadName } from '../src/upload-id.ts';
+import { HOME, REALM, startOf } from './calls.ts';
 
 describe('the id of an upload', () => {
-  const NAME = { tenant: 'acme', bucket: 'b', key: 'tenants/acme/a', subjects: [] };
+  const POOL = poolOf(['b']);
+  const NAME = { tenant: 'acme', home: POOL, bucket: 'b', key: 'tenants/acme/a', subjects: [] };
   const { sealer } = REALM;
 
   it('opens for its tenant, bucket and key, or where only its place in a listing counts', () => {
@@ -24,6 +26,28 @@ describe('the id of an upload', () => {
     for (const none of ['u1', undefined, sealer.seal('u1', ['list', 'acme', 'b'])]) {
       expect(openUploadId(sealer, none, NAME)).toBeUndefined();
     }
+  });
+
+  it('opens in its place alone; that of the pool as it was before there were others', () => {
+    const silo = (id: string): UploadName['home'] => ({
+      id: `silo ${id}`,
+      silo: {
+        id,
+        endpoint: `https://${id}`,
+        region: undefined,
+        forcePathStyle: true,
+        identity: { accessKeyId: 'a', secretAccessKey: 's' },
+      },
+    });
+    const homes = [POOL, HOME, silo('one'), silo('two'), silo('bridge')];
+    for (const home of homes) {
+      const sealed = sealUploadId(sealer, 'u1', { ...NAME, home });
+      for (const other of homes)
+        expect(openUploadId(sealer, sealed, { ...NAME, home: other })?.id).toBe(
+          other === home ? 'u1' : undefined,
+        );
+    }
+    expect(sealedTo(POOL)).toEqual([]);
   });
 
   it('is as long for a long key as for a short one, and empty when the server’s own is', () => {

@@ -6,7 +6,7 @@ import type { CommandName } from '../src/rules.ts';
 import { sealUploadId } from '../src/upload-id.ts';
 import { HOME, REALM, callOf, tokenOf } from './calls.ts';
 
-const TENANT = { tenant: 'acme', bucket: 'acme.up', subjects: [] };
+const TENANT = { tenant: 'acme', home: HOME, bucket: 'acme.up', subjects: [] };
 const idOf = (key: string, id = 'u1', more: object = {}): string =>
   sealUploadId(REALM.sealer, id, { ...TENANT, key: `tenants/acme/${key}`, ...more });
 const KEY = { Key: 'a b' };

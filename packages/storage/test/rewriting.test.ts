@@ -125,7 +125,7 @@ describe('a call', () => {
       given: new Map(Object.entries({ Bucket: 'uploads', ...KEY })),
       key: THERE.Key,
       sealed: new Map(),
-      place: ['list', 'acme', 'acme.up', ''],
+      place: ['list', 'acme', 'acme.up', '', 'bridge'],
       encoded: false,
       spellings: new Map([[THERE.Key, 'a/one']]),
     });
@@ -136,7 +136,7 @@ describe('a call', () => {
     expect(callOf('ListObjectsV2Command', given)).toMatchObject({
       key: undefined,
       sealed: new Map([['continuation-token', 'next']]),
-      place: ['list', 'acme', 'acme.up', 'tenants/acme/a'],
+      place: ['list', 'acme', 'acme.up', 'tenants/acme/a', 'bridge'],
       encoded: true,
       spellings: new Map([
         ['tenants/acme/a', 'a'],

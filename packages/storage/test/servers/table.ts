@@ -113,6 +113,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'place.test.ts': ['sts'],
   'place-answers.test.ts': ['sts'],
   'place-erase.test.ts': ['sts'],
+  'place-moved.test.ts': ['sts'],
   'presign-session.test.ts': ['sts'],
   'presign-signed.test.ts': ['signatures'],
   'sts.test.ts': ['sts'],
