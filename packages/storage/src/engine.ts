@@ -15,7 +15,7 @@ import { Endpoints } from './endpoints.ts';
 import { Errands } from './errand.ts';
 import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Identify } from './keeper.ts';
-import { admit } from './handler.ts';
+import { admit, awaited } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
 import { detachReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
@@ -115,7 +115,7 @@ export class Engine {
       const call = this.begin(operation, args['input']);
       if (call === undefined)
         return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
-          resolve((given) => outside(() => last(given)))(args),
+          resolve((given) => outside(() => last(awaited(operation, given))))(args),
         );
       return this.#run(await this.subjects.prepare(call, last), resolve, last);
     };
@@ -204,7 +204,7 @@ export class Engine {
       this.#whereabouts?.assertStill(call.home, call.tenant, call.operation);
       const request = await this.#check(call, args['request']);
       prepareBody(request, call);
-      admit(request, this.keeper);
+      admit(request, call, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
       const reply = await outside(() => last({ ...args, request }));
       this.endpoints.hear(call, reply);

@@ -1,6 +1,12 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { subscribe } from 'node:diagnostics_channel';
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { Readable, finished } from 'node:stream';
 import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, requireScope } from '@tenantkit/core';
+import type { Call } from './call.ts';
+import { anotherProtocol, wholeReply } from './reply-limit.ts';
 import { ownSignal } from './running.ts';
 
 type Handler = S3ClientResolvedConfig['requestHandler'];
@@ -12,12 +18,50 @@ interface Configurable {
   readonly httpHandlerConfigs?: () => object;
 }
 
-const checked = new WeakMap<object, object>();
+/** What is known of a request that is about to leave. */
+export interface Leaving {
+  readonly operation: string;
+  /** Who has checked it; nobody, where the boundary is lifted. */
+  readonly owner?: object;
+  /** Whether what it is answered, if it succeeds, is handed on as it comes. All else is read as a whole. */
+  readonly streams: boolean;
+}
+
+const leaving = new WeakMap<object, Leaving>();
 
 /** Notes that a request was checked by a client's own last step, and may leave by its handler. */
-export function admit(request: object, owner: object): void {
-  checked.set(request, owner);
+export function admit(request: object, { operation, plan }: Call, owner: object): void {
+  leaving.set(request, { operation, owner, streams: 'Body' in plan.output || 'Payload' in plan.output });
 }
+
+/** Notes what a request is of that leaves while the boundary is lifted. */
+export function awaited<Args extends Readonly<Record<string, unknown>>>(operation: string, args: Args): Args {
+  leaving.set(Object(args['request']) as object, { operation, streams: STREAMS.has(operation) });
+  return args;
+}
+
+/** The commands whose replies are handed on as they come. */
+const STREAMS: ReadonlySet<string> = new Set([
+  'GetObjectCommand',
+  'GetObjectAnnotationCommand',
+  'GetObjectTorrentCommand',
+  'SelectObjectContentCommand',
+]);
+
+/** What ends the call that a connection's request is made for. */
+const ending = new AsyncLocalStorage<() => void>();
+
+/** After an answer that changes the protocol nothing is heard of a request any more, not even that it has ended. */
+function endUpgrades(message: unknown): void {
+  const end = ending.getStore();
+  if (end === undefined) return;
+  const { request } = message as { readonly request: ClientRequest };
+  request.once('upgrade', (_reply: IncomingMessage, socket: Socket) => {
+    socket.destroy();
+    end();
+  });
+}
+subscribe('http.client.request.created', endUpgrades);
 
 /**
  * A request handler through which nothing leaves that was not checked. It does not depend on the middleware stack:
@@ -55,13 +99,15 @@ class LockedHandler {
   get handle(): Handle {
     const handle = this.#handle;
     return async (...[request, options]: Parameters<Handle>) => {
-      if (checked.get(request as object) !== this.#owner) assertLifted();
+      const what = leaving.get(request);
+      if (what?.owner !== this.#owner) assertLifted();
       const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
-      if (given === undefined) return handle(request, options);
+      if (given === undefined) return answered(what, request, () => handle(request, options));
       const { signal, release } = ownSignal(given);
       let body: unknown;
       try {
-        const reply = await handle(request, { ...options, abortSignal: signal });
+        const own = { ...options, abortSignal: signal };
+        const reply = await answered(what, request, () => handle(request, own));
         ({ body } = reply.response as { readonly body?: unknown });
         return reply;
       } finally {
@@ -97,6 +143,30 @@ class LockedHandler {
     const tenant = currentScope()?.tenant?.tenant;
     if (tenant !== undefined && tenant !== this.#maker) throw refusal('storage', operation, SHARED);
   }
+}
+
+async function answered(
+  what: Leaving | undefined,
+  { method }: Parameters<Handle>[0],
+  handle: () => ReturnType<Handle>,
+): ReturnType<Handle> {
+  // What nobody has sent as a command is an operator's own.
+  if (what === undefined) return handle();
+  const { operation, streams } = what;
+  const reply = await new Promise<Awaited<ReturnType<Handle>>>((resolve, reject) => {
+    ending.run(
+      () => reject(anotherProtocol(operation)),
+      () => void handle().then(resolve, reject),
+    );
+  });
+  const { statusCode } = reply.response;
+  // Without a name for the other protocol it comes as a reply, and would pass for a success.
+  if (statusCode < 200) {
+    if (reply.response.body instanceof Readable) reply.response.body.on('error', () => undefined).destroy();
+    throw anotherProtocol(operation);
+  }
+  if (streams && statusCode >= 200 && statusCode < 300) return reply;
+  return wholeReply(reply, { operation, method });
 }
 
 function assertLifted(): void {

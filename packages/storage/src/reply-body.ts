@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { HttpResponse } from '@smithy/core/protocols';
 import type { Call } from './call.ts';
+import { WholeBody } from './reply-limit.ts';
 
 /**
  * A reply whose body leads nowhere: the connection's own stream knows the agent, and the agent all requests that
@@ -14,6 +15,7 @@ export function detachReply(
 ): Readonly<Record<string, unknown>> {
   const { response } = reply;
   if (!HttpResponse.isInstance(response) || !(response.body instanceof Readable)) return reply;
+  if (response.body instanceof WholeBody) return reply;
   const { statusCode, reason, headers } = response;
   const isEmpty = plan.method === 'HEAD' || headers['content-length'] === '0' || statusCode === 204;
   // A stream where the SDK hands it on; where it only reads that nothing comes, one is not worth its making.

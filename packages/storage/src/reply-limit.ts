@@ -1,0 +1,119 @@
+import { Readable } from 'node:stream';
+import { HttpResponse } from '@smithy/core/protocols';
+import { refusal, refuse } from '@tenantkit/core';
+
+/**
+ * How long a reply may be that is read as a whole, in bytes. Listings are the longest: 1,000 keys of 1,024 bytes of
+ * which each is escaped (`&quot;`), and a few hundred bytes more about each, are 7 MiB.
+ */
+export const MAX_REPLY = 8 * 1024 * 1024;
+
+/** How many elements it may have, in tags: no reply of S3 has a quarter of that. */
+const MAX_TAGS = 250_000;
+
+/** Below it there is no room for that many. */
+const FEW_TAGS = MAX_TAGS * 4;
+
+const LOOK =
+  'Look what answers there: a server that does not know the command may answer with the object itself. Whether the command has taken effect is not known.';
+const TOO_LONG = refuse(`the server’s reply is longer than the ${MAX_REPLY} bytes that are read`, LOOK);
+const TOO_COSTLY = refuse('the server’s reply is made so that reading it would take very long', LOOK);
+const ANOTHER_PROTOCOL = refuse(
+  'the server’s reply is to speak another protocol, which nobody has asked for',
+  'Look what answers there: it is no S3.',
+);
+
+/** What is known of a request whose reply is awaited. */
+export interface Expected {
+  readonly operation: string;
+  readonly method: string;
+}
+
+/** The error of a call whose server has answered with a change of protocol, after which nothing more would come. */
+export function anotherProtocol(operation: string): Error {
+  return refusal('storage', operation, ANOTHER_PROTOCOL);
+}
+
+/**
+ * Reads a reply that is going to be read as a whole: every server, and not only one that a tenant has chosen for
+ * itself, could otherwise fill the memory that all tenants share, or keep its only thread busy.
+ *
+ * @returns the reply with what was read as its body; as it is when it has none
+ * @throws OperationRefusedError when it is too long, or would take too long to parse; its connection is closed
+ * @throws the connection's error
+ */
+export async function wholeReply<Reply extends { readonly response: unknown }>(
+  reply: Reply,
+  { operation, method }: Expected,
+): Promise<Reply> {
+  const { response } = reply;
+  if (!HttpResponse.isInstance(response) || method === 'HEAD') return reply;
+  const { statusCode, reason, headers } = response;
+  const announced = headers['content-length'];
+  if (statusCode === 204 || announced === '0') return reply;
+  const given = response.body as unknown;
+  const source = given instanceof ReadableStream ? Readable.fromWeb(given as never) : given;
+  if (!(source instanceof Readable)) return reply;
+  if (Number(announced) > MAX_REPLY) {
+    source.on('error', () => undefined).destroy();
+    throw refusal('storage', operation, TOO_LONG);
+  }
+  const bytes = await read(source, operation);
+  if (isCostly(bytes)) throw refusal('storage', operation, TOO_COSTLY);
+  const body = new WholeBody(bytes);
+  const whole = new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) });
+  return { ...reply, response: whole };
+}
+
+/** A body that was read; it leads to no connection. */
+export class WholeBody extends Readable {
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    super();
+    this.#bytes = bytes;
+  }
+
+  override _read(): void {
+    this.push(this.#bytes);
+    this.push(null);
+  }
+}
+
+function read(source: Readable, operation: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const fail = (error: Error): void => {
+      source.destroy();
+      reject(error);
+    };
+    source.on('error', fail);
+    source.on('close', () => {
+      if (!source.readableEnded) fail(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
+    });
+    source.on('end', () => resolve(Buffer.concat(chunks, length)));
+    source.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > MAX_REPLY) fail(refusal('storage', operation, TOO_LONG));
+      else chunks.push(chunk);
+    });
+  });
+}
+
+/**
+ * Whether the SDK's parser would take very long. Where a document may begin with a DOCTYPE it looks through all that
+ * follows, once for each of them: a quarter of a megabyte of nothing else takes seconds.
+ */
+function isCostly(bytes: Buffer): boolean {
+  let doctypes = 0;
+  for (let at = bytes.indexOf('<!'); at !== -1; at = bytes.indexOf('<!', at + 2)) {
+    const letter = bytes[at + 2];
+    if (letter === 0x44 || letter === 0x64) doctypes += 1;
+    if (doctypes > 1) return true;
+  }
+  if (bytes.length < FEW_TAGS) return false;
+  let tags = 0;
+  for (const byte of bytes) if (byte === 0x3c) tags += 1;
+  return tags > MAX_TAGS;
+}
