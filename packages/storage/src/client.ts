@@ -124,7 +124,20 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
     configurable: false,
   });
   for (const name of ['config', 'initConfig']) Object.defineProperty(client, name, FIXED);
+  makeFast(config);
 }
+
+/**
+ * Has the engine keep an object in its fast form. The SDK spreads the configuration several times for each call, and
+ * V8 keeps an object with so many properties and accessors as a hash table, of which a copy takes 10 µs instead of 2.
+ * It keeps objects fast that others inherit from, once that has been of use: nothing else asks for it.
+ */
+function makeFast(object: object): void {
+  const heir = Object.create(object) as { readonly region?: unknown };
+  for (let turn = 0; turn < TURNS; turn += 1) void heir.region;
+}
+
+const TURNS = 1_000;
 
 const { send } = RawS3Client.prototype as unknown as {
   readonly send: (this: RawS3Client, command: unknown) => Promise<unknown>;
