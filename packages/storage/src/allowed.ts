@@ -107,9 +107,15 @@ export function allowed(plan: CommandPlan): Allowed {
   return made;
 }
 
-/** The names of those fields that must be there. */
-export function requiredOf(rows: InputFields): string[] {
-  return Object.entries(rows).flatMap(([name, row]) => ('required' in row ? name : []));
+const requiredIn = new WeakMap<InputFields, readonly string[]>();
+
+/** The names of those fields that must be there. Of a table, which does not change: a batch asks for each of its keys. */
+export function requiredOf(rows: InputFields): readonly string[] {
+  const known = requiredIn.get(rows);
+  if (known !== undefined) return known;
+  const required = Object.entries(rows).flatMap(([name, row]) => ('required' in row ? name : []));
+  requiredIn.set(rows, required);
+  return required;
 }
 
 function collect(elements: Map<string, InputField>, path: string, field: InputField): void {

@@ -22,6 +22,8 @@ export function assertDocument({ headers, body = '' }: OutgoingRequest, call: Ca
   if (elements.size === 0) return;
   if (typeof body !== 'string') throw astray(call, 'its body is not as it was serialised');
   const [, digest] = Object.entries(headers).find(([name]) => name.toLowerCase() === DIGEST) ?? [];
+  const before = passed.get(call);
+  if (before !== undefined && before.body === body && before.digest === digest) return;
   if (digest !== undefined && digest !== createHash('sha256').update(body).digest('hex')) {
     throw astray(call, 'its signature would hold for another body');
   }
@@ -34,7 +36,11 @@ export function assertDocument({ headers, body = '' }: OutgoingRequest, call: Ca
       throw astray(call, 'its body names something that was not checked');
     }
   }
+  passed.set(call, { body, digest });
 }
+
+// What is sent is nearly always what was signed: the same text, for the same call, with the same digest.
+const passed = new WeakMap<Call, { readonly body: string; readonly digest: unknown }>();
 
 // An entry of a list without anything in it, which is one of those that may be.
 const emptyEntry = (text: string, _call: Call, _realm: Realm, { fields = {} }: InputField): boolean =>

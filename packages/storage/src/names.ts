@@ -66,18 +66,24 @@ export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
       hint: 'Use a template such as tenants/{tenant}/ or customers/{tenant}/files/.',
     });
   }
+  // One tenant is asked for many times in a row: for each key of a listing.
+  let recent = { tenant: '', prefix: '' };
+  const prefixOf = (tenant: string): string => {
+    if (tenant !== recent.tenant || tenant === '') recent = { tenant, prefix: codec.prefix(tenant) };
+    return recent.prefix;
+  };
   return {
     template,
-    prefix: (tenant) => codec.prefix(tenant),
+    prefix: prefixOf,
     tenantOf: (physical) => codec.tenantOf(physical),
     encode(tenant, key, { operation, field }, role = 'key') {
-      const prefix = codec.prefix(tenant);
+      const prefix = prefixOf(tenant);
       const problem = keyProblem(key, { prefix, field, role });
       if (problem !== undefined) throw refusal('storage', operation, problem);
       return `${prefix}${key as string}`;
     },
     decode(tenant, physical, operation, encoded = false) {
-      const prefix = codec.prefix(tenant);
+      const prefix = prefixOf(tenant);
       const end = typeof physical === 'string' ? prefixEnd(physical, prefix, encoded) : undefined;
       if (typeof physical !== 'string' || end === undefined) {
         throw breach('storage', operation, 'a key outside the tenant came back', tenant);
@@ -85,7 +91,7 @@ export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
       return physical.slice(end);
     },
     accepts(tenant, physical, role = 'key') {
-      const prefix = codec.prefix(tenant);
+      const prefix = prefixOf(tenant);
       if (!physical.startsWith(prefix)) return false;
       return keyProblem(physical.slice(prefix.length), { prefix, field: 'Key', role }) === undefined;
     },

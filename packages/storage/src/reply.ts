@@ -67,11 +67,15 @@ interface Reading {
 
 function rewriteRecord(reading: Reading, fields: OutputFields, record: object): Record<string, unknown> {
   const logical: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(record)) {
+  for (const name of Object.keys(record)) {
     const field = ruleFor(fields, name);
     if (field === undefined || field === 'withheld') continue;
-    logical[name] =
-      value === undefined ? value : rewriteValue(reading, field, value, { name, record: record as Siblings });
+    const value = (record as Siblings)[name];
+    // Nearly all of a listing.
+    const isSame = value === undefined || field === 'same';
+    logical[name] = isSame
+      ? value
+      : rewriteValue(reading, field, value, { name, record: record as Siblings });
   }
   return logical;
 }

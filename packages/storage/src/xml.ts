@@ -15,6 +15,7 @@ export interface XmlText {
 export function readXml(document: string): XmlText[] | undefined {
   const texts: XmlText[] = [];
   const open: Frame[] = [];
+  const top: Element = { path: '', inside: new Map() };
   let at = 0;
   let begun = false;
   while (at < document.length) {
@@ -22,7 +23,6 @@ export function readXml(document: string): XmlText[] | undefined {
     const [whole, declaration, end, start, namespace, empty, text] = TOKEN.exec(document) ?? [];
     if (whole === undefined || (begun && open.length === 0)) return undefined;
     const frame = open.at(-1);
-    const path = (): string => open.map(({ name }) => name).join('/');
     if (declaration !== undefined) {
       if (at !== 0) return undefined;
     } else if (start !== undefined) {
@@ -30,18 +30,16 @@ export function readXml(document: string): XmlText[] | undefined {
       if (frame?.text !== undefined || (namespace !== undefined && begun)) return undefined;
       if (frame !== undefined) frame.holds = true;
       begun = true;
-      open.push({ name: start });
-      if (empty !== undefined) {
-        texts.push({ path: path(), text: '' });
-        open.pop();
-      }
+      const element = inside(frame?.element ?? top, start);
+      if (empty === undefined) open.push({ name: start, element });
+      else texts.push({ path: element.path, text: '' });
     } else if (text !== undefined) {
       const plain = unescape(text);
       if (frame === undefined || frame.holds === true || plain === undefined) return undefined;
       frame.text = plain;
     } else {
-      if (frame?.name !== end) return undefined;
-      if (frame?.holds !== true) texts.push({ path: path(), text: frame?.text ?? '' });
+      if (frame === undefined || frame.name !== end) return undefined;
+      if (frame.holds !== true) texts.push({ path: frame.element.path, text: frame.text ?? '' });
       open.pop();
     }
     at += whole.length;
@@ -51,9 +49,25 @@ export function readXml(document: string): XmlText[] | undefined {
 
 interface Frame {
   readonly name: string;
+  readonly element: Element;
   text?: string;
   /** Whether there are elements inside. */
   holds?: true;
+}
+
+/** Elements of one path, which a list has by the thousand: it is put together once. */
+interface Element {
+  readonly path: string;
+  readonly inside: Map<string, Element>;
+}
+
+function inside(around: Element, name: string): Element {
+  const known = around.inside.get(name);
+  if (known !== undefined) return known;
+  const path = around.path === '' ? name : `${around.path}/${name}`;
+  const element: Element = { path, inside: new Map() };
+  around.inside.set(name, element);
+  return element;
 }
 
 const NAME = '[A-Za-z][A-Za-z0-9]*';
@@ -71,6 +85,7 @@ const ENTITY = /&(?:(amp|lt|gt|quot|apos)|#x([0-9A-Fa-f]{1,6}));|&/g;
 const NAMED: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 function unescape(text: string): string | undefined {
+  if (!text.includes('&')) return text;
   let wellFormed = true;
   const plain = text.replace(ENTITY, (_, name?: string, code?: string) => {
     const point = code === undefined ? Number.NaN : Number.parseInt(code, 16);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { CrossTenantError } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
 import { assertDocument } from '../src/document.ts';
@@ -138,6 +139,20 @@ describe('a body', () => {
     expect(() => check(operation, sound)).not.toThrow();
     expect(() => check(operation, changed)).toThrow(CrossTenantError);
     expect(() => check(operation, changed)).toThrow(UNCHECKED);
+  });
+
+  it('that has passed is looked at again when the same call would send another one', () => {
+    const call = callOf('DeleteObjectsCommand', { Delete: { Objects: [KEY] } });
+    const send = (body: string, of: string = body): void => {
+      const headers = { 'X-Amz-Content-Sha256': createHash('sha256').update(of).digest('hex') };
+      assertDocument({ headers, body } as never, call, REALM);
+    };
+    const foreign = REMOVED.replace('acme', 'acme2');
+    for (let turn = 0; turn < 2; turn += 1) expect(() => send(REMOVED)).not.toThrow();
+    expect(() => send(foreign)).toThrow(UNCHECKED);
+    expect(() => send(foreign, REMOVED)).toThrow(CrossTenantError);
+    expect(() => send(REMOVED, foreign)).toThrow('its signature would hold for another body');
+    expect(() => send(REMOVED)).not.toThrow();
   });
 
   it.each([Buffer.from(REMOVED), `${REMOVED} `, ' '])('that is %j is stopped', (body) => {
