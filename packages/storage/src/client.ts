@@ -1,9 +1,11 @@
 import { S3Client as RawS3Client, type S3ClientConfig as RawS3ClientConfig } from '@aws-sdk/client-s3';
-import { ConfigError } from '@tenantkit/core';
+import { ConfigError, currentScope } from '@tenantkit/core';
 import { checkCouplings } from './couplings.ts';
 import { Engine } from './engine.ts';
 import { lockHandler } from './handler.ts';
 import { parseStorageOptions, type StorageTenantOptions } from './options.ts';
+import { making } from './running.ts';
+import { ownArguments, refused, type SendArguments } from './send.ts';
 import { guardStack } from './stack.ts';
 
 /** The raw client's configuration, with the options of tenantkit under `tenant`. */
@@ -35,10 +37,33 @@ export class S3Client extends RawS3Client {
     return typeof given === 'object' && given !== null && engines.has(given as RawS3Client);
   }
 
+  static {
+    ownSend(this.prototype);
+  }
+
   constructor(configuration: S3ClientConfig) {
     super(rawConfiguration(configuration));
     confine(this, configuration);
   }
+}
+
+/** Puts our `send` on a class; its overloads are the SDK's. */
+export function ownSend(prototype: RawS3Client): void {
+  const value = function (this: RawS3Client, ...args: SendArguments): unknown {
+    // Looked up anew: tracing wraps it.
+    const inner = RawS3Client.prototype.send as unknown as (this: RawS3Client, ...all: unknown[]) => unknown;
+    // Across tenants and outside of any the guard in the stack decides.
+    if (currentScope()?.tenant === undefined) return inner.apply(this, [...args]);
+    const [command, options, callback] = args;
+    const called = typeof options === 'function' ? options : callback;
+    try {
+      const own = ownArguments(this, [command, typeof options === 'function' ? undefined : options]);
+      return called === undefined ? inner.apply(this, [...own]) : inner.apply(this, [...own, called]);
+    } catch (error) {
+      return refused(error, called as never);
+    }
+  };
+  Object.defineProperty(prototype, 'send', { value, writable: true, configurable: true });
 }
 
 /**
@@ -107,6 +132,19 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
     if (!OPEN.has(name) && (config.isCustomEndpoint === true || !ENDPOINT.has(name)))
       lock(config, name, value);
   }
+  for (const name of SIGNING) {
+    let value: unknown = Reflect.get(config, name);
+    Object.defineProperty(config, name, {
+      get: () => value,
+      set: (given: unknown) => {
+        // Code in its place would be called while the credentials are at hand.
+        if (making.getStore() !== keeper || typeof given !== 'string') throw fixed(name);
+        value = given;
+      },
+      enumerable: true,
+      configurable: false,
+    });
+  }
   // The SDK learns it from replies.
   Object.defineProperty(config, 'systemClockOffset', {
     get: () => engine.endpoints.clockOffset,
@@ -150,18 +188,25 @@ const FIXED = { writable: false, configurable: false } as const;
 const ENDPOINT: ReadonlySet<string> = new Set(['endpoint', 'isCustomEndpoint', 'serviceConfiguredEndpoint']);
 const OPEN: ReadonlySet<string> = new Set(['signingName', 'signingRegion', 'systemClockOffset']);
 
+/** What the SDK's signer falls back to; it sets both itself while it signs. */
+const SIGNING = ['signingName', 'signingRegion'] as const;
+
 function lock(config: object, name: string, value: unknown): void {
   Object.defineProperty(config, name, {
     get: () => value,
     set: () => {
-      throw new ConfigError({
-        surface: 'storage',
-        operation: 'config',
-        problem: `client.config.${name} cannot be changed: the client serves every tenant`,
-        hint: 'Give it to the constructor; credentials that change need a provider: credentials: async () => ….',
-      });
+      throw fixed(name);
     },
     enumerable: true,
     configurable: false,
+  });
+}
+
+function fixed(name: string): ConfigError {
+  return new ConfigError({
+    surface: 'storage',
+    operation: 'config',
+    problem: `client.config.${name} cannot be changed: the client serves every tenant`,
+    hint: 'Give it to the constructor; credentials that change need a provider: credentials: async () => ….',
   });
 }

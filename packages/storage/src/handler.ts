@@ -7,7 +7,7 @@ import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, requireScope } from '@tenantkit/core';
 import type { Call } from './call.ts';
 import { anotherProtocol, wholeReply } from './reply-limit.ts';
-import { ownSignal } from './running.ts';
+import { ownSignal, providing } from './running.ts';
 
 type Handler = S3ClientResolvedConfig['requestHandler'];
 type Handle = Handler['handle'];
@@ -100,7 +100,8 @@ class LockedHandler {
     const handle = this.#handle;
     return async (...[request, options]: Parameters<Handle>) => {
       const what = leaving.get(request);
-      if (what?.owner !== this.#owner) assertLifted();
+      // What a credential provider of the service asks is no request of a tenant's.
+      if (what?.owner !== this.#owner && providing.getStore() !== this.#owner) assertLifted();
       const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
       if (given === undefined) return answered(what, request, () => handle(request, options));
       const { signal, release } = ownSignal(given);

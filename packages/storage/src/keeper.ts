@@ -6,7 +6,7 @@ import type { OutgoingRequest } from './guard.ts';
 import type { TenantIdentity } from './identity.ts';
 import { timestamp } from './life.ts';
 import type { Call } from './call.ts';
-import { outside, running, type Running } from './running.ts';
+import { making, outside, providing, running, type Running } from './running.ts';
 
 type Credentials = S3ClientResolvedConfig['credentials'];
 type Signer = S3ClientResolvedConfig['signer'];
@@ -50,7 +50,10 @@ export class Keeper {
       const identify = own ? this.#identify(now) : undefined;
       if (identify !== undefined) return { ...(isReal ? await identify(now?.until) : PLACEHOLDER) };
       // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
-      const real = await runInScope(undefined, () => outside(() => provider(options)));
+      // Those of the SDK take the client's request handler for it.
+      const real = await providing.run(this, () =>
+        runInScope(undefined, () => outside(() => provider(options))),
+      );
       if (isReal) return real;
       // Where they come from, which the SDK counts in its user agent.
       return { ...PLACEHOLDER, ...('$source' in real ? { $source: { ...Object(real.$source) } } : {}) };
@@ -63,9 +66,14 @@ export class Keeper {
   readonly signer: Signer = async (scheme) => {
     // Data alone: the SDK calls what looks like a provider, and would do so while the credentials are at hand.
     const plain = JSON.parse(JSON.stringify(scheme ?? {})) as typeof scheme;
-    const inner = await this.#signer(plain);
+    const inner = await this.#make(plain);
     return { sign: (request, options) => this.#sign(inner, request, options) };
   };
+
+  // The SDK keeps region and service in the configuration while it makes one, and at no other time.
+  #make(scheme: Parameters<Signer>[0]): ReturnType<Signer> {
+    return making.run(this, () => this.#signer(scheme));
+  }
 
   /**
    * Signs the URL of a presigner anew: it has used the placeholder.
@@ -80,7 +88,7 @@ export class Keeper {
     if (asked['X-Amz-Algorithm'] !== 'AWS4-HMAC-SHA256' || region === undefined || service === undefined) {
       throw refusal('storage', operation, NO_PRESIGNER);
     }
-    const inner = await this.#signer({
+    const inner = await this.#make({
       name: 'sigv4',
       signingRegion: region,
       signingName: service,

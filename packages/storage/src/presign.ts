@@ -12,6 +12,7 @@ import { z } from 'zod';
 import { engineOf, type S3Client } from './client.ts';
 import { parseArgument } from './options.ts';
 import { rules, type CommandPlan } from './rules.ts';
+import { operationOf, ownCommand } from './send.ts';
 import { SIGNED_PARTS, assertSigned, headersOf, type SignedPart } from './presign-headers.ts';
 
 export {
@@ -114,14 +115,15 @@ export async function getSignedUrl(
 ): Promise<string> {
   const { maxExpiresIn } = engineOf(client, 'getSignedUrl');
   const { tenant: inside } = requireScope({ surface: 'storage', operation: 'getSignedUrl' });
+  const own = inside === undefined ? command : (ownCommand(client, command) as PresignableCommand);
   // The guard looks at what was presigned; by then a copy has been prepared.
-  if (inside !== undefined) assertPresignable(command);
+  if (inside !== undefined) assertPresignable(own);
   const {
     expiresIn = Math.min(DEFAULT_EXPIRES_IN, maxExpiresIn),
     tenant,
     ...given
   } = parseArgument('getSignedUrl', optionsSchema, options);
-  const headers = headersOf(tenant?.sign ?? [], command.input);
+  const headers = headersOf(tenant?.sign ?? [], own.input);
   const asked = {
     ...given,
     expiresIn,
@@ -131,12 +133,13 @@ export async function getSignedUrl(
   };
   // The guard in the client's stack does the rest: it also reads the life of the signed URL.
   // One command of the union: the SDK's type asks for one in particular, and any would do.
-  const url = await sign(client, command as GetObjectCommand, asked as Parameters<typeof sign>[2]);
+  const url = await sign(client, own as GetObjectCommand, asked as Parameters<typeof sign>[2]);
   assertSigned(url, headers);
   return url;
 }
 
-function assertPresignable({ constructor: { name } }: PresignableCommand): void {
+function assertPresignable(own: PresignableCommand): void {
+  const name = operationOf(own);
   const rule: Rule<CommandPlan> | undefined = ruleFor(rules, name);
   if (rule?.kind === 'rewrite' && rule.rewrite.presign !== 'allowed')
     throw refusal('storage', name, rule.rewrite.presign);

@@ -19,6 +19,12 @@ export interface Running {
 /** The call that the current code runs in. */
 export const running: AsyncLocalStorage<Running | undefined> = new AsyncLocalStorage();
 
+/** Set while the SDK makes a signer, for the keeper that asks for it. */
+export const making: AsyncLocalStorage<object | undefined> = new AsyncLocalStorage();
+
+/** Set while a credential provider of the service runs, for the keeper whose it is. */
+export const providing: AsyncLocalStorage<object | undefined> = new AsyncLocalStorage();
+
 /** Runs code of the caller's, or what may call it: it is given no credentials. */
 export function outside<T>(run: () => T): T {
   return running.run(undefined, run);

@@ -1,5 +1,5 @@
 import { S3 as RawS3 } from '@aws-sdk/client-s3';
-import { confine, rawConfiguration, type S3ClientConfig } from './client.ts';
+import { confine, ownSend, rawConfiguration, type S3ClientConfig } from './client.ts';
 import {
   waitUntilBucketExists,
   waitUntilBucketNotExists,
@@ -27,6 +27,7 @@ const WAITERS = {
  */
 export class S3 extends RawS3 {
   static {
+    ownSend(this.prototype);
     // The SDK's own methods call `send`; only its waiters would turn a refusal into a timeout.
     for (const [name, wait] of Object.entries(WAITERS)) {
       const value = function (
