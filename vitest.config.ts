@@ -9,6 +9,7 @@ const serverless = [
   'copy-source.test.ts',
   'documents.test.ts',
   'grammar.test.ts',
+  'key-text.test.ts',
   'names-random.test.ts',
   'names.test.ts',
   'parts.test.ts',

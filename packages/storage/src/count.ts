@@ -17,9 +17,13 @@ export async function count(spot: Spot, traits: BucketTraits, tally: Tally = new
   tally.expect(kindsOf(traits));
   for await (const page of uploadsOf(remote, prefix)) for (const entry of page) tally.add(entry);
   for await (const page of pagesOf(remote, { prefix, versioned })) {
+    tally.unnamed += page.filter(({ unnamed }) => unnamed !== undefined).length;
     await each(page, async (entry) => {
       // Only where locks exist: it costs requests per version.
-      const hold = locked && entry.kind === 'versions' ? await holdOf(remote, entry) : undefined;
+      const hold =
+        locked && entry.kind === 'versions' && entry.unnamed === undefined
+          ? await holdOf(remote, entry)
+          : undefined;
       if (hold === undefined) tally.add(entry);
       else tally.keep(entry.kind, hold);
     });

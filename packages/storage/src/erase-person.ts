@@ -2,6 +2,7 @@ import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import type { EraseRun } from '@tenantkit/core';
 import { abort } from './delete.ts';
 import { each } from './each.ts';
+import { unnameable } from './key-text.ts';
 import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
 import { holdOf } from './locks.ts';
 import type { Pattern, Person } from './person.ts';
@@ -211,16 +212,25 @@ async function* marked(
   }
 }
 
-/** Pages of keys that patterns match, each once. */
+/**
+ * Pages of keys that patterns match, each once.
+ *
+ * @throws ConfigError at the end, when there is one that no request can name
+ */
 async function* matching(
   person: Person,
   { versioned }: BucketTraits,
 ): AsyncGenerator<readonly string[], void, undefined> {
   const done: Pattern[] = [];
+  let unnamed = 0;
   for (const pattern of person.patterns) {
     let before: ReadonlySet<string> = new Set();
     for await (const page of pagesOf(person.remote, { prefix: pattern.prefix, versioned })) {
-      const keys = new Set(page.map(({ key }) => key));
+      const named = page.filter((entry) => entry.unnamed === undefined);
+      unnamed += page.filter(
+        (entry) => entry.unnamed !== undefined && person.isMatch(entry.key, [pattern]),
+      ).length;
+      const keys = new Set(named.map(({ key }) => key));
       yield [...keys].filter(
         (key) => !before.has(key) && person.isMatch(key, [pattern]) && !person.isMatch(key, done),
       );
@@ -228,4 +238,5 @@ async function* matching(
     }
     done.push(pattern);
   }
+  if (unnamed > 0) throw unnameable(unnamed);
 }

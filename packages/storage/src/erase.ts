@@ -5,6 +5,7 @@ import type { S3Client } from './client.ts';
 import { plantAndFind, plantAndFindPerson, sweepControls } from './control.ts';
 import { count } from './count.ts';
 import { countPerson, purgePersons } from './erase-person.ts';
+import { unnameableNote } from './key-text.ts';
 import { traitsOf } from './listing.ts';
 import { parseArgument } from './options.ts';
 import { Person } from './person.ts';
@@ -88,7 +89,7 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
     async plan(scope) {
       return across('plan', scope, async (remotes, persons) => {
         const tally = await inventory(remotes, persons, scope.tenant);
-        const notes: string[] = [];
+        const notes = tally.unnamed === 0 ? [] : [unnameableNote(tally.unnamed)];
         for (const remote of remotes) notes.push(...(await beyond(remote)));
         return { store, items: tally.items(), kept: tally.kept(), notes };
       });

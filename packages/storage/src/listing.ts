@@ -6,8 +6,10 @@ import {
   ListObjectsV2Command,
   type ListMultipartUploadsCommandOutput,
   type ListObjectVersionsCommandOutput,
+  type ListObjectsV2CommandOutput,
 } from '@aws-sdk/client-s3';
 import { ConfigError, breach } from '@tenantkit/core';
+import { keyReader, markerBefore, type KeyText } from './key-text.ts';
 import type { Remote } from './remote.ts';
 import { unable } from './settings.ts';
 
@@ -21,6 +23,8 @@ export interface Entry {
     /** What says that an object is about a person. */
     | 'markers';
   readonly key: string;
+  /** Of a key that no request can name; see {@link KeyText}. */
+  readonly unnamed?: string;
   /** Of a version or delete marker. */
   readonly versionId?: string;
   /** Of an upload. */
@@ -84,33 +88,42 @@ export async function* pagesOf(
   const size = atMost === undefined ? {} : { MaxKeys: atMost };
   const common = { Bucket: remote.bucket, Prefix: prefix, EncodingType: 'url', ...size } as const;
   if (!versioned) {
-    let token: string | undefined;
-    do {
-      const input = { ...common, ...(token === undefined ? {} : { ContinuationToken: token }) };
-      const page = await remote.send(new ListObjectsV2Command(input));
-      const read = reader(page.EncodingType);
+    let next: { ContinuationToken?: string; StartAfter?: string } | undefined = {};
+    let before: readonly Entry[] = [];
+    while (next !== undefined) {
+      const page: ListObjectsV2CommandOutput = await remote.send(
+        new ListObjectsV2Command({ ...common, ...next }),
+      );
+      const read = keyReader(page.EncodingType);
       const objects = (page.Contents ?? []).map(({ Key, Size, LastModified }): Entry => ({
         kind: 'objects',
-        key: read(Key),
+        ...read(Key),
         bytes: Size ?? 0,
         at: LastModified,
         current: true,
       }));
-      yield owned(objects, prefix);
-      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-    } while (token !== undefined);
+      yield owned(unseen(objects, before), prefix);
+      before = objects;
+      const { unnamed } = objects.at(-1) ?? {};
+      if (page.IsTruncated !== true || page.NextContinuationToken === undefined) return;
+      // Ceph's token is the next key, of which nothing can be made here either.
+      const after = unnamed === undefined ? undefined : markerBefore(unnamed);
+      if (after !== undefined && after === next.StartAfter) throw stuck();
+      next = after === undefined ? { ContinuationToken: page.NextContinuationToken } : { StartAfter: after };
+    }
     return;
   }
   let marker: Marker | undefined = {};
+  let before: readonly Entry[] = [];
   while (marker !== undefined) {
     const page: ListObjectVersionsCommandOutput = await remote.send(
       new ListObjectVersionsCommand({ ...common, ...marker }),
     );
-    const read = reader(page.EncodingType);
+    const read = keyReader(page.EncodingType);
     const versions = (page.Versions ?? []).map(
       ({ Key, VersionId = 'null', Size, LastModified, IsLatest = false }): Entry => ({
         kind: 'versions',
-        key: read(Key),
+        ...read(Key),
         versionId: VersionId,
         bytes: Size ?? 0,
         at: LastModified,
@@ -119,20 +132,19 @@ export async function* pagesOf(
     );
     const markers = (page.DeleteMarkers ?? []).map(({ Key, VersionId = 'null', LastModified }): Entry => ({
       kind: 'delete markers',
-      key: read(Key),
+      ...read(Key),
       versionId: VersionId,
       bytes: 0,
       at: LastModified,
     }));
-    yield owned([...versions, ...markers], prefix);
+    const listed = [...versions, ...markers];
+    yield owned(unseen(listed, before), prefix);
+    before = listed;
     const next: Marker | undefined =
       page.IsTruncated === true && page.NextKeyMarker !== undefined
-        ? {
-            KeyMarker: read(page.NextKeyMarker),
-            ...(page.NextVersionIdMarker === undefined ? {} : { VersionIdMarker: page.NextVersionIdMarker }),
-          }
+        ? behind(read(page.NextKeyMarker), page.NextVersionIdMarker)
         : undefined;
-    // After a key that no text can name, the listing would begin again where it has begun.
+    // A page of nothing but keys that no text can name: the listing would begin again where it has begun.
     const same = next?.KeyMarker === marker.KeyMarker && next?.VersionIdMarker === marker.VersionIdMarker;
     if (next !== undefined && same) throw stuck();
     marker = next;
@@ -144,12 +156,25 @@ interface Marker {
   readonly VersionIdMarker?: string;
 }
 
+function behind({ key, unnamed }: KeyText, version: string | undefined): Marker {
+  if (unnamed !== undefined) return { KeyMarker: markerBefore(unnamed) };
+  return { KeyMarker: key, ...(version === undefined ? {} : { VersionIdMarker: version }) };
+}
+
+/** Without what the page before has ended with, where the listing had to go back. */
+function unseen(page: readonly Entry[], before: readonly Entry[]): readonly Entry[] {
+  if (before.every(({ unnamed }) => unnamed === undefined)) return page;
+  const idOf = ({ kind, unnamed, versionId }: Entry): string => `${kind} ${unnamed} ${versionId}`;
+  const seen = new Set(before.filter(({ unnamed }) => unnamed !== undefined).map(idOf));
+  return page.filter((entry) => entry.unnamed === undefined || !seen.has(idOf(entry)));
+}
+
 function stuck(): ConfigError {
   return new ConfigError({
     surface: 'storage',
     operation: 'list',
-    problem: 'the bucket has a key of bytes that are no UTF-8, behind which it cannot be listed',
-    hint: 'Delete it with a tool that sends the bytes of a key, then try again.',
+    problem: 'the bucket has so many keys of bytes that are no UTF-8 that it cannot be listed behind them',
+    hint: 'Remove them with a tool of the server (radosgw-admin object rm on Ceph), then try again.',
   });
 }
 
@@ -179,10 +204,10 @@ export async function* uploadsOf(
       encoding = undefined;
       continue;
     }
-    const read = reader(page.EncodingType);
+    const read = keyReader(page.EncodingType);
     const uploads = (page.Uploads ?? []).map(({ Key, UploadId = '', Initiated }): Entry => ({
       kind: 'uploads',
-      key: read(Key),
+      ...read(Key),
       uploadId: UploadId,
       bytes: 0,
       at: Initiated,
@@ -191,7 +216,7 @@ export async function* uploadsOf(
     marker =
       page.IsTruncated === true && page.NextKeyMarker !== undefined
         ? {
-            KeyMarker: read(page.NextKeyMarker),
+            KeyMarker: read(page.NextKeyMarker).key,
             ...(page.NextUploadIdMarker === undefined ? {} : { UploadIdMarker: page.NextUploadIdMarker }),
           }
         : undefined;
@@ -208,21 +233,4 @@ const NO_LOCK: ReadonlySet<string> = new Set([
 function owned(page: readonly Entry[], prefix: string): readonly Entry[] {
   if (page.every(({ key }) => key.startsWith(prefix))) return page;
   throw breach('storage', 'list', 'a listing of the tenant named a key outside of it');
-}
-
-// A listing is asked for percent-encoded, because XML has no way to write most control characters, and keys that
-// were written past tenantkit may hold them. Servers write a blank as + (AWS) or %20 (Ceph), and a plus as %2B.
-function reader(encoding: string | undefined): (text: string | undefined) => string {
-  return encoding === 'url' ? (text = '') => decoded(text.replaceAll('+', ' ')) : (text = '') => text;
-}
-
-// Some servers take bytes that are no UTF-8 for a key, which no text can name: one such key must not hide all others.
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text.replace(/(?:%[0-9a-f]{2})+/gi, (run) =>
-      Buffer.from(run.replaceAll('%', ''), 'hex').toString(),
-    );
-  }
 }

@@ -1,6 +1,7 @@
 import { ConfigError, type EraseRun } from '@tenantkit/core';
 import { abort, remove } from './delete.ts';
 import { each } from './each.ts';
+import { unnameable } from './key-text.ts';
 import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
 import { holdOf } from './locks.ts';
 import { BUSY } from './patience.ts';
@@ -17,11 +18,25 @@ const DELETING = 8;
 /** Writers are fenced while an erasure runs: who still finds something after so many passes is told so. */
 const MAX_PASSES = 20;
 
-/** Removes everything that is in the spots. Runs across tenants. */
-export function purge(spots: readonly Spot[], run: EraseRun): Promise<Tally> {
-  return purgeEach(spots, run, (spot, progress) =>
-    untilEmpty(spot.remote, progress, kindsOf, (traits) => once(spot, traits, progress)),
-  );
+/**
+ * Removes everything that is in the spots. Runs across tenants.
+ *
+ * @throws ConfigError at the end, when there is something that no request can name
+ */
+export async function purge(spots: readonly Spot[], run: EraseRun): Promise<Tally> {
+  let left = 0;
+  const tally = await purgeEach(spots, run, async (spot, progress) => {
+    let unnamed = 0;
+    const kept = await untilEmpty(spot.remote, progress, kindsOf, async (traits) => {
+      const pass = await once(spot, traits, progress);
+      ({ unnamed } = pass);
+      return pass;
+    });
+    left += unnamed;
+    return kept;
+  });
+  if (left > 0) throw unnameable(left);
+  return tally;
 }
 
 /** Removes one part after the other, and goes on with the counts of earlier runs. */
@@ -107,9 +122,10 @@ async function once(
   { remote, prefix }: Spot,
   { versioned }: BucketTraits,
   progress: Progress,
-): Promise<Pass> {
+): Promise<Pass & { readonly unnamed: number }> {
   const kept = new Tally();
   let found = false;
+  let unnamed = 0;
   // Uploads first: one that is completed meanwhile becomes an object, which is listed afterwards.
   for await (const page of uploadsOf(remote, prefix)) {
     await each(page, (entry) => abort(remote, entry));
@@ -118,15 +134,17 @@ async function once(
   }
   await each(
     pagesOf(remote, { prefix, versioned }),
-    async (page) => {
+    async (listed) => {
       progress.signal.throwIfAborted();
+      const page = listed.filter((entry) => entry.unnamed === undefined);
+      unnamed += listed.length - page.length;
       const held = await removeAll(remote, page, { kept, progress });
       // Also where all of them are gone already: the next listing has to say so.
       found ||= held.size < page.length;
     },
     DELETING,
   );
-  return { found, kept };
+  return { found, kept, unnamed };
 }
 
 /**

@@ -11,6 +11,8 @@ const MAX_DATES = 100;
 export class Tally {
   readonly #items = new Map<Entry['kind'], { count: number; bytes: number }>();
   #kept = new Map<string, Kept>();
+  /** How many of what was counted no request can name. */
+  unnamed = 0;
 
   /** States kinds of which there may be none: a count of zero is said, not left out. */
   expect(kinds: readonly Entry['kind'][]): void {

@@ -156,11 +156,102 @@ describe('a listing', () => {
       return prefix === 'tenants/tk-control-' ? { EncodingType: 'url', Contents: [old] } : next();
     });
     const eraser = storageEraser(s3, { bucket: own.bucket });
-    const { items } = await eraser.plan(SCOPE);
+    const { items, notes } = await eraser.plan(SCOPE);
     expect(items).toContainEqual({ kind: 'objects', count: 2, bytes: 0 });
+    expect(notes).toContainEqual(expect.stringContaining('1 objects have keys of bytes that are no UTF-8'));
+    expect((await eraser.plan({ tenant: 'acme2' })).notes?.join()).not.toContain('UTF-8');
     const { control } = await eraser.verify({ tenant: 'acme2' });
     expect(control.found).toBe(control.planted);
   });
+
+  it('with such a key ends an erasure with an error, after everything else is erased', async () => {
+    for (const versioned of [false, true]) {
+      await using own = await open({ traits: { versioned } });
+      await filled(own);
+      let deleted = 0;
+      let listed = 0;
+      using s3 = altered(own, async ({ command, input, next }) => {
+        if (command === 'DeleteObjectsCommand' || command === 'DeleteObjectCommand') deleted += 1;
+        const answer = await next();
+        if (!/^ListObjects?V/.test(command) || input['Prefix'] !== 'tenants/acme/') return answer;
+        listed += 1;
+        const [field, more] = versioned ? ['Versions', { VersionId: 'v' }] : ['Contents', {}];
+        const found = (answer as Record<string, object[] | undefined>)[field] ?? [];
+        const odd = ['%FF', 'a%80'].map((key) => ({ Key: `tenants/acme/${key}`, ...more }));
+        return { ...answer, EncodingType: 'url', [field]: [...found, ...odd] };
+      });
+      await expect(erase(s3, own)).rejects.toThrow('2 objects have keys of bytes that are no UTF-8');
+      expect(await everything(own)).toHaveLength(2);
+      // Not until the last pass, of which there may be twenty.
+      expect([listed, deleted]).toEqual([2, 1]);
+      const { remaining } = await storageEraser(s3, { bucket: own.bucket }).verify(SCOPE);
+      expect(remaining.reduce((sum, { count }) => sum + count, 0)).toBe(2);
+      await erase(own.s3, own);
+    }
+  });
+
+  it('with such a key that is a person’s by its name ends their erasure in the same way', async () => {
+    await using own = await open();
+    for (const key of ['users/p/a', 'users/q/a']) await put(own, `tenants/acme/${key}`);
+    const judged: unknown[] = [];
+    const answer = async ({ command, input, next }: Passing): Promise<object> => {
+      if (command === 'HeadObjectCommand') judged.push(input['Key']);
+      const found = (await next()) as { Contents?: object[] };
+      if (command !== 'ListObjectsV2Command' || input['Prefix'] !== 'tenants/acme/users/p/') return found;
+      const odd = { Key: 'tenants/acme/users/p/%FF' };
+      return { ...found, EncodingType: 'url', Contents: [...(found.Contents ?? []), odd] };
+    };
+    using s3 = altered(own, answer, { subjects: ['users/{subject}/**'] });
+    const eraser = storageEraser(s3, { bucket: own.bucket });
+    await expect(eraser.erase({ ...SCOPE, subject: 'p' }, run())).rejects.toThrow(
+      '1 objects have keys of bytes',
+    );
+    expect(judged).toEqual(['tenants/acme/users/p/a']);
+    expect(await everything(own)).toHaveLength(1);
+    const { erased } = await eraser.erase({ ...SCOPE, subject: 'q' }, run());
+    expect(erased).toContainEqual(expect.objectContaining({ kind: 'objects', count: 1 }));
+  });
+
+  it.each([false, true])(
+    'goes on behind such keys, and tells each once, versioned: %s',
+    async (versioned) => {
+      await using own = await open({ traits: { versioned } });
+      const keys = ['%7F', '%80', '%C3%A9', '%C3', '%EF%BF%BD', '%F0%9F', '%FF', '%FF%FF', 'a'];
+      const bytesOf = (key: string): Buffer =>
+        Buffer.from(
+          key.replace(
+            /%(..)|(.)/g,
+            (_, hex?: string, char = '') => hex ?? Buffer.from(char as string).toString('hex'),
+          ),
+          'hex',
+        );
+      const sorted = keys
+        .map((key) => `tenants/acme/${key}`)
+        .sort((a, b) => Buffer.compare(bytesOf(a), bytesOf(b)));
+      using s3 = altered(own, ({ command, input, next }) => {
+        if (!/^ListObjects?V/.test(command) || input['Prefix'] !== 'tenants/acme/') return next();
+        // As Ceph does: a token is the next key, as much of it as XML can say.
+        const { ContinuationToken, StartAfter, KeyMarker } = input as Record<string, string | undefined>;
+        const after = Buffer.from(ContinuationToken ?? StartAfter ?? KeyMarker ?? '');
+        const behind = sorted.filter((key) => Buffer.compare(bytesOf(key), after) > 0);
+        const page = behind
+          .slice(0, 2)
+          .map((Key) => ({ Key, Size: 1, ...(versioned ? { VersionId: 'v' } : {}) }));
+        const last = page.at(-1)?.Key ?? '';
+        return Promise.resolve({
+          EncodingType: 'url',
+          IsTruncated: behind.length > 2,
+          NextContinuationToken: bytesOf(last).toString(),
+          NextKeyMarker: last,
+          NextVersionIdMarker: 'v',
+          [versioned ? 'Versions' : 'Contents']: page,
+        });
+      });
+      const { items, notes } = await storageEraser(s3, { bucket: own.bucket }).plan(SCOPE);
+      expect(items).toContainEqual(expect.objectContaining({ count: keys.length, bytes: keys.length }));
+      expect(notes?.join()).toContain('5 objects have keys');
+    },
+  );
 
   it('that begins again behind such a key ends with an error', async () => {
     await using own = await open({ traits: { versioned: true } });

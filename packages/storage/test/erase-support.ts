@@ -6,7 +6,7 @@ import {
   type ListObjectVersionsCommandOutput,
 } from '@aws-sdk/client-s3';
 import type { EraseRun } from '@tenantkit/core';
-import { S3Client } from '@tenantkit/storage';
+import { S3Client, type StorageTenantOptions } from '@tenantkit/storage';
 import type { Opened } from './open.ts';
 
 /** What an orchestrator gives; it keeps the checkpoint in memory. */
@@ -68,8 +68,12 @@ export interface Passing {
  * A guarded client whose server answers differently: `answer` gives the output of a command. What it passes on goes to
  * the real server.
  */
-export function altered(own: Opened, answer: (passing: Passing) => Promise<object>): S3Client & Disposable {
-  const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+export function altered(
+  own: Opened,
+  answer: (passing: Passing) => Promise<object>,
+  tenant: Partial<StorageTenantOptions> = {},
+): S3Client & Disposable {
+  const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket], ...tenant } });
   s3.middlewareStack.add(
     (next, { commandName = '' }) =>
       async (args) => {
