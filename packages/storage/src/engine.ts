@@ -69,12 +69,12 @@ export class Engine {
     this.sealer = createSealer(options.sealingKeys);
     this.buckets = [...options.buckets];
     this.tags = new Set(options.tags);
-    this.patterns = [...(options.subjects ?? [])];
+    this.patterns = [...(options.subjects || [])];
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
     this.#headers = new Set(options.headers);
     this.pool = poolOf(this.buckets);
-    this.subjects = new Subjects(this, new Errands(send));
+    this.subjects = new Subjects(this, new Errands(send), options.subjects !== false);
     if (options.place !== undefined) this.#whereabouts = new Whereabouts(options.place, this);
     if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);
     this.keeper = new Keeper(

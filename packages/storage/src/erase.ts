@@ -1,4 +1,12 @@
-import { acrossTenants, eraseRun, publish, type Eraser, type ErasureScope } from '@tenantkit/core';
+import {
+  acrossTenants,
+  eraseRun,
+  publish,
+  refusal,
+  refuse,
+  type Eraser,
+  type ErasureScope,
+} from '@tenantkit/core';
 import { z } from 'zod';
 import { beyond } from './beyond.ts';
 import type { S3Client } from './client.ts';
@@ -21,6 +29,10 @@ export interface StorageEraserOptions extends RemoteOptions {
   /** The name in plans and certificates, default `storage:<bucket>`. */
   readonly store?: string | undefined;
 }
+
+const NO_PERSONS = 'nothing is written about persons with this client: its option tenant.subjects is false';
+const LOOK =
+  'Erase the person in the other stores. If there was a time before that option, make a client without it for this.';
 
 const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
   bucket: z.string(),
@@ -58,6 +70,8 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
     fn: (remotes: readonly Remote[], persons: readonly Person[] | undefined) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> => {
+    if (subject !== undefined && !engine.subjects.kept)
+      throw refusal('storage', operation, refuse(NO_PERSONS, LOOK));
     const options = { operation, timeout, ...(signal && { signal }) };
     const remotes = [new Remote(client, bucket, options)];
     // An invalid tenant or person is refused before anything is said or done.
@@ -85,7 +99,7 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
 
   return {
     store,
-    subjects: 'supported',
+    subjects: engine.subjects.kept ? 'supported' : { unsupported: NO_PERSONS },
     async plan(scope) {
       return across('plan', scope, async (remotes, persons) => {
         const tally = await inventory(remotes, persons, scope.tenant);

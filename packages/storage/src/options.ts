@@ -29,8 +29,11 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
    * Where objects about a person are that were written without one in the context: logical keys with `{subject}`, as
    * `['users/{subject}/**']`. `?` is one character, `*` any number within a folder, `**` also across folders. The
    * erasure of a person takes them, unless they name other persons only.
+   *
+   * `false` says that nothing here is written about persons: copies do not look whom their source is about, which is
+   * one request less, and whoever writes in the context of a person is refused.
    */
-  readonly subjects?: readonly string[] | undefined;
+  readonly subjects?: readonly string[] | false | undefined;
   /** The longest life of a presigned URL, in seconds: 1 to 604 800, default 900. */
   readonly maxExpiresIn?: number | undefined;
   /**
@@ -81,8 +84,10 @@ const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   buckets: z.array(bucketName).min(1, 'must name at least one bucket'),
   sealingKeys: z.array(sealingKey).min(1).optional(),
   subjects: z
-    .array(subjectPattern)
-    .refine(isTexts, 'must be patterns of keys: objects have no fields')
+    .union([
+      z.literal(false),
+      z.array(subjectPattern).refine(isTexts, 'must be patterns of keys: objects have no fields'),
+    ])
     .optional(),
   tags: z.array(z.string().min(1).max(128)).optional(),
   maxExpiresIn: z.int().min(1).max(MAX_PRESIGNED_SECONDS).optional(),

@@ -7,12 +7,13 @@ import {
   type GetObjectCommandOutput,
   type HeadObjectCommandOutput,
 } from '@aws-sdk/client-s3';
-import { refusal, refuse } from '@tenantkit/core';
+import { refusal } from '@tenantkit/core';
 import type { Call, Realm } from './call.ts';
 import { parseCopySource, type CopySource } from './copy-source.ts';
 import type { Errand, Errands } from './errand.ts';
 import { rules } from './rules.ts';
 import type { Step } from './stack.ts';
+import { ANOTHER_PERSON, NO_ETAG, TOO_MANY, UNREADABLE, ofNobody } from './subject-refusals.ts';
 import {
   LABEL,
   LABEL_HEADER,
@@ -31,10 +32,13 @@ import {
 export class Subjects {
   readonly #realm: Realm;
   readonly #errands: Errands;
+  /** Whether anything is written about persons. */
+  readonly kept: boolean;
 
-  constructor(realm: Realm, errands: Errands) {
+  constructor(realm: Realm, errands: Errands, kept: boolean) {
     this.#realm = realm;
     this.#errands = errands;
+    this.kept = kept;
   }
 
   /** Whether an input is that of a request of the client's own; see {@link Errands}. */
@@ -49,6 +53,7 @@ export class Subjects {
    */
   async prepare(call: Call, last?: Step): Promise<Call> {
     const { about } = call.plan;
+    if (!this.kept) return ofNobody(call);
     if (about === 'copy') return this.#mark(await this.#copied(call, last), last);
     if (about === 'partCopy') return this.#joined(call, last);
     return call.subjects.length === 0 || about !== 'object' ? call : this.#mark(call, last);
@@ -228,20 +233,3 @@ function ownCall(
   const none = { given: new Map(), sealed: new Map(), subjects: [], pinned: new Map(), place: [] };
   return { ...call, ...none, encoded: false, ...own };
 }
-
-const TOO_MANY = refuse(
-  'the copy would be about more persons than an object can name',
-  'Copy it outside of a subject, or keep the data of each person in an object of its own.',
-);
-const ANOTHER_PERSON = refuse(
-  'the source is about a person that the upload is not about',
-  'Make the upload in the context of that person, and use the UploadId of CreateMultipartUpload as it was.',
-);
-const NO_ETAG = refuse(
-  'the server does not say which object it would copy, so nobody knows whom it is about',
-  'Read the object and write it again.',
-);
-const UNREADABLE = refuse(
-  'the source has metadata that cannot be read as it is, so it cannot be copied together with a person',
-  "Give the metadata of the copy: MetadataDirective: 'REPLACE'.",
-);
