@@ -19,6 +19,7 @@ const serverless = [
   'replies.test.ts',
   'requests-presigned.test.ts',
   'requests.test.ts',
+  'required.test.ts',
   'rewriting-refused.test.ts',
   'rewriting.test.ts',
   'roles.test.ts',

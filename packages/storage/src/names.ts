@@ -109,7 +109,7 @@ function prefixEnd(physical: string, prefix: string, encoded: boolean): number |
   if (!encoded) return physical.startsWith(prefix) ? prefix.length : undefined;
   let at = 0;
   for (const char of prefix) {
-    const escape = `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
+    const escape = `%${char.charCodeAt(0).toString(16)}`;
     if (physical[at] === char) at += 1;
     else if (physical.slice(at, at + 3).toLowerCase() === escape) at += 3;
     else return undefined;

@@ -3,6 +3,7 @@ import { allowed } from './allowed.ts';
 import { bucketIn, chooseBucket } from './bucket.ts';
 import type { Call, CallStart, Realm } from './call.ts';
 import { readRecord } from './fields/read.ts';
+import { missing } from './refused.ts';
 import { LABEL, LABEL_HEADER, labelOf } from './subject-names.ts';
 import { Writing } from './writing.ts';
 
@@ -27,10 +28,9 @@ export function rewriteInput(realm: Realm, start: CallStart, given: unknown): Ca
   for (const name of fields.keys()) {
     if (name !== 'UploadId') write(name);
   }
+  for (const name of allowed(plan).required) if (!fields.has(name)) throw missing(operation, name);
   // Sealed to the key, which is read first.
   if (fields.has('UploadId')) write('UploadId');
-  // The error for what is missing is that of its kind.
-  for (const name of allowed(plan).required) if (!fields.has(name)) writing.write(name, undefined);
   if (plan.target === 'listing') input['Prefix'] = writing.prefix;
   const subjects = subjectsOf(start, writing.uploadSubjects);
   const label = plan.about === 'object' ? labelOf(subjects) : undefined;

@@ -9,6 +9,7 @@ import { requiredOf } from './allowed.ts';
 import { bucketIn, checkBucket } from './bucket.ts';
 import type { CallStart, Realm } from './call.ts';
 import { sealedTo } from './place.ts';
+import { missing } from './refused.ts';
 import { OWN_METADATA } from './subject-names.ts';
 import { refuseTag, tagKeys } from './tags.ts';
 import { openUploadId } from './upload-id.ts';
@@ -143,8 +144,7 @@ export class Writing {
       written[name] = this.#write(part, { row: rows[name] as InputField, field: `${field}.${name}` });
     }
     for (const name of requiredOf(rows)) {
-      if (written[name] === undefined)
-        this.#write(undefined, { row: rows[name] as InputField, field: `${field}.${name}` });
+      if (written[name] === undefined) throw missing(this.#operation, `${field}.${name}`);
     }
     return written;
   }
@@ -157,8 +157,6 @@ export class Writing {
   }
 
   #opened(what: string, value: unknown, { query = '' }: InputField, open: () => string | undefined): string {
-    if (value === undefined)
-      throw this.#refuse(`${what} is missing`, 'Give it as an earlier reply has named it.');
     const text = open();
     if (text === undefined) throw this.#forged(`the ${what}`);
     this.sealed.set(query, text);
