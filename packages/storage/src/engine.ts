@@ -14,7 +14,7 @@ import { assertDocument } from './document.ts';
 import { Endpoints } from './endpoints.ts';
 import { Errands } from './errand.ts';
 import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
-import { Keeper, type Identify } from './keeper.ts';
+import { Keeper, type Check, type Identify } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
 import { detachReply } from './reply-body.ts';
@@ -77,11 +77,9 @@ export class Engine {
     this.subjects = new Subjects(this, new Errands(send), options.subjects !== false);
     if (options.place !== undefined) this.#whereabouts = new Whereabouts(options.place, this);
     if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);
-    this.keeper = new Keeper(
-      config.signer,
-      (call, request) => this.#check(call, request),
-      (now) => this.#identify(now),
-    );
+    const check: Check = (call, request) => this.#check(call, request);
+    const now = (): number => Date.now() + this.endpoints.clockOffset;
+    this.keeper = new Keeper(config.signer, check, (call) => this.#identify(call), now);
     this.endpoints = new Endpoints(config, this.keeper);
   }
 

@@ -31,11 +31,14 @@ export class Keeper {
   readonly #signer: Signer;
   readonly #check: Check;
   readonly #identify: Identify;
+  readonly #now: () => number;
 
-  constructor(signer: Signer, check: Check, identify: Identify) {
+  /** @param now - the time of the server that is called, in milliseconds since the epoch */
+  constructor(signer: Signer, check: Check, identify: Identify, now: () => number) {
     this.#signer = signer;
     this.#check = check;
     this.#identify = identify;
+    this.#now = now;
   }
 
   /** What the configuration holds in place of its credential provider. */
@@ -141,10 +144,14 @@ export class Keeper {
     const { body } = request;
     request.body = signable(body);
     const { signingDate, signingRegion, signingService } = options ?? {};
+    const date = new Date(Number(signingDate ?? this.#now()));
+    // A request for another day would outlive whatever ends the tenant's rights until then.
+    if (!(Math.abs(date.getTime() - this.#now()) <= MAX_SKEW))
+      throw refusal('storage', call.operation, ANOTHER_TIME);
     // The types are the SDK's promise; a middleware can have put an object with code in their place.
     /* oxlint-disable typescript/no-unnecessary-type-conversion */
     const plain = {
-      signingDate: new Date(Number(signingDate ?? Date.now())),
+      signingDate: date,
       ...(signingRegion === undefined ? {} : { signingRegion: String(signingRegion) }),
       ...(signingService === undefined ? {} : { signingService: String(signingService) }),
     };
@@ -182,6 +189,13 @@ const NO_CREDENTIALS = refuse(
   'the credentials of this client could sign a request to any key, so they are given to its own commands only',
   'Presign with getSignedUrl and createPresignedPost of @tenantkit/storage/presign; other services need a credential provider of their own.',
 );
+const ANOTHER_TIME = refuse(
+  'it would be signed for another time than now',
+  'Leave the date of the signature to the SDK; a URL for later is made with getSignedUrl.',
+);
+/** What servers take, in milliseconds. */
+const MAX_SKEW = 15 * 60_000;
+
 const NO_PRESIGNER = refuse(
   'the signer of this client cannot presign with SigV4',
   'Leave the client options signer and signerConstructor to the SDK.',

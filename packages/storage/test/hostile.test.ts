@@ -132,6 +132,43 @@ describe('a middleware of a tenant', () => {
     client.destroy();
   });
 
+  it.each([
+    ['in a year', 365 * 24 * 60, 'another time'],
+    ['in sixteen minutes', 16, 'another time'],
+    ['a year ago', -365 * 24 * 60, 'another time'],
+    ['at no time', Number.NaN, 'another time'],
+    ['in fourteen minutes', 14, undefined],
+    ['fourteen minutes ago', -14, undefined],
+  ])('can have its own request signed for about now only: %s', async (_when, minutes, problem) => {
+    for (const offset of [0, 3 * 24 * 60 * 60_000]) {
+      // Whose clock is wrong by days, as the server has told it.
+      const client = new S3Client({
+        ...own.options,
+        maxAttempts: 1,
+        systemClockOffset: offset,
+        tenant: { buckets: [own.bucket] },
+      });
+      const outcomes: unknown[] = [];
+      const command = spying((next) => async (args) => {
+        const signer = await client.config.signer({
+          name: 'sigv4',
+          signingRegion: own.options.region,
+        } as never);
+        const signingDate = new Date(Date.now() + offset + minutes * 60_000);
+        outcomes.push(
+          await signer.sign(args.request as never, { signingDate }).then(
+            ({ headers }) => headers['x-amz-date'],
+            (error: OperationRefusedError) => error.why,
+          ),
+        );
+        return next(args);
+      });
+      await withTenant('acme', () => client.send(command)).catch((error: unknown) => error);
+      expect(outcomes).toEqual([expect.stringMatching(problem ?? /^\d{8}T\d{6}Z$/)]);
+      client.destroy();
+    }
+  });
+
   it('is shown no secret while a URL is presigned, and the URL works', async () => {
     const seen: unknown[] = [];
     const command = new GetObjectCommand({ Key: 'one' });
