@@ -50,6 +50,8 @@ export class Engine {
   readonly subjects: Subjects;
   /** Where tenants are that have no place of their own. */
   readonly pool: Home;
+  /** Whether there may be others. */
+  readonly hasPlaces: boolean;
   readonly #headers: ReadonlySet<string>;
   readonly #credentials: TenantCredentials | undefined;
   readonly #whereabouts: Whereabouts | undefined;
@@ -74,6 +76,7 @@ export class Engine {
     this.fence = options.fence;
     this.#headers = new Set(options.headers);
     this.pool = poolOf(this.buckets);
+    this.hasPlaces = options.place !== undefined;
     this.subjects = new Subjects(this, new Errands(send), options.subjects !== false);
     if (options.place !== undefined) this.#whereabouts = new Whereabouts(options.place, this);
     if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);

@@ -112,6 +112,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'presign-tamper.test.ts': ['signatures'],
   'place.test.ts': ['sts'],
   'place-answers.test.ts': ['sts'],
+  'place-audit.test.ts': ['sts'],
   'place-erase.test.ts': ['sts'],
   'place-moved.test.ts': ['sts'],
   'presign-session.test.ts': ['sts'],
