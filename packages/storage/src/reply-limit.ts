@@ -93,7 +93,9 @@ function read(source: Readable, operation: string): Promise<Buffer> {
       if (!source.readableEnded) fail(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
     });
     source.on('end', () => resolve(Buffer.concat(chunks, length)));
-    source.on('data', (chunk: Buffer) => {
+    source.on('data', (given: Buffer | string) => {
+      // A handler of the service's may answer with texts.
+      const chunk = typeof given === 'string' ? Buffer.from(given) : given;
       length += chunk.length;
       if (length > MAX_REPLY) fail(refusal('storage', operation, TOO_LONG));
       else chunks.push(chunk);

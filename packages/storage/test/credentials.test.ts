@@ -314,7 +314,7 @@ describe('a client', () => {
     const s3 = new S3Client({ ...options, tenant: { buckets: ['uploads'], credentials: ask } });
     const command = new GetObjectCommand({ Key: 'one' });
     const seen: unknown[] = [];
-    command.middlewareStack.add(
+    s3.middlewareStack.add(
       (next) => async (args) => {
         seen.push(await s3.config.credentials());
         return next(args);

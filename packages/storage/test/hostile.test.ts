@@ -10,7 +10,7 @@ import {
 } from '@tenantkit/core';
 import { GetObjectCommand, PutObjectCommand, S3, S3Client } from '@tenantkit/storage';
 import { getSignedUrl } from '@tenantkit/storage/presign';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { checkChain } from '../src/couplings.ts';
 import { open, type Opened } from './open.ts';
 
@@ -37,22 +37,24 @@ type Around = (
   context: { __smithy_context?: { selectedHttpAuthScheme?: Scheme } },
 ) => (args: { request: { path: string; headers: object } }) => Promise<unknown>;
 
-/** A command of a tenant's own, with a middleware that runs right before signing. */
-function spying(around: Around): GetObjectCommand {
-  const command = new GetObjectCommand({ Key: 'one' });
-  command.middlewareStack.addRelativeTo(around as never, {
+/** A command, and a middleware of the client that runs right before signing. */
+function spying(client: S3Client, around: Around): GetObjectCommand {
+  client.middlewareStack.addRelativeTo(around as never, {
     relation: 'before',
     toMiddleware: 'awsAuthMiddleware',
     name: 'spy',
   });
-  return command;
+  return new GetObjectCommand({ Key: 'one' });
 }
+afterEach(() => {
+  for (const name of ['spy', 'trap']) own.s3.middlewareStack.remove(name);
+});
 
-describe('a middleware of a tenant', () => {
+describe('a middleware', () => {
   it('is shown no secret of the client, in its context, configuration or arguments', async () => {
     const { secretAccessKey } = own.options.credentials as { secretAccessKey: string };
     const seen: unknown[] = [];
-    const command = spying((next, context) => async (args) => {
+    const command = spying(own.s3, (next, context) => async (args) => {
       seen.push(
         context.__smithy_context?.selectedHttpAuthScheme?.identity,
         await own.s3.config.credentials(),
@@ -71,7 +73,7 @@ describe('a middleware of a tenant', () => {
     ['another tenant’s object', 'acme2', 'lies outside'],
   ])('can have a request signed for %s only', async (_what, tenant, problem) => {
     const outcomes: unknown[] = [];
-    const command = spying((next, context) => async (args) => {
+    const command = spying(own.s3, (next, context) => async (args) => {
       const scheme = context.__smithy_context?.selectedHttpAuthScheme;
       const path = args.request.path.replace('tenants/acme/', `tenants/${tenant}/`);
       const request = Object.assign(
@@ -103,7 +105,7 @@ describe('a middleware of a tenant', () => {
       );
       return own.options.region;
     };
-    const command = spying((next, context) => (args) => {
+    const command = spying(own.s3, (next, context) => (args) => {
       const properties = context.__smithy_context?.selectedHttpAuthScheme?.httpAuthOption.signingProperties;
       Object.assign(properties ?? {}, { signingRegion: { toString: ask, concat: ask } });
       return next(args);
@@ -121,7 +123,7 @@ describe('a middleware of a tenant', () => {
       return own.options.region;
     };
     const outcome: unknown[] = [];
-    const command = spying((next) => async (args) => {
+    const command = spying(client, (next) => async (args) => {
       const signer = await client.config.signer({ name: 'sigv4', signingRegion: region } as never);
       outcome.push(await signer.sign(args.request as never).catch(String));
       return next(args);
@@ -149,7 +151,7 @@ describe('a middleware of a tenant', () => {
         tenant: { buckets: [own.bucket] },
       });
       const outcomes: unknown[] = [];
-      const command = spying((next) => async (args) => {
+      const command = spying(client, (next) => async (args) => {
         const signer = await client.config.signer({
           name: 'sigv4',
           signingRegion: own.options.region,
@@ -171,15 +173,14 @@ describe('a middleware of a tenant', () => {
 
   it('is shown no secret while a URL is presigned, and the URL works', async () => {
     const seen: unknown[] = [];
-    const command = new GetObjectCommand({ Key: 'one' });
-    command.middlewareStack.add(
+    own.s3.middlewareStack.add(
       (next) => async (args) => {
         seen.push(await own.s3.config.credentials());
         return next(args);
       },
-      { step: 'build' },
+      { step: 'build', name: 'spy' },
     );
-    const url = await withTenant('acme', () => getSignedUrl(own.s3, command));
+    const url = await withTenant('acme', () => getSignedUrl(own.s3, new GetObjectCommand({ Key: 'one' })));
     expect(await (await fetch(url)).text()).toBe('of acme');
     expect(seen).toEqual([expect.objectContaining({ secretAccessKey: 'held-by-tenantkit' })]);
   });
@@ -416,18 +417,18 @@ describe('an object with code in the place of data', () => {
   it('as a body is not asked what it is while the credentials are at hand', async () => {
     const { secretAccessKey } = own.options.credentials as { secretAccessKey: string };
     for (const toMiddleware of ['awsAuthMiddleware', 'httpSigningMiddleware']) {
-      const command = new PutObjectCommand({ Key: 'mine', Body: 'x' });
-      command.middlewareStack.addRelativeTo(
+      own.s3.middlewareStack.addRelativeTo(
         ((next: (args: object) => Promise<unknown>) => (args: { request: { body: unknown } }) => {
           args.request.body = trap();
           return next(args);
         }) as never,
         { relation: 'before', toMiddleware, name: 'trap' },
       );
-      await withTenant('acme', () => own.s3.send(command)).catch(() => undefined);
+      const put = new PutObjectCommand({ Key: 'mine', Body: 'x' });
+      await withTenant('acme', () => own.s3.send(put)).catch(() => undefined);
+      own.s3.middlewareStack.remove('trap');
     }
-    const url = new PutObjectCommand({ Key: 'mine' });
-    url.middlewareStack.add(
+    own.s3.middlewareStack.add(
       (next) => async (args) => {
         const result = (await next(args)) as { output: { presigned?: { body: unknown } } };
         if (result.output.presigned !== undefined) result.output.presigned.body = trap();
@@ -435,13 +436,14 @@ describe('an object with code in the place of data', () => {
       },
       { step: 'initialize', name: 'trap' },
     );
+    const url = new PutObjectCommand({ Key: 'mine' });
     await withTenant('acme', () => getSignedUrl(own.s3, url)).catch(() => undefined);
     expect(loot).not.toContain(secretAccessKey);
   });
 
   it('a URL is not signed without its host', async () => {
     const url = new GetObjectCommand({ Key: 'one' });
-    url.middlewareStack.add(
+    own.s3.middlewareStack.add(
       (next) => async (args) => {
         const result = (await next(args)) as { output: { presigned?: { query: Record<string, string> } } };
         Object.assign(result.output.presigned?.query ?? {}, { 'X-Amz-SignedHeaders': 'range' });
@@ -459,7 +461,7 @@ describe('an object with code in the place of data', () => {
       const url = new GetObjectCommand({ Key: 'one' });
       const region = { toString: () => (grab(), 'us-east-1') };
       const value = { toString: () => (grab(), 'x'), split: () => ['a', 'b', region, 's3'] };
-      url.middlewareStack.add(
+      own.s3.middlewareStack.add(
         (next) => async (args) => {
           const result = (await next(args)) as { output: { presigned?: { query: object } } };
           Object.assign(result.output.presigned?.query ?? {}, { [name]: value });
@@ -471,6 +473,7 @@ describe('an object with code in the place of data', () => {
         OperationRefusedError,
       );
       expect(loot).not.toContain(secretAccessKey);
+      own.s3.middlewareStack.remove('trap');
       await withTenant('acme', () => getSignedUrl(own.s3, new GetObjectCommand({ Key: 'one' })));
     },
   );

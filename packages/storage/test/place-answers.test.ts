@@ -315,7 +315,7 @@ describe('a move', () => {
     await put(s3, 'acme', 'before');
     sent.length = 0;
     const command = new PutObjectCommand({ Key: 'key', Body: 'late' });
-    command.middlewareStack.add(
+    s3.middlewareStack.add(
       (next) => async (args) => {
         await fence.freeze('acme');
         at = 'acme2';

@@ -211,30 +211,32 @@ describe.each(TENANTS)('the tenant %s', (tenant) => {
       .filter(({ host }) => host !== places.hostOf(tenant));
     for (const { hostname, port, host } of away) {
       const command = new raw.GetObjectCommand({ Bucket: places.bucket, Key: 'one' });
-      command.middlewareStack.add(
+      s3.middlewareStack.add(
         (next) => (args) => {
           Object.assign(args.request as object, { hostname, port: Number(port) });
           Object.assign((args.request as { headers: object }).headers, { host });
           return next(args);
         },
-        { step: 'finalizeRequest', priority: 'low' },
+        { step: 'finalizeRequest', priority: 'low', name: 'away' },
       );
       sent.length = 0;
       const error = await failure(() => withTenant(tenant, () => s3.send(command)));
+      s3.middlewareStack.remove('away');
       expect(error).toMatchObject({ code: 'CROSS_TENANT' });
       expect(sent).toEqual([]);
     }
     for (const bucket of [places.bucket, places.bridge, ...places.buckets]) {
       if (bucket === places.bucketOf(tenant)) continue;
       const command = new raw.GetObjectCommand({ Bucket: places.bucket, Key: 'one' });
-      command.middlewareStack.add(
+      s3.middlewareStack.add(
         (next) => (args) => {
           Object.assign(args.request as object, { path: `/${bucket}/tenants/${tenant}/one` });
           return next(args);
         },
-        { step: 'finalizeRequest', priority: 'low' },
+        { step: 'finalizeRequest', priority: 'low', name: 'away' },
       );
       const error = await failure(() => withTenant(tenant, () => s3.send(command)));
+      s3.middlewareStack.remove('away');
       expect(error).toMatchObject({ code: 'CROSS_TENANT' });
       expect(sent).toEqual([]);
     }
@@ -276,15 +278,17 @@ describe('an error of the server', () => {
     if (error['Key'] !== undefined) expect(error['Key']).toBe(Key);
     // Other servers name it.
     const command = new own.GetObjectCommand({ Key });
-    command.middlewareStack.add(
+    s3.middlewareStack.add(
       () => () => {
         const Resource = `/${places.bridge}/tenants/acme2/${Key}`;
         const other = `tenants/acme2/other/${places.bridge}/y`;
         return Promise.reject(Object.assign(new Error(`no ${other}`), { Key: other, Resource }));
       },
-      { step: 'deserialize' },
+      { step: 'deserialize', name: 'other server' },
     );
-    expect(await failure(() => withTenant('acme2', () => s3.send(command)))).toMatchObject({
+    const answer = await failure(() => withTenant('acme2', () => s3.send(command)));
+    s3.middlewareStack.remove('other server');
+    expect(answer).toMatchObject({
       Key: `other/${places.bridge}/y`,
       Resource: `/${places.bucket}/${Key}`,
     });

@@ -1,0 +1,228 @@
+import * as raw from '@aws-sdk/client-s3';
+import { OperationRefusedError, acrossTenants, withTenant } from '@tenantkit/core';
+import * as ours from '@tenantkit/storage';
+import { getSignedUrl } from '@tenantkit/storage/presign';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { open, type Opened } from './open.ts';
+
+// A command may come with code: middleware, methods that were replaced, options that answer differently each time. None
+// of it runs in the midst of a call, among what all tenants share.
+
+let own: Opened;
+beforeAll(async () => {
+  own = await open();
+  for (const tenant of ['acme', 'acme2'])
+    await withTenant(tenant, () =>
+      own.s3.send(new ours.PutObjectCommand({ Key: 'one', Body: `of ${tenant}` })),
+    );
+});
+afterAll(() => own[Symbol.asyncDispose]());
+
+const text = ({ Body }: ours.GetObjectCommandOutput): Promise<string> | undefined =>
+  Body?.transformToString();
+const get = (): ours.GetObjectCommand => new ours.GetObjectCommand({ Key: 'one' });
+const send = (command: object, options?: object): Promise<ours.GetObjectCommandOutput> =>
+  withTenant('acme', () => own.s3.send(command as ours.GetObjectCommand, options as never));
+const stopped = async (call: () => Promise<unknown>, why: string | RegExp): Promise<void> => {
+  const before = own.sent();
+  const error: unknown = await call().then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(OperationRefusedError);
+  expect((error as OperationRefusedError).message).toMatch(why);
+  expect(own.sent()).toBe(before);
+};
+
+describe('a command with code of its own', () => {
+  const seen: unknown[] = [];
+  const withMiddleware = (): object => {
+    const command = get();
+    command.middlewareStack.add(
+      (next, context) => (args) => {
+        seen.push(context);
+        return next(args);
+      },
+      { step: 'build', name: 'nosy' },
+    );
+    return command;
+  };
+  class Changing extends raw.GetObjectCommand {
+    override resolveMiddleware(
+      ...[stack, config, options]: Parameters<raw.GetObjectCommand['resolveMiddleware']>
+    ) {
+      const requestHandler = {
+        handle: (request: { path: string }, more: never) => {
+          request.path = request.path.replace('acme', 'acme2');
+          seen.push(request);
+          return config.requestHandler.handle(request as never, more);
+        },
+      };
+      return super.resolveMiddleware(stack, { ...config, requestHandler } as never, options);
+    }
+  }
+  const replaced = (): object =>
+    Object.assign(get(), { resolveMiddleware: () => () => Promise.resolve({ output: 'mine' }) });
+
+  it.each([
+    ['middleware', withMiddleware],
+    ['a class that changes what was checked', () => new Changing({ Bucket: own.bucket, Key: 'one' })],
+    ['a method that was replaced', replaced],
+  ])('is refused before any of it runs: %s', async (_what, make) => {
+    await stopped(() => send(make()), /of its own/);
+    await stopped(
+      () => withTenant('acme', () => getSignedUrl(own.s3, make() as ours.GetObjectCommand)),
+      /of its own/,
+    );
+    expect(seen).toEqual([]);
+    expect(await text(await send(get()))).toBe('of acme');
+  });
+
+  it('reaches callbacks with the refusal', async () => {
+    const error = await new Promise((resolve) => {
+      withTenant('acme', () => own.s3.send(withMiddleware() as ours.GetObjectCommand, resolve));
+    });
+    expect(error).toBeInstanceOf(OperationRefusedError);
+    const later = await new Promise((resolve) => {
+      withTenant('acme', () => own.s3.send(withMiddleware() as ours.GetObjectCommand, {}, resolve));
+    });
+    expect(later).toBeInstanceOf(OperationRefusedError);
+  });
+
+  it('passes where the boundary is lifted', async () => {
+    const command = new raw.GetObjectCommand({ Bucket: own.bucket, Key: 'tenants/acme2/one' });
+    const steps: string[] = [];
+    command.middlewareStack.add(
+      (next) => (args) => {
+        steps.push('build');
+        return next(args);
+      },
+      { step: 'build', name: 'nosy' },
+    );
+    const reply = await acrossTenants({ reason: 'test', actor: 'test' }, () => own.s3.send(command));
+    expect([await text(reply), steps]).toEqual(['of acme2', ['build']]);
+  });
+});
+
+describe('a command', () => {
+  it('that was sent by another client, and across tenants, is sent again', async () => {
+    const command = new raw.GetObjectCommand({ Bucket: own.bucket, Key: 'one' });
+    await own.raw.send(command).catch(() => undefined);
+    await acrossTenants({ reason: 'test', actor: 'test' }, () => own.s3.send(command)).catch(() => undefined);
+    expect(command.middlewareStack.identify()).not.toEqual([]);
+    expect(await text(await send(command))).toBe('of acme');
+  });
+
+  it('of a class of one’s own that changes nothing is one of the SDK’s', async () => {
+    class Named extends ours.GetObjectCommand {
+      readonly note = 'mine';
+    }
+    expect(await text(await send(new Named({ Key: 'one' })))).toBe('of acme');
+  });
+
+  it('of another copy of the SDK, or of a minified one, is known by its schema', async () => {
+    const foreign = (name: string): object => ({
+      input: { Key: 'one' },
+      schema: [9, 'com.amazonaws.s3', name],
+    });
+    expect(await text(await send(foreign('GetObject')))).toBe('of acme');
+    await stopped(() => send(foreign('DeleteBucket')), /DeleteBucketCommand/);
+    await stopped(() => send(foreign('MakeCoffee')), /MakeCoffeeCommand/);
+    class GetObjectCommand {
+      readonly input = { Key: 'one' };
+    }
+    expect(await text(await send(new GetObjectCommand()))).toBe('of acme');
+  });
+
+  it.each([undefined, null, 'GetObjectCommand', {}, 7])('that is none is refused: %j', async (command) => {
+    await stopped(() => send(command as never), /refused/);
+  });
+});
+
+describe('options of send', () => {
+  it.each<readonly [string, () => object]>([
+    ['a timeout that is no number', () => ({ requestTimeout: 5000n })],
+    ['a timeout that throws', () => ({ requestTimeout: { valueOf: () => expect.unreachable() } })],
+    ['a timeout that is a symbol', () => ({ requestTimeout: Symbol('x') })],
+    ['a timeout that never ends', () => ({ requestTimeout: Number.POSITIVE_INFINITY })],
+    ['a timeout before now', () => ({ requestTimeout: -1 })],
+    ['one that nobody knows', () => ({ metricsRecorder: {} })],
+  ])('are refused when one is %s', async (_what, options) => {
+    await stopped(() => send(get(), options()), /requestTimeout/);
+    expect(await text(await send(get(), { requestTimeout: 5_000, abortSignal: undefined }))).toBe('of acme');
+  });
+
+  it('are read once', async () => {
+    let reads = 0;
+    const options = {
+      get abortSignal() {
+        reads += 1;
+        return reads === 1 ? undefined : { addEventListener: () => expect.unreachable() };
+      },
+    };
+    expect(await text(await send(get(), options))).toBe('of acme');
+    expect(reads).toBe(1);
+  });
+});
+
+describe('what the client’s signer falls back to', () => {
+  it.each(['signingName', 'signingRegion'])('is not a tenant’s to set: %s', async (name) => {
+    await withTenant('acme', async () => {
+      for (const value of [() => 'us-east-1', { toString: () => 'us-east-1' }, 'us-east-1'])
+        expect(() => Object.assign(own.s3.config, { [name]: value })).toThrow(/cannot be changed/);
+    });
+    expect(await text(await send(get()))).toBe('of acme');
+  });
+});
+
+describe('credential providers', () => {
+  it('may send requests of their own through the client’s request handler', async () => {
+    const asked: string[] = [];
+    const s3 = new ours.S3Client({
+      ...own.options,
+      // As those of the SDK do for STS, which are given the client's configuration.
+      credentials: async (options) => {
+        const { requestHandler, region } = (options?.callerClientConfig ?? s3.config) as typeof s3.config;
+        const sts = new raw.S3Client({ ...own.options, region, requestHandler });
+        await sts.send(new raw.HeadBucketCommand({ Bucket: own.bucket }));
+        asked.push('sent');
+        return own.options.credentials as never;
+      },
+      tenant: { buckets: [own.bucket] },
+    });
+    const reply = await withTenant('acme', () => s3.send(get()));
+    expect([await text(reply), asked.length > 0]).toEqual(['of acme', true]);
+    s3.destroy();
+  });
+});
+
+describe('tracing', () => {
+  it('may wrap the methods of the client’s stack', async () => {
+    const s3 = new ours.S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+    const spans: unknown[] = [];
+    const patch = (stack: object): void => {
+      const { resolve, clone, concat } = stack as Record<string, (...args: unknown[]) => object>;
+      for (const [name, method] of Object.entries({ clone, concat }))
+        Object.defineProperty(stack, name, {
+          value(...args: unknown[]) {
+            const made = Reflect.apply(method as never, this, args) as object;
+            patch(made);
+            return made;
+          },
+        });
+      Object.defineProperty(stack, 'resolve', {
+        value(...args: [unknown, { commandName: string }]) {
+          const handler = Reflect.apply(resolve as never, this, args) as (command: unknown) => unknown;
+          return (command: unknown) => {
+            spans.push(args[1].commandName);
+            return handler(command);
+          };
+        },
+      });
+    };
+    patch(s3.middlewareStack);
+    expect(await text(await withTenant('acme', () => s3.send(get())))).toBe('of acme');
+    expect(spans).toEqual(['GetObjectCommand']);
+    s3.destroy();
+  });
+});
