@@ -8,6 +8,7 @@ import { currentScope, refusal, refuse, requireScope } from '@tenantkit/core';
 import type { Call } from './call.ts';
 import { anotherProtocol, wholeReply } from './reply-limit.ts';
 import { ownSignal, providing } from './running.ts';
+import { freeCopy } from './spent.ts';
 
 type Handler = S3ClientResolvedConfig['requestHandler'];
 type Handle = Handler['handle'];
@@ -79,6 +80,8 @@ class LockedHandler {
   readonly #inner: Handler;
   readonly #owner: object;
   readonly #maker: string | undefined;
+  /** What sends, where it is the SDK's own. */
+  readonly #own: Handle | undefined;
   #handle: Handle;
 
   constructor(inner: Handler, owner: object, maker: string | undefined) {
@@ -86,6 +89,7 @@ class LockedHandler {
     this.#owner = owner;
     this.#maker = maker;
     this.#handle = inner.handle.bind(inner);
+    this.#own = isPlain(inner) ? this.#handle : undefined;
     // The SDK tells handlers apart by the name of their class.
     Object.defineProperty(this, 'constructor', { value: Object.freeze({ name: inner.constructor.name }) });
     Object.freeze(this);
@@ -102,20 +106,12 @@ class LockedHandler {
       const what = leaving.get(request);
       // What a credential provider of the service asks is no request of a tenant's.
       if (what?.owner !== this.#owner && providing.getStore() !== this.#owner) assertLifted();
-      const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
-      if (given === undefined) return answered(what, request, () => handle(request, options));
-      const { signal, release } = ownSignal(given);
-      let body: unknown;
-      try {
-        const own = { ...options, abortSignal: signal };
-        const reply = await answered(what, request, () => handle(request, own));
-        ({ body } = reply.response as { readonly body?: unknown });
+      return answered(what, request, async () => {
+        const reply = await this.#send(handle, request, options);
+        // Somebody who stands in front may keep what he has seen.
+        if (this.#handle === this.#own) freeCopy(bodyOf(request), bodyOf(reply.response));
         return reply;
-      } finally {
-        // A download is aborted as long as it runs, or it would go on for nobody, on a connection that others wait for.
-        if (body instanceof Readable) finished(body, release);
-        else release();
-      }
+      });
     };
   }
 
@@ -123,6 +119,22 @@ class LockedHandler {
   set handle(handle: Handle) {
     this.#assertShared('handle');
     this.#handle = handle;
+  }
+
+  async #send(handle: Handle, ...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+    const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
+    if (given === undefined) return handle(request, options);
+    const { signal, release } = ownSignal(given);
+    let body: unknown;
+    try {
+      const reply = await handle(request, { ...options, abortSignal: signal });
+      body = bodyOf(reply.response);
+      return reply;
+    } finally {
+      // A download is aborted as long as it runs, or it would go on for nobody, on a connection that others wait for.
+      if (body instanceof Readable) finished(body, release);
+      else release();
+    }
   }
 
   destroy(): void {
@@ -168,6 +180,20 @@ async function answered(
   }
   if (streams && statusCode >= 200 && statusCode < 300) return reply;
   return wholeReply(reply, { operation, method });
+}
+
+function bodyOf(message: object): unknown {
+  return Reflect.get(message, 'body');
+}
+
+/** Whether a handler is the SDK's own, and nobody has put anything in the place of its methods. */
+function isPlain(inner: object): boolean {
+  const prototype = Object.getPrototypeOf(inner) as object;
+  return (
+    inner.constructor.name === 'NodeHttpHandler' &&
+    !Object.hasOwn(inner, 'handle') &&
+    Object.getPrototypeOf(prototype) === Object.prototype
+  );
 }
 
 function assertLifted(): void {

@@ -4,6 +4,7 @@ import { allowed } from './allowed.ts';
 import { BoundedBody, ownBytes, viewOf } from './body.ts';
 import type { Call } from './call.ts';
 import type { OutgoingRequest } from './guard.ts';
+import { noteCopy } from './spent.ts';
 
 /**
  * The body of a command as it is given to the SDK.
@@ -66,6 +67,7 @@ export function prepareBody(request: OutgoingRequest, call: Call): void {
   const own = typeof body === 'string' ? body : ownBytes(body);
   if (own === undefined) throw refusal('storage', operation, NO_BODY);
   if (announced !== undefined && announced !== Buffer.byteLength(own)) throw mismatch(operation);
+  if (typeof own !== 'string') noteCopy(own);
   request.body = own;
 }
 
