@@ -62,9 +62,9 @@ try {
     'of the loop': (median(rates[way]) / bare).toFixed(2),
   }));
   const intro = `${VERSIONS * ROUNDS} versions of ${(VERSIONS * ROUNDS) / OF_EACH_KEY} keys, ${PARALLEL} batches of 1,000 at once; at least ${TARGET} is wanted.`;
-  console.log(`${await setting()}. ${intro}`);
-  console.table(table);
-  if (isWritten) await writeFigures('storage-erase', `${await setting()}. ${intro}\n\n${markdown(table)}`);
+  const figures = `${await setting()}. ${intro}\n\n${markdown(table)}`;
+  console.log(figures);
+  if (isWritten) await writeFigures('storage-erase', figures);
 } finally {
   s3.destroy();
   raw.destroy();

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PutObjectCommand, S3Client as RawS3Client } from '@aws-sdk/client-s3';
-import { S3Client, storageAuditor, storageEraser } from '@tenantkit/storage';
+import { withTenant } from '@tenantkit/core';
+import { S3Client, paginateListObjectsV2, storageAuditor, storageEraser } from '@tenantkit/storage';
 import { freshBucket } from '@tenantkit/testing';
 import { startServers } from '@tenantkit/testing/servers';
 import pMap from 'p-map';
@@ -22,6 +23,8 @@ const eraser = storageEraser(s3, { bucket });
 const scope = { tenant: 'acme' };
 
 const works: Readonly<Record<string, () => Promise<number>>> = {
+  'listing of 1,000 keys': () => listed('few'),
+  [`listing of ${KEYS} keys`]: () => listed(scope.tenant),
   'plan of 1,000 keys': () => planned({ tenant: 'few' }),
   [`plan of ${KEYS} keys`]: () => planned(scope),
   [`audit of ${KEYS} keys`]: audited,
@@ -41,13 +44,26 @@ try {
       'most of heap above before, MiB': (most / MIB).toFixed(1),
     });
   }
-  console.log(await setting());
-  console.table(table);
-  if (isWritten) await writeFigures('storage-list', `${await setting()}.\n\n${markdown(table)}`);
+  const figures = `${await setting()}.\n\n${markdown(table)}`;
+  console.log(figures);
+  if (isWritten) await writeFigures('storage-list', figures);
 } finally {
   s3.destroy();
   raw.destroy();
   await own.cleanup();
+}
+
+/** What a caller does: page after page, none of which it keeps. */
+async function listed(tenant: string): Promise<number> {
+  return withTenant(tenant, async () => {
+    let count = 0;
+    for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket: bucket })) {
+      if (Contents.some(({ Key = '/' }) => Key.includes('/')))
+        throw new Error('a key is not as it was given');
+      count += Contents.length;
+    }
+    return count;
+  });
 }
 
 async function planned(of: { readonly tenant: string }): Promise<number> {
