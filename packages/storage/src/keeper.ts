@@ -32,6 +32,8 @@ export class Keeper {
   readonly #check: Check;
   readonly #identify: Identify;
   readonly #now: () => number;
+  /** Where the credentials came from when they were last asked for. */
+  #source: object | undefined;
 
   /** @param now - the time of the server that is called, in milliseconds since the epoch */
   constructor(signer: Signer, check: Check, identify: Identify, now: () => number) {
@@ -52,14 +54,14 @@ export class Keeper {
       const isReal = call === undefined || now?.signing === true;
       const identify = own ? this.#identify(now) : undefined;
       if (identify !== undefined) return { ...(isReal ? await identify(now?.until) : PLACEHOLDER) };
+      if (!isReal && this.#source !== undefined) return placeholderOf(this.#source);
       // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
       // Those of the SDK take the client's request handler for it.
       const real = await providing.run(this, () =>
         runInScope(undefined, () => outside(() => provider(options))),
       );
-      if (isReal) return real;
-      // Where they come from, which the SDK counts in its user agent.
-      return { ...PLACEHOLDER, ...('$source' in real ? { $source: { ...Object(real.$source) } } : {}) };
+      this.#source = { ...('$source' in real ? Object(real.$source) : {}) } as object;
+      return isReal ? real : placeholderOf(this.#source);
     };
     // The marks of a provider that the SDK takes as it is: it must not keep the answer in front of the gate.
     return Object.assign(gated, { memoized: true, configBound: true, attributed: true });
@@ -68,8 +70,7 @@ export class Keeper {
   /** What the configuration holds in place of its signer: it signs what the current call may send. */
   readonly signer: Signer = async (scheme) => {
     // Data alone: the SDK calls what looks like a provider, and would do so while the credentials are at hand.
-    const plain = JSON.parse(JSON.stringify(scheme ?? {})) as typeof scheme;
-    const inner = await this.#make(plain);
+    const inner = await this.#make(plainScheme(scheme) as typeof scheme);
     return { sign: (request, options) => this.#sign(inner, request, options) };
   };
 
@@ -163,6 +164,14 @@ export class Keeper {
   }
 }
 
+/** What JSON makes of a scheme, which it is asked for where there is more than texts and switches. */
+function plainScheme(given: object | null | undefined): object {
+  const scheme = given ?? {};
+  const entries = Object.entries(scheme);
+  const isFlat = entries.every(([, value]) => typeof value === 'string' || typeof value === 'boolean');
+  return isFlat ? Object.fromEntries(entries) : (JSON.parse(JSON.stringify(scheme)) as object);
+}
+
 /**
  * What the signer is shown in place of a body: it reads bytes, and asks everything else what it is. An object of a
  * caller's could answer with code, while the credentials are at hand; of a stream nothing is signed.
@@ -184,6 +193,11 @@ function canPresign(signer: object): signer is Presigner {
 }
 
 const PLACEHOLDER = { accessKeyId: 'held-by-tenantkit', secretAccessKey: 'held-by-tenantkit' } as const;
+
+/** With where the real ones come from, which the SDK counts in its user agent. */
+function placeholderOf(source: object): Awaited<ReturnType<Credentials>> {
+  return { ...PLACEHOLDER, ...(Object.keys(source).length === 0 ? {} : { $source: { ...source } }) };
+}
 
 const NO_CREDENTIALS = refuse(
   'the credentials of this client could sign a request to any key, so they are given to its own commands only',

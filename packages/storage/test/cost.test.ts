@@ -5,6 +5,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { Duplex } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { S3Client as RawS3Client } from '@aws-sdk/client-s3';
 import { withTenant } from '@tenantkit/core';
 import { PutObjectCommand, S3Client, type S3ClientConfig } from '@tenantkit/storage';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -20,6 +21,43 @@ it('the configuration, of which the SDK makes several copies for each call, stay
   expect(isFast(own.s3.config)).toBe(true);
   // As long as this is so, there is a reason for it.
   expect(isFast(own.raw.config)).toBe(false);
+});
+
+it('credentials are asked for once for each request that is signed, and the user agent says where they came from', async () => {
+  const agents: unknown[] = [];
+  const server = createHttpServer((request, response) => {
+    agents.push(request.headers['user-agent']);
+    request.resume().once('end', () => response.writeHead(200, { etag: '"x"' }).end());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  let asked = 0;
+  const identity = { accessKeyId: 'key', secretAccessKey: 'secret', $source: { CREDENTIALS_PROFILE: 'n' } };
+  const provider = (): Promise<typeof identity> => {
+    asked += 1;
+    return Promise.resolve(identity);
+  };
+  const { port } = server.address() as AddressInfo;
+  const configuration = {
+    region: 'us-east-1',
+    endpoint: `http://127.0.0.1:${port}`,
+    forcePathStyle: true,
+    // With them the SDK keeps no answer.
+    credentials: Object.assign(provider, { memoized: true, configBound: true, attributed: true }),
+  };
+  const raw = new RawS3Client(configuration);
+  const s3 = new S3Client({ ...configuration, tenant: { buckets: ['uploads'] } });
+  const input = { Bucket: 'uploads', Key: 'a', Body: 'x' };
+  await raw.send(new PutObjectCommand(input));
+  for (const expected of [2, 1, 1]) {
+    asked = 0;
+    await withTenant('acme', () => s3.send(new PutObjectCommand(input)));
+    expect(asked).toBe(expected);
+  }
+  expect(agents[0]).toMatch(/ m\/\S*\bn\b/);
+  expect(agents).toEqual(Array.from({ length: 4 }, () => agents[0]));
+  for (const client of [raw, s3]) client.destroy();
+  server.close();
 });
 
 const KIB = 1024;
