@@ -48,9 +48,13 @@ export function formatCopySource({ bucket, key, versionId }: CopySource): string
 
 /** A key as it stands in a URL's path: the SDK's own spelling, slashes kept. */
 export function encodePath(key: string): string {
+  // Nearly every key, and it is spelled for each check of each request.
+  if (UNCHANGED.test(key)) return key;
   return encodeURIComponent(key)
     .replaceAll('%2F', '/')
     .replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
+
+const UNCHANGED = /^[A-Za-z0-9/_.~-]*$/;
 
 const INSTEAD = 'Give it as `${bucket}/${encodeURIComponent(key)}`, with the logical key of this tenant.';

@@ -6,6 +6,7 @@ import { VERSION_ID, encodePath, parseCopySource } from './copy-source.ts';
 import type { InputRole } from './fields/index.ts';
 import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
+import { assertSize } from './head-size.ts';
 import { assertErrand, assertPinned } from './pinned.ts';
 import { tagKeys } from './tags.ts';
 import type { Call } from './call.ts';
@@ -132,28 +133,6 @@ export function assertRequest(
   if (plan.target === 'listing') assertPrefix(query.get('prefix'), call, target.names);
   if (limit !== undefined) assertLife(query, call, limit);
 }
-
-/**
- * Servers answer a request whose head is too long and close the connection (AWS above 8 KiB of headers, Ceph above 16
- * KiB in all): whoever has that connection next would be the one to fail.
- */
-function assertSize(
-  path: string,
-  query: ReadonlyMap<string, unknown>,
-  headers: ReadonlyMap<string, string>,
-  call: Call,
-): void {
-  let size = path.length;
-  for (const [name, value] of query) size += name.length + encodeURIComponent(String(value)).length;
-  for (const [name, value] of headers) if (!OWN.has(name)) size += name.length + Buffer.byteLength(value);
-  if (size <= MAX_HEAD) return;
-  throw refusal('storage', call.operation, refuse('its headers and parameters are too long', SHORTER));
-}
-
-const MAX_HEAD = 12_288;
-const SHORTER = 'Keep less in Metadata and in texts of the reply (AWS takes 2 KiB of metadata).';
-// As long as the server has made them.
-const OWN: ReadonlySet<string> = new Set(['authorization', 'x-amz-security-token']);
 
 function assertHost(request: OutgoingRequest, call: Call, endpoint: Endpoint): void {
   const { protocol, hostname, port } = request;

@@ -1,3 +1,4 @@
+import { extendedEncodeURIComponent } from '@smithy/core/protocols';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VERSION_ID, encodePath, formatCopySource, parseCopySource } from '../src/copy-source.ts';
@@ -84,6 +85,17 @@ describe('CopySource', () => {
 
   it('has the SDK’s own spelling of a path', () => {
     expect(encodePath("a/b !'()*é+%")).toBe('a/b%20%21%27%28%29%2A%C3%A9%2B%25');
+  });
+
+  it('spells a path of harmless characters as it spells each of its characters', () => {
+    const one = (char: string): string =>
+      char === '/' ? char : extendedEncodeURIComponent(char).replaceAll('%2f', '%2F');
+    const key = fc.string({ unit: fc.constantFrom(...Array.from('aZ09/_.~-!"#$%&\'()*+,:;<=>?@[]^`{|}é')) });
+    fc.assert(fc.property(key, (text) => encodePath(text) === Array.from(text, one).join('')));
+    for (let code = 0; code < 128; code += 1) {
+      const char = String.fromCharCode(code);
+      expect(encodePath(char)).toBe(one(char));
+    }
   });
 });
 
