@@ -128,41 +128,51 @@ const GRAMMAR: readonly {
 // (HFS+ drops them), path parameters after `;`, queries, fragments, NTFS streams after `:`, control characters (NUL
 // ends a name for some, parsers of URLs drop tabs and line breaks), blanks (Windows drops them at the end, `+` is one
 // in forms) and percent signs that stand alone. All of it at once is the worst case.
-const MAX_FOLDS = 16;
+//
+// What unfolds further than that is refused unseen: a single key of others' making must not take time that all wait for.
+const MAX_FOLDS = 5;
+const MAX_FOLDED = 2 * MAX_KEY_BYTES;
 const SEPARATORS = /[\\\u00a5\u2044\u20a9\u2215\u2216]/gu;
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
 // oxlint-disable-next-line no-control-regex -- a decoded NUL or line break ends a name for some servers
 const CUT = /[;:?#\u0000-\u001f\u007f].*$/su;
 const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu;
+const CONTROL = /\p{Cc}/u;
 const BLANK = /[\s+%]/gu;
 
 function hiddenDotSegment(key: string): number {
   if (!key.includes('.') && !/[%\u0080-\u{10ffff}]/u.test(key)) return -1;
+  // As a whole, since each step for each of five hundred segments costs more than the same for all of them: nothing
+  // composes with a slash or decodes across one.
+  const segments = key.split('/');
+  if (segments.every((segment) => UNFOLDABLE.test(segment)) || !leadsToDots(key, IGNORABLE)) return -1;
   let start = 0;
-  for (const segment of key.split('/')) {
-    if (foldsToDots(segment)) return start;
+  for (const segment of segments) {
+    if (leadsToDots(segment, IGNORABLE)) return start;
     start += segment.length + 1;
   }
-  return -1;
+  // None by itself, but all together are too much.
+  return 0;
 }
 
 // Printable ASCII without a percent sign folds to itself, and to dots only when it begins with one or with a blank.
-const UNFOLDABLE = /^[!-$&-*,\-/-~][ -$&-~]*$/;
+const UNFOLDABLE = /^(?:[!-$&-*,\-/-~][ -$&-~]*)?$/;
 
-function foldsToDots(segment: string): boolean {
-  if (UNFOLDABLE.test(segment)) return false;
-  // What one cuts off at a control character another drops, and then decodes what has come together around it.
-  return leadsToDots(segment, IGNORABLE) || leadsToDots(segment, UNSEEN);
-}
-
-function leadsToDots(segment: string, dropped: RegExp): boolean {
-  let folded = segment;
-  for (let round = 0; round < MAX_FOLDS; round += 1) {
-    const seen = folded.normalize('NFKC').replace(dropped, '').replace(SEPARATORS, '/');
-    const next = percentDecode(seen);
+function leadsToDots(text: string, dropped: RegExp, rounds = MAX_FOLDS): boolean {
+  let folded = text;
+  let forked = dropped === UNSEEN;
+  for (let round = rounds; round > 0; round -= 1) {
+    const plain = folded.normalize('NFKC');
+    if (plain.length > MAX_FOLDED) return true;
+    const next = percentDecode(plain.replace(dropped, '').replace(SEPARATORS, '/'));
     if (next === folded)
       return folded.split('/').some((part) => DOTS.has(part.replace(CUT, '').replace(BLANK, '')));
     folded = next;
+    // What one cuts off at a control character another drops, and then decodes what has come together around it.
+    if (!forked && CONTROL.test(folded)) {
+      forked = true;
+      if (leadsToDots(folded, UNSEEN, round - 1)) return true;
+    }
   }
   // Nested deeper than any honest name: refused like what it tries to hide.
   return true;
@@ -172,24 +182,31 @@ function percentDecode(text: string): string {
   if (!text.includes('%')) return text;
   return text
     .replace(/%u([0-9a-f]{4})/giu, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .replace(/(?:%[0-9a-f]{2})+/giu, (run) => lenientUtf8(Buffer.from(run.replaceAll('%', ''), 'hex')));
+    .replace(/(?:%[0-9a-f]{2})+/giu, lenientUtf8);
 }
 
 // Decodes overlong forms too (C0 AE is "." to a careless decoder); a byte that fits nowhere stands for itself.
-function lenientUtf8(bytes: Uint8Array): string {
+function lenientUtf8(run: string): string {
+  const byteAt = (at: number): number => Number.parseInt(run.slice(at + 1, at + 3), 16);
   let text = '';
-  for (let i = 0; i < bytes.length; i += 1) {
-    const lead = bytes[i] ?? 0;
+  for (let at = 0; at < run.length; at += 3) {
+    const lead = byteAt(at);
     const extra = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-    const tail = bytes.subarray(i + 1, i + 1 + extra);
-    const whole = extra > 0 && tail.length === extra && tail.every((byte) => (byte & 0xc0) === 0x80);
-    if (!whole) {
+    let point = lead & (0x3f >> extra);
+    let read = 0;
+    while (read < extra) {
+      const byte = byteAt(at + 3 * (read + 1));
+      // Also where the run ends: that is no number.
+      if ((byte & 0xc0) !== 0x80) break;
+      point = (point << 6) | (byte & 0x3f);
+      read += 1;
+    }
+    if (extra === 0 || read < extra) {
       text += String.fromCharCode(lead);
       continue;
     }
-    const point = tail.reduce((sum, byte) => (sum << 6) | (byte & 0x3f), lead & (0x3f >> extra));
     text += point <= 0x10ffff ? String.fromCodePoint(point) : '\uFFFD';
-    i += extra;
+    at += 3 * extra;
   }
   return text;
 }

@@ -1,7 +1,10 @@
 import { ConfigError, IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
-import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
 import { keyProblem, shown } from '../src/grammar.ts';
 import { storageNames } from '../src/names.ts';
+import { unboundedHiddenDotSegment } from './grammar-unbounded.ts';
+import { keys } from './names-check.ts';
 
 const nested = (text: string, levels: number): string =>
   levels === 0 ? text : nested(text.replaceAll('%', '%25'), levels - 1);
@@ -17,7 +20,7 @@ describe('a key', () => {
     '..%e0%80%41',
     '%f7%bf%bf%bf',
     '.%f7%bf%bf%bf.',
-    nested('%61', 14),
+    nested('%61', 3),
   ])('%j is accepted', (key) => {
     expect(keyProblem(key)).toBeUndefined();
   });
@@ -29,7 +32,7 @@ describe('a key', () => {
     // Cut off at a control character, or dropped with it.
     '..%00x',
     'a／．．',
-    nested('%61', 15),
+    nested('%61', 4),
     nested('%61', 40),
   ])('%j is refused, since it folds to dots', (key) => {
     expect(keyProblem(key)?.why).toBe('Key has a segment that decodes or folds to "." or ".." at index 0');
@@ -57,6 +60,95 @@ describe('a key', () => {
     expect(shown('a\u0000\ud800\uffff\u061c\u200b\u2028\u2060\ufeff\u{10ffff} é')).toBe(
       String.raw`a\u{0}\u{d800}\u{ffff}\u{61c}\u{200b}\u{2028}\u{2060}\u{feff}\u{10ffff} é`,
     );
+  });
+});
+
+// What takes long to look through: characters that stand for many, and escapes of escapes, alone and together.
+const DENSE =
+  '\ufdfa \u00bd \uff05 % 25 2 2e u u002e uFDFA 00 09 2f 5c . .. / ; + e \u0301 \u0307 \u0338 \u200b EF%B7%BA %EF%BC%8E';
+const dense = fc
+  .array(fc.constantFrom(' ', ...DENSE.split(' ')), { minLength: 1, maxLength: 24 })
+  .map((pieces) => pieces.join(''));
+
+describe('the work that a key makes', () => {
+  const COUNTED = ['normalize', 'replace', 'replaceAll', 'search', 'split'] as const;
+  const { prototype } = String;
+  const own = COUNTED.map((name) => [name, prototype[name] as (...args: unknown[]) => unknown] as const);
+  const restore = (): void => {
+    for (const [name, value] of own) Object.defineProperty(prototype, name, { value });
+  };
+  afterEach(restore);
+
+  /** How many characters were gone through. */
+  const workOf = (key: string): number => {
+    let count = 0;
+    for (const [name, method] of own) {
+      const value = function (this: string, ...args: unknown[]): unknown {
+        count += this.length;
+        return Reflect.apply(method, this, args);
+      };
+      Object.defineProperty(prototype, name, { value });
+    }
+    try {
+      keyProblem(key, { prefix: 'tenants/acme/' });
+    } finally {
+      restore();
+    }
+    return count;
+  };
+
+  const CONTROL = workOf('é'.repeat(500));
+  const ACCEPTED: readonly (readonly [string, key: string])[] = [
+    ['characters that stand for many', '\ufdfa'.repeat(110)],
+    ['and escapes of escapes', `${'\ufdfa'.repeat(90)}${'%25252541'.repeat(40)}`],
+    ['and many segments', 'x\ufdfa/'.repeat(100)],
+    ['escapes of such characters', '%EF%B7%BA'.repeat(110)],
+    ['escapes without end', `${'%25252541'.repeat(110)}x`],
+    ['controls, which are read in two ways', `${'%2500a'.repeat(150)}x`],
+    ['segments', 'é/'.repeat(330)],
+  ];
+
+  it.each(ACCEPTED)('is bounded where it has %s', (_what, key) => {
+    expect(keyProblem(key)).toBeUndefined();
+    expect(CONTROL).toBeGreaterThan(500);
+    expect(workOf(key)).toBeLessThan(20 * CONTROL);
+  });
+
+  it.each([
+    ['\ufdfa'.repeat(114), '\ufdfa'.repeat(113)],
+    [`${'\ufdfa'.repeat(300)}${nested('%61', 13)}`, `\ufdfa${nested('%61', 3)}`],
+    [nested('%61', 40), nested('%61', 3)],
+  ])('ends where it would go on: %j is refused', (key, control) => {
+    expect(keyProblem(key)?.why).toBe('Key has a segment that decodes or folds to "." or ".." at index 0');
+    expect(workOf(key)).toBeLessThan(20 * CONTROL);
+    expect(keyProblem(control)).toBeUndefined();
+  });
+
+  it('leaves no key out that would be refused without a limit', () => {
+    let refused = 0;
+    let accepted = 0;
+    const judge = (key: string): void => {
+      if (keyProblem(key) !== undefined) return;
+      accepted += 1;
+      if (unboundedHiddenDotSegment(key) >= 0) expect.fail(`${JSON.stringify(key)} is accepted`);
+    };
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          keys,
+          dense,
+          fc.tuple(dense, keys).map(([a, b]) => a + b),
+        ),
+        (key) => {
+          judge(key);
+          judge(key.normalize('NFC'));
+          if (unboundedHiddenDotSegment(key) >= 0) refused += 1;
+        },
+      ),
+      { numRuns: 20_000 },
+    );
+    expect(refused).toBeGreaterThan(2_000);
+    expect(accepted).toBeGreaterThan(2_000);
   });
 });
 

@@ -108,7 +108,7 @@ const segments = (segment: Arbitrary<string>): Arbitrary<string> =>
 const anyText = fc.string({ unit: 'binary', minLength: 1, maxLength: 24 });
 
 /** Keys of all Unicode, with much of what escapes are made of. */
-const keys: Arbitrary<string> = fc.oneof(
+export const keys: Arbitrary<string> = fc.oneof(
   { weight: 5, arbitrary: hostile },
   { weight: 2, arbitrary: segments(hostile) },
   { weight: 2, arbitrary: anyText },
