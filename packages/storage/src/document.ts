@@ -49,7 +49,8 @@ const emptyEntry = (text: string, _call: Call, _realm: Realm, { fields = {} }: I
 const CHECKS: Readonly<
   Partial<Record<InputRole, (text: string, call: Call, realm: Realm, field: InputField) => boolean>>
 > = {
-  key: (text, { tenant }, { names }) => names.accepts(tenant, text),
+  // Those that the call has made were looked through when it made them.
+  key: (text, { tenant, spellings }, { names }) => spellings.has(text) || names.accepts(tenant, text),
   version: (text) => VERSION_ID.test(text),
   tagKey: (text, _call, { tags }) => tags.has(text),
   record: (text) => text === '',

@@ -155,6 +155,25 @@ describe('a body', () => {
     expect(() => send(REMOVED)).not.toThrow();
   });
 
+  it('is compared with the keys that the call has made, and any other key is looked through', () => {
+    const call = callOf('DeleteObjectsCommand', { Delete: { Objects: [KEY, { Key: 'b' }] } });
+    const looked: string[] = [];
+    const accepts: typeof REALM.names.accepts = (tenant, key) => {
+      looked.push(key);
+      return REALM.names.accepts(tenant, key);
+    };
+    const send = (...keys: readonly string[]): void => {
+      const objects = keys.map((key) => `<Object><Key>tenants/${key}</Key></Object>`).join('');
+      const body = `<Delete>${objects}</Delete>`;
+      assertDocument({ headers: {}, body } as never, call, { ...REALM, names: { ...REALM.names, accepts } });
+    };
+    send('acme/a/one', 'acme/b');
+    expect(looked).toEqual([]);
+    send('acme/b', 'acme/other');
+    expect(looked).toEqual(['tenants/acme/other']);
+    for (const foreign of ['acme2/b', 'acme/..', 'acme/']) expect(() => send(foreign)).toThrow(UNCHECKED);
+  });
+
   it.each([Buffer.from(REMOVED), `${REMOVED} `, ' '])('that is %j is stopped', (body) => {
     expect(() => check('DeleteObjectsCommand', body)).toThrow(CrossTenantError);
     expect(() => check('DeleteObjectsCommand', body)).toThrow(UNREAD);
