@@ -4,6 +4,7 @@ import { SIGNATURE, allowed } from './allowed.ts';
 import { astray } from './astray.ts';
 import { VERSION_ID, encodePath, parseCopySource } from './copy-source.ts';
 import type { InputRole } from './fields/index.ts';
+import { assertHead } from './head.ts';
 import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
 import { assertSize } from './head-size.ts';
@@ -127,7 +128,7 @@ export function assertRequest(
   for (const [name, value] of headers) assertHeader(call, name, value, target);
   assertPinned(headers, call);
   if (call.errand !== undefined) assertErrand(request, query, call);
-  assertSize(request.path, query, headers, call);
+  assertHead(request, query, headers, call);
   const source = headers.get('x-amz-copy-source');
   if (source !== undefined) assertSource(source, call, target);
   if (plan.target === 'listing') assertPrefix(query.get('prefix'), call, target.names);

@@ -104,7 +104,10 @@ export class Writing {
     metadata: (to, value, { field }) => {
       const names = Object.keys(Object(value) as object);
       if (names.length > MAX_METADATA)
-        throw to.#refuse(`${field} has too many names`, 'AWS takes 2 KiB in all.');
+        throw to.#refuse(
+          `${field} has too many names`,
+          `Give ${MAX_METADATA} at most; AWS takes 2 KiB in all.`,
+        );
       const plain = plainValue(to.#operation, field, value);
       const own = Object.keys(Object(plain) as object).find((name) => OWN_METADATA.test(name));
       if (own === undefined) return plain;
@@ -193,5 +196,5 @@ export class Writing {
   }
 }
 
-// More than any server takes, and each costs time that others wait.
-const MAX_METADATA = 1_000;
+// Each is a header. Ceph takes some 480, and closes the connection at one more.
+const MAX_METADATA = 100;

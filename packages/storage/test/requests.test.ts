@@ -1,7 +1,7 @@
 import { CrossTenantError, OperationRefusedError, auditChannels } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
 import type { CommandName } from '../src/rules.ts';
-import { at, check, headers, key, query, without, type Change } from './requests.ts';
+import { at, check, headers, key, query, sound, without, type Change } from './requests.ts';
 
 // The last check of a request, by itself: the attacks on it through clients and their middleware are in other files.
 
@@ -178,5 +178,71 @@ describe('a request', () => {
       "that the rules do not allow. Use the command's own fields, or Metadata; name a header",
     );
     expect(() => check(operation, () => undefined)).not.toThrow();
+  });
+
+  // Ceph closes the connection above 16,384 bytes.
+  const MAX = 12_288;
+  const names = (count: number, length: number): Record<string, string> =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`x-amz-meta-${String(index).padStart(length, '0')}`, '']),
+    );
+  /** What stands before the body, with an Authorization that signs all headers, and its length. */
+  const headOf = (change: Change): number => {
+    const { request } = sound('PutObjectCommand');
+    change(request);
+    const query = new URLSearchParams(request.query as Record<string, string>).toString();
+    const signed = Object.keys(request.headers).join(';');
+    const authorization = `AWS4-HMAC-SHA256 Credential=${'k'.repeat(20)}/20261122/us-east-1/s3/aws4_request, SignedHeaders=${signed}, Signature=${'0'.repeat(64)}`;
+    const lines = Object.entries({ ...request.headers, authorization });
+    const head = lines.map(([name, value]) => `${name}: ${value ?? ''}\r\n`).join('');
+    return Buffer.byteLength(`${request.method} ${request.path}?${query} HTTP/1.1\r\n${head}\r\n`);
+  };
+
+  it.each<[string, fits: Change, isTooLong: Change]>([
+    ['many short headers', headers(names(350, 3)), headers(names(375, 3))],
+    ['few long names', headers(names(30, 180)), headers(names(30, 195))],
+    [
+      'a long value',
+      headers({ 'x-amz-meta-a': 'x'.repeat(11_700) }),
+      headers({ 'x-amz-meta-a': 'x'.repeat(12_100) }),
+    ],
+    [
+      'an authorization of its own',
+      headers({ authorization: 'x'.repeat(11_700) }),
+      headers({ authorization: 'x'.repeat(12_300) }),
+    ],
+    [
+      'a session token',
+      headers({ 'x-amz-security-token': 'x'.repeat(15_000) }),
+      headers({ 'x-amz-security-token': 'x'.repeat(16_000) }),
+    ],
+    [
+      'a long token beside a long value',
+      headers({ 'x-amz-meta-a': 'x'.repeat(11_700), 'x-amz-security-token': 'x'.repeat(3_500) }),
+      headers({ 'x-amz-meta-a': 'x'.repeat(11_700), 'x-amz-security-token': 'x'.repeat(4_300) }),
+    ],
+  ])('is as long as servers take with %s', (_what, fits, isTooLong) => {
+    expect(() => check('PutObjectCommand', fits)).not.toThrow();
+    expect(() => check('PutObjectCommand', isTooLong)).toThrow(
+      'its headers and parameters are too long. Keep less in Metadata',
+    );
+  });
+
+  it('is never counted shorter than it is', () => {
+    for (const length of [1, 3, 20, 200]) {
+      const passes = (count: number): boolean => {
+        try {
+          check('PutObjectCommand', headers(names(count, length)));
+          return true;
+        } catch {
+          return false;
+        }
+      };
+      let count = 1;
+      while (passes(count + 1)) count += 1;
+      const head = headOf(headers(names(count, length)));
+      expect(head).toBeLessThanOrEqual(MAX);
+      expect(head).toBeGreaterThan(MAX * 0.9);
+    }
   });
 });
