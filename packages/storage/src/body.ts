@@ -1,8 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { ReadStream, fstatSync, statSync } from 'node:fs';
 import { Readable, type Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { isAnyArrayBuffer } from 'node:util/types';
 import { TenantkitError } from '@tenantkit/core';
+
+/** After so many pieces of a stream others have their turn. */
+const PIECES_PER_TURN = 256;
 
 /** A body that was opened sends what the caller's stream holds, and never more or less bytes than were announced. */
 export class BoundedBody extends Readable {
@@ -91,7 +95,10 @@ export class BoundedBody extends Readable {
 
   async #next(): Promise<void> {
     this.#wanted = false;
-    for (;;) {
+    for (let pieces = 1; ; pieces += 1) {
+      // Empty ones never wait for the connection, and what waits for nothing is never interrupted.
+      // oxlint-disable-next-line no-await-in-loop -- what is waited for is everybody else
+      if (pieces % PIECES_PER_TURN === 0) await setImmediate();
       // oxlint-disable-next-line no-await-in-loop -- one chunk after the other is what a stream is
       const { done, value } = await this.#inCaller(() => {
         this.#iterator ??= this.#source[Symbol.asyncIterator]();

@@ -11,6 +11,7 @@ import { GetObjectCommand as RawGetObjectCommand } from '@aws-sdk/client-s3';
 import { OperationRefusedError, withTenant } from '@tenantkit/core';
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@tenantkit/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BoundedBody } from '../src/body.ts';
 import { countRequests, open, type Opened } from './open.ts';
 import { needs } from './servers/capabilities.ts';
 
@@ -59,6 +60,36 @@ describe('a stream', () => {
       await put({ Body: Readable.from([big, 'end']), ContentLength: big.length + 3 }, client);
       expect((await stored()).equals(Buffer.concat([big, Buffer.from('end')]))).toBe(true);
     }));
+
+  it('of nothing but empty pieces leaves time to others', async () => {
+    let turns = 0;
+    let next = setImmediate(function turn() {
+      turns += 1;
+      next = setImmediate(turn);
+    });
+    const empty = Buffer.alloc(0);
+    const take = async (count: number): Promise<number> => {
+      const before = turns;
+      let read = 0;
+      const body = new BoundedBody(
+        Readable.from(
+          (function* pieces() {
+            for (; read < count; read += 1) yield empty;
+            yield 'x';
+          })(),
+        ),
+      );
+      body.open(1);
+      expect(await text(body)).toBe('x');
+      expect(read).toBe(count);
+      return turns - before;
+    };
+    const few = await take(10);
+    const many = await take(50_000);
+    clearImmediate(next);
+    expect(few).toBeLessThan(10);
+    expect(many).toBeGreaterThanOrEqual(50);
+  });
 
   it('of a file needs no length', () =>
     withOneSocket('WHEN_REQUIRED', async (client) => {
