@@ -35,6 +35,7 @@ export class Writing {
   readonly #start: CallStart;
   readonly #bucket: string;
   readonly #fields: ReadonlyMap<string, unknown>;
+  #length = 0;
 
   constructor(realm: Realm, start: CallStart, bucket: string, fields: ReadonlyMap<string, unknown>) {
     this.#realm = realm;
@@ -59,7 +60,13 @@ export class Writing {
 
   #write(value: unknown, at: At): unknown {
     const physical = Writing.#WRITERS[at.row.as](this, value, at);
-    const { values } = at.row;
+    const { as, values } = at.row;
+    if (typeof physical === 'string' && as !== 'body') this.#length += physical.length;
+    if (this.#length > MAX_LENGTH)
+      throw this.#refuse(
+        `its texts are longer than ${MAX_LENGTH} characters in all`,
+        'Send several commands.',
+      );
     if (values !== undefined && !values.includes(physical as string)) {
       throw this.#refuse(`${at.field} is none of ${values.join(', ')}`, 'Use one of them, or leave it out.');
     }
@@ -198,3 +205,5 @@ export class Writing {
 
 // Each is a header. Ceph takes some 480, and closes the connection at one more.
 const MAX_METADATA = 100;
+// A batch of a thousand keys and versions of the longest has less. All of it is written and read several times.
+const MAX_LENGTH = 4_194_304;

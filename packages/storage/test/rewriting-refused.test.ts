@@ -147,7 +147,123 @@ const ACCEPTED: Partial<Record<CommandName, object>> = {
   SelectObjectContentCommand: QUERY,
 };
 
+const undefinedFields = (count: number): object =>
+  Object.fromEntries(Array.from({ length: count }, (_, index) => [`a${index}`, undefined]));
+const names = (count: number): object =>
+  Object.fromEntries(Array.from({ length: count }, (_, index) => [`a${index}`, '']));
+const parts = (count: number, length: number): object => ({
+  ...PART,
+  PartNumber: undefined,
+  MultipartUpload: {
+    Parts: Array.from({ length: count }, () => ({ PartNumber: 1, ETag: 'x'.repeat(length) })),
+  },
+});
+const attributes = (count: number): object => ({
+  ...KEY,
+  ObjectAttributes: Array.from({ length: count }, () => 'ETag'),
+});
+const tagging = (fields: object): object => ({
+  ...KEY,
+  Tagging: { TagSet: [{ Key: 'team' }], ...fields },
+});
+
+/** What is too much for one command, beside what is not. */
+const TOO_MUCH: readonly (readonly [
+  what: string,
+  operation: CommandName,
+  fits: object,
+  tooMuch: object,
+  words: string,
+])[] = [
+  [
+    'text',
+    ...put({ CacheControl: 'x'.repeat(12_288) }),
+    put({ CacheControl: 'x'.repeat(12_289) })[1],
+    'CacheControl is too long. Give 12288 characters at most.',
+  ],
+  [
+    'bytes',
+    ...put({ SSECustomerKey: new Uint8Array(12_288) }),
+    put({ SSECustomerKey: new Uint8Array(12_289) })[1],
+    'SSECustomerKey is too long. Give 12288 bytes at most.',
+  ],
+  [
+    'metadata',
+    ...put({ Metadata: { a: 'x'.repeat(12_288) } }),
+    put({ Metadata: { a: 'x'.repeat(12_289) } })[1],
+    'Metadata is too long.',
+  ],
+  [
+    'names of metadata',
+    ...put({ Metadata: names(100) }),
+    put({ Metadata: names(101) })[1],
+    'Metadata has too many names. Give 100 at most',
+  ],
+  [
+    'tags',
+    ...put({ Tagging: `team=${'x'.repeat(12_000)}` }),
+    put({ Tagging: `team=${'x'.repeat(13_000)}` })[1],
+    'Tagging is too long.',
+  ],
+  [
+    'a list in one field',
+    'GetObjectAttributesCommand',
+    attributes(100),
+    attributes(101),
+    'ObjectAttributes has more than 100 entries. Send several commands.',
+  ],
+  [
+    'texts in all',
+    'CompleteMultipartUploadCommand',
+    parts(10_000, 400),
+    parts(10_000, 420),
+    'its texts are longer than 4194304 characters in all. Send several commands.',
+  ],
+  [
+    'a query',
+    'SelectObjectContentCommand',
+    { ...QUERY, Expression: 'x'.repeat(262_144) },
+    { ...QUERY, Expression: 'x'.repeat(262_145) },
+    'Expression is too long. Give 262144 characters at most.',
+  ],
+  [
+    'fields',
+    ...put(undefinedFields(190)),
+    put(undefinedFields(200))[1],
+    'it has more than 200 fields. Leave out those that are undefined.',
+  ],
+  [
+    'fields inside',
+    'PutObjectTaggingCommand',
+    tagging(undefinedFields(190)),
+    tagging(undefinedFields(200)),
+    'Tagging has more than 200 fields. Leave out',
+  ],
+];
+
 describe('an input', () => {
+  it.each(TOO_MUCH)('has only so much of %s (%s)', (_what, operation, fits, tooMuch, words) => {
+    expect(callOf(operation, fits).tenant).toBe('acme');
+    const refused = (): Call => callOf(operation, tooMuch);
+    expect(refused).toThrow(OperationRefusedError);
+    expect(refused).toThrow(`storage.${operation} is refused: ${words}`);
+  });
+
+  it('of too many fields is refused before any of them is read', () => {
+    let reads = 0;
+    const get = (): undefined => void (reads += 1);
+    const trapped = (count: number): object => {
+      const fields = {};
+      for (const name of Object.keys(names(count)))
+        Object.defineProperty(fields, name, { get, enumerable: true });
+      return { ...KEY, Tagging: Object.assign(fields, { TagSet: [{ Key: 'team' }] }) };
+    };
+    callOf('PutObjectTaggingCommand', trapped(10));
+    expect(reads).toBe(10);
+    expect(() => callOf('PutObjectTaggingCommand', trapped(200))).toThrow('more than 200 fields');
+    expect(reads).toBe(10);
+  });
+
   it.each(REFUSED)('of %s %j is refused: %s', (operation, given, words) => {
     const refused = (): Call => callOf(operation, given);
     expect(refused).toThrow(OperationRefusedError);
