@@ -61,3 +61,4 @@ export { storageNames, type KeyPlace, type StorageNames } from './names.ts';
 export type { StorageTenantOptions } from './options.ts';
 export type { PlacedBuckets, SiloPlacement, StoragePlacement } from './place.ts';
 export type { SealingKey } from './seal.ts';
+export { storageTrustPolicy, type StorageTrustOptions } from './trust.ts';

@@ -1,10 +1,12 @@
 import { AssumeRoleCommand, STSClient, STSServiceException } from '@aws-sdk/client-sts';
 import { ConfigError, ID_MAX_LENGTH, StoreUnreachableError } from '@tenantkit/core';
 import { z } from 'zod';
+import type { PolicyServer } from './backstop-actions.ts';
 import { TENANT_TAG, storageBackstop, type PolicyDocument, type StoragePolicyOptions } from './backstop.ts';
 import type { TenantCredentialProvider } from './credentials.ts';
 import { readIdentity } from './identity.ts';
 import { parseArgument } from './options.ts';
+import { roleArn } from './trust.ts';
 
 /** Which role is assumed for a tenant, and what its sessions may do. */
 export interface AssumeTenantRoleOptions extends Pick<StoragePolicyOptions, 'names' | 'server'> {
@@ -34,7 +36,7 @@ const optionsSchema: z.ZodType<AssumeTenantRoleOptions> = z.strictObject({
     (given) => typeof (given as STSClient | null)?.send === 'function',
     'must be an STSClient',
   ),
-  roleArn: z.string().regex(/^arn:[^:\s]+:iam::[^:\s]*:role\/\S+$/, 'must be the ARN of a role'),
+  roleArn,
   buckets: z.union(
     [z.array(z.string()).min(1), z.custom<(tenant: string) => readonly string[]>(isFunction)],
     {
@@ -102,7 +104,7 @@ export function assumeTenantRole(options: AssumeTenantRoleOptions): TenantCreden
     });
     const abortSignal = AbortSignal.timeout(timeout);
     const { Credentials } = await client.send(command, { abortSignal }).catch((cause: unknown) => {
-      throw failure(cause);
+      throw failure(cause, server);
     });
     return readIdentity({
       accessKeyId: Credentials?.AccessKeyId,
@@ -118,14 +120,14 @@ function defaultName(tenant: string): string {
   return tenant.length === 1 ? `${tenant}=` : tenant;
 }
 
-function failure(cause: unknown): unknown {
+function failure(cause: unknown, server: PolicyServer | undefined): unknown {
   const where = { surface: 'storage', operation: 'assumeTenantRole' } as const;
   if (isUnreachable(cause)) return new StoreUnreachableError({ ...where, target: 'STS', cause });
   if (!(cause instanceof STSServiceException)) return cause;
   return new ConfigError({
     ...where,
     problem: 'STS does not give credentials of the role for this tenant, as the cause says',
-    hint: HINTS[cause.name] ?? 'Look at who may assume the role, for how long, and at the session policy.',
+    hint: HINTS[cause.name] ?? (server === 'ceph' ? ANY_HINT : `${ANY_HINT} ${CEPH_HINT}`),
     cause,
   });
 }
@@ -136,9 +138,12 @@ function isUnreachable(cause: unknown): boolean {
   return cause instanceof Error && ('code' in cause || /^(?:Abort|Timeout)Error$/.test(cause.name));
 }
 
+const ANY_HINT = 'Look at who may assume the role, for how long, and at the session policy.';
+// Ceph says of a policy that it does not take, and of everything else, no more than 400.
+const CEPH_HINT = "If the server is Ceph, say so: server: 'ceph'.";
 const HINTS: Readonly<Record<string, string>> = {
   PackedPolicyTooLargeException: 'Name fewer buckets, or leave sessionTags out.',
-  MalformedPolicyDocumentException: "Say which server it is: server: 'ceph' for Ceph.",
+  MalformedPolicyDocumentException: CEPH_HINT,
 };
 
 function isFunction(value: unknown): boolean {

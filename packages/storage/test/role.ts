@@ -7,6 +7,7 @@ import {
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
+import type { PolicyDocument } from '@tenantkit/storage';
 import type { Opened } from './open.ts';
 
 /** What a session is signed with. */
@@ -17,23 +18,34 @@ export interface Session {
 }
 
 /** A role that may do everything, so that what is refused is refused by a tenant's policy alone. */
-export interface OpenedRole extends AsyncDisposable {
+export interface OpenedRole {
   readonly arn: string;
   readonly sts: STSClient;
   /** A session of the role, confined by the given policy or not at all. */
   session(policy?: object): Promise<Session>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** How a role is made. */
+export interface RoleOptions {
+  /** Who may assume the role of this ARN; everybody without it. */
+  readonly trust?: ((roleArn: string) => PolicyDocument) | undefined;
+  readonly path?: string | undefined;
 }
 
 /** Makes one on the server of a bucket. */
-export async function openRole({ options }: Pick<Opened, 'options'>): Promise<OpenedRole> {
+export async function openRole(
+  { options }: Pick<Opened, 'options'>,
+  { trust, path = '/' }: RoleOptions = {},
+): Promise<OpenedRole> {
   const { endpoint, region, credentials } = options;
   const iam = new IAMClient({ endpoint, region, credentials });
   const sts = new STSClient({ endpoint, region, credentials });
   const RoleName = `tk-test-${randomBytes(4).toString('hex')}`;
-  const trust = { Effect: 'Allow', Principal: { AWS: ['*'] }, Action: ['sts:AssumeRole'] };
-  const { Role } = await iam.send(
-    new CreateRoleCommand({ RoleName, Path: '/', AssumeRolePolicyDocument: policy([trust]) }),
-  );
+  const everybody = { Effect: 'Allow', Principal: { AWS: ['*'] }, Action: ['sts:AssumeRole'] };
+  const AssumeRolePolicyDocument =
+    trust === undefined ? policy([everybody]) : JSON.stringify(trust(`arn:aws:iam:::role${path}${RoleName}`));
+  const { Role } = await iam.send(new CreateRoleCommand({ RoleName, Path: path, AssumeRolePolicyDocument }));
   const everything = { Effect: 'Allow', Action: ['s3:*'], Resource: ['arn:aws:s3:::*'] };
   await iam.send(
     new PutRolePolicyCommand({ RoleName, PolicyName: 'all', PolicyDocument: policy([everything]) }),

@@ -214,6 +214,21 @@ describe('when STS gives none', () => {
     expect(error.cause).toBeInstanceOf(Error);
   });
 
+  it('the reader is told of Ceph where it was not said that it is one', async () => {
+    const refusedFor = (server: 'aws' | 'ceph') =>
+      failure(() =>
+        assumeTenantRole(roleOptions({ server, roleArn: server === 'aws' ? role.arn : `${role.arn}-x` }))(
+          'acme',
+        ),
+      );
+    expect(await refusedFor('aws')).toMatchObject({
+      code: 'CONFIG_INVALID',
+      hint: expect.stringContaining("server: 'ceph'") as string,
+    });
+    expect((await refusedFor('ceph')).message).not.toContain("server: 'ceph'");
+    expect((await assumeTenantRole(roleOptions())('acme')).sessionToken).not.toBe('');
+  });
+
   it('a server that cannot be reached is told as such', async () => {
     const client = new STSClient({ ...own.options, endpoint: 'http://127.0.0.1:9', maxAttempts: 1 });
     opened.push(client);

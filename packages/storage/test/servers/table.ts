@@ -118,6 +118,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'presign-session.test.ts': ['sts'],
   'presign-signed.test.ts': ['signatures'],
   'sts.test.ts': ['sts'],
+  'trust.test.ts': ['sts'],
 };
 
 /** The test files that are left out on a server. */
