@@ -231,19 +231,22 @@ export class SignatureError extends TenantkitError<'SIGNATURE_INVALID'> {
     operation,
     what,
     reason,
+    hint = SIGNATURE_HINTS[reason],
     cause,
   }: {
     surface: Surface;
     operation: string;
     what: string;
     reason: SignatureReason;
+    /** Where the surface knows better what to do next; by default what its reason says. */
+    hint?: string | undefined;
     cause?: unknown;
   }) {
     super(`${at(surface, operation)}: the signature of ${what} was not accepted (${reason}).`, {
       surface,
       operation,
       cause,
-      hint: SIGNATURE_HINTS[reason],
+      hint,
     });
     this.reason = reason;
   }

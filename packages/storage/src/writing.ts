@@ -197,11 +197,22 @@ export class Writing {
   // One answer for every reason: a stolen token must not be told from one that never was.
   #forged(what: string): SignatureError {
     const { operation, tenant } = this.#start;
-    const error = new SignatureError({ surface: 'storage', operation, what, reason: 'mismatch' });
+    const error = new SignatureError({
+      surface: 'storage',
+      operation,
+      what,
+      reason: 'mismatch',
+      hint: FORGED,
+    });
     publish('refused', { surface: 'storage', operation, message: error.message, tenant });
     return error;
   }
 }
+
+// Of every possible reason, since none is told.
+const FORGED =
+  'It was altered, or came with another tenant, Bucket, Key or Prefix than it is given with, or was sealed with a key ' +
+  'that is not in tenant.sealingKeys: without that option each process has a key of its own, until it ends. Begin anew.';
 
 // Each is a header. Ceph takes some 480, and closes the connection at one more.
 const MAX_METADATA = 100;

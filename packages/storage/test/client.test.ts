@@ -276,6 +276,7 @@ describe('a continuation token', () => {
   it('is refused in every other place with one and the same answer, before the first request', async () => {
     const other = await open();
     const twoBuckets = new S3Client({ ...own.options, tenant: { buckets: [own.bucket, other.bucket] } });
+    const restarted = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
     const before = own.sent();
     const given = { Prefix: 'page/', ContinuationToken: token };
     const refusals = [
@@ -287,12 +288,13 @@ describe('a continuation token', () => {
       () => withTenant('acme', () => list({ ...given, ContinuationToken: 'tenants/acme/page/1' })),
       () => withTenant('acme', () => list({ ...given, ContinuationToken: '' })),
       () => withTenant('acme', () => list({ ...given, ContinuationToken: altered(token) })),
+      () => withTenant('acme', () => list(given, restarted)),
     ];
     const errors = await Promise.all(refusals.map((call) => call().then(String, (error: unknown) => error)));
     for (const error of errors) expect(error).toBeInstanceOf(SignatureError);
     expect(new Set(errors.map(String)).size).toBe(1);
     expect(own.sent()).toBe(before);
-    twoBuckets.destroy();
+    for (const client of [twoBuckets, restarted]) client.destroy();
     await other[Symbol.asyncDispose]();
   });
 

@@ -285,6 +285,8 @@ describe('an input', () => {
     expect(callOf(operation, ACCEPTED[operation] ?? {}).sealed.size).toBe(1);
     const message = `storage.${operation}: the signature of ${what} was not accepted (mismatch).`;
     expect(forged).toThrow(message);
+    // What the reader may look at first: the options of the process, and what else stands in the call.
+    for (const word of ['tenant.sealingKeys', 'Prefix', 'Key']) expect(forged).toThrow(word);
     expect(events).toMatchObject([
       {
         tenantid: 'acme',
