@@ -108,6 +108,13 @@ export class TenantSwitchError extends TenantkitError<'TENANT_SWITCH'> {
   }
 }
 
+/**
+ * What of a call is refused, for those who answer it: `operation`, what no tenant may do, or something about it that
+ * the surface does not tell apart; `key`, a name; `value`, another value; `place` and `credentials`, what the service
+ * was to say of the tenant and did not.
+ */
+export type RefusalReason = 'operation' | 'key' | 'value' | 'place' | 'credentials';
+
 /** The rules table refuses this operation, or does not know it. */
 export class OperationRefusedError extends TenantkitError<'OPERATION_REFUSED'> {
   static {
@@ -118,18 +125,22 @@ export class OperationRefusedError extends TenantkitError<'OPERATION_REFUSED'> {
   readonly why: string;
   /** What to use instead, as a sentence. */
   readonly instead: string;
+  /** What of the call it is about: `key` and `value` may be a user's, `place` and `credentials` are the service's. */
+  readonly reason: RefusalReason;
 
   constructor({
     surface,
     operation,
     why,
     instead,
+    reason = 'operation',
     place,
   }: {
     surface: Surface;
     operation: string;
     why: string;
     instead: string;
+    reason?: RefusalReason | undefined;
     /** Where it was called; left out when that is outside of both, or does not matter. */
     place?: 'a tenant' | 'acrossTenants' | undefined;
   }) {
@@ -140,6 +151,7 @@ export class OperationRefusedError extends TenantkitError<'OPERATION_REFUSED'> {
     });
     this.why = why;
     this.instead = instead;
+    this.reason = reason;
   }
 }
 

@@ -55,6 +55,7 @@ export type {
   EncryptionReason,
   ErrorCode,
   ErrorDetails,
+  RefusalReason,
   SignatureReason,
   Surface,
 } from './errors.ts';

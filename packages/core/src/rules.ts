@@ -1,5 +1,5 @@
 import { currentScope } from './context.ts';
-import { OperationRefusedError, type Surface } from './errors.ts';
+import { OperationRefusedError, type RefusalReason, type Surface } from './errors.ts';
 import { publish } from './events.ts';
 
 /** The request is rewritten by data: which arguments or fields hold names. */
@@ -27,6 +27,8 @@ export interface RefuseRule {
   readonly why: string;
   /** A sentence. */
   readonly instead: string;
+  /** Without it, `operation`. */
+  readonly reason?: RefusalReason | undefined;
 }
 
 /** One row of an adapter's table: exactly one of four decisions. */
@@ -71,8 +73,8 @@ export function pass(why: string): PassRule {
 }
 
 /** A row that refuses; both texts are shown to the caller. */
-export function refuse(why: string, instead: string): RefuseRule {
-  return { kind: 'refuse', why, instead };
+export function refuse(why: string, instead: string, reason?: RefusalReason): RefuseRule {
+  return { kind: 'refuse', why, instead, ...(reason === undefined ? {} : { reason }) };
 }
 
 /**
@@ -107,6 +109,7 @@ export function refusal(
     operation,
     why: rule.why,
     instead: rule.instead,
+    reason: rule.reason,
     // What is refused is often called by accident where there is no tenant: a text that claims one misleads.
     place: scope === undefined ? undefined : scope.tenant === undefined ? 'acrossTenants' : 'a tenant',
   });

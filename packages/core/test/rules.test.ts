@@ -78,6 +78,13 @@ describe('rules', () => {
     });
   });
 
+  it('a refusal says what of the call it is about, by default the operation', () => {
+    expect(refusal('storage', 'get', refuse('it is', 'Do not.'))).toMatchObject({ reason: 'operation' });
+    expect(refusal('storage', 'get')).toMatchObject({ reason: 'operation' });
+    expect(refusal('storage', 'get', refuse('it is', 'Do not.', 'key'))).toMatchObject({ reason: 'key' });
+    expect(refuse('it is', 'Do not.')).not.toHaveProperty('reason');
+  });
+
   it('a refusal says where it was called', () => {
     const bypass = { reason: 'a test', actor: 'tests' };
     const refused = () => refusal('cache', 'select', refuse('it is', 'Do not.')).message;

@@ -21,14 +21,17 @@ const TIMEOUT = 30_000;
 const FAILED = refuse(
   'there are no credentials of the tenant',
   'The function tenant.credentials has failed, or its answer is no identity; the cause of this error says why.',
+  'credentials',
 );
 const ENDED = refuse(
   'the credentials of the tenant have ended',
   'Let tenant.credentials, or tenant.place for a silo, answer an identity that is still valid; look at the clock of this machine, too.',
+  'credentials',
 );
 const SHORT = refuse(
   'the URL would live longer than the credentials of the tenant, with which it is signed',
   'Ask for a shorter expiresIn, or let tenant.credentials (tenant.place for a silo) answer an identity that lives longer, such as with more durationSeconds.',
+  'value',
 );
 
 // With these a server says that it does not know the credentials, or not any more.

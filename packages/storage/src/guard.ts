@@ -7,7 +7,6 @@ import type { InputRole } from './fields/index.ts';
 import { assertHead } from './head.ts';
 import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
-import { assertSize } from './head-size.ts';
 import { assertErrand, assertPinned } from './pinned.ts';
 import { tagKeys } from './tags.ts';
 import type { Call } from './call.ts';

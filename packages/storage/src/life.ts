@@ -28,6 +28,7 @@ export function assertLife(
       refuse(
         'the URL would live longer than allowed',
         `Ask for at most ${maxExpiresIn} seconds from now, or raise the client option tenant.maxExpiresIn.`,
+        'value',
       ),
     );
   }

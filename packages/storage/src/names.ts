@@ -79,7 +79,7 @@ export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
     encode(tenant, key, { operation, field }, role = 'key') {
       const prefix = prefixOf(tenant);
       const problem = keyProblem(key, { prefix, field, role });
-      if (problem !== undefined) throw refusal('storage', operation, problem);
+      if (problem !== undefined) throw refusal('storage', operation, { ...problem, reason: 'key' });
       return `${prefix}${key as string}`;
     },
     decode(tenant, physical, operation, encoded = false) {

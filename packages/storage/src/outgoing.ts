@@ -81,6 +81,7 @@ const PLAIN = 'Leave framing to the SDK: no middleware may add it.';
 const NO_BODY = refuse(
   'its Body is of a kind whose bytes cannot be counted',
   'Give a text, a Buffer, a typed array or a Readable; Readable.fromWeb(stream) makes one of a web stream or blob.stream().',
+  'value',
 );
 
 function lengthOf(operation: string, value: unknown): number {
@@ -89,7 +90,7 @@ function lengthOf(operation: string, value: unknown): number {
   throw refusal(
     'storage',
     operation,
-    refuse('ContentLength is not a number of bytes', 'Give an integer, 0 or more.'),
+    refuse('ContentLength is not a number of bytes', 'Give an integer, 0 or more.', 'value'),
   );
 }
 
@@ -100,6 +101,7 @@ function mismatch(operation: string): OperationRefusedError {
     refuse(
       'ContentLength is not the length of the body',
       'Count its bytes (Buffer.byteLength), or leave it out.',
+      'value',
     ),
   );
 }

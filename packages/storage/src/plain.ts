@@ -21,7 +21,7 @@ export function plainValue(operation: string, field: string, value: unknown, dep
   if (typeof value === 'string') {
     assertLength(operation, field, value.length, MAX_TEXT);
     if (!CONTROL.test(value)) return value;
-    const rule = refuse(`${field} has a control character`, 'Remove it: it would end a header.');
+    const rule = refuse(`${field} has a control character`, 'Remove it: it would end a header.', 'value');
     throw refusal('storage', operation, rule);
   }
   if (typeof value === 'number' || typeof value === 'boolean') return value;
@@ -43,7 +43,7 @@ export function plainValue(operation: string, field: string, value: unknown, dep
   throw refusal(
     'storage',
     operation,
-    refuse(`${field} is not a plain value`, 'Give a text, number, boolean, date or bytes.'),
+    refuse(`${field} is not a plain value`, 'Give a text, number, boolean, date or bytes.', 'value'),
   );
 }
 
@@ -59,6 +59,7 @@ export function plainText(operation: string, field: string, value: unknown): str
   const rule = refuse(
     `${field} is not a text without control characters`,
     'Give a text; of control characters, only tabs and line breaks.',
+    'value',
   );
   throw refusal('storage', operation, rule);
 }

@@ -170,5 +170,6 @@ function tooLong(maxExpiresIn: number) {
   return refuse(
     'the form would live longer than allowed',
     `Ask for at most ${maxExpiresIn} seconds, or raise the client option tenant.maxExpiresIn.`,
+    'value',
   );
 }

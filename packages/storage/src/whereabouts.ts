@@ -13,18 +13,22 @@ const MAX_ENTRIES = 10_000;
 const UNPLACED = refuse(
   'nobody knows where the data of the tenant is',
   'The function tenant.place has failed, or its answer is no placement; the cause of this error says why.',
+  'place',
 );
 const ASKING = refuse(
   'it was called while tenant.place decides where the tenant is',
   'Let place look into memory; what it needs from a store, read before and in the background.',
+  'place',
 );
 const UNFENCED = refuse(
   'tenant.place names another place than before, and without a fence others may still write to the old one',
   'Give the client tenant.fence, and move a tenant while it is frozen; or restart every process.',
+  'place',
 );
 const MOVED = refuse(
   'the tenant has moved to another place since it was called',
   'Call it again: it goes to where the tenant is now.',
+  'place',
 );
 
 interface Entry {

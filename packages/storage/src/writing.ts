@@ -103,7 +103,7 @@ export class Writing {
     },
     copySource: (to, value, { field }) => {
       const source = parseCopySource(value);
-      if ('kind' in source) throw refusal('storage', to.#operation, source);
+      if ('kind' in source) throw refusal('storage', to.#operation, { ...source, reason: 'key' });
       checkBucket(to.#realm, to.#operation, source.bucket, field);
       const bucket = bucketIn(to.#start.home, source.bucket);
       return formatCopySource({ ...source, bucket, key: to.#encode(field, source.key, 'key') });
@@ -183,7 +183,7 @@ export class Writing {
 
   #assertTag(field: string, key: unknown): void {
     const problem = refuseTag(this.#realm.tags, field, key);
-    if (problem !== undefined) throw refusal('storage', this.#operation, problem);
+    if (problem !== undefined) throw refusal('storage', this.#operation, { ...problem, reason: 'value' });
   }
 
   get #operation(): string {
@@ -191,7 +191,7 @@ export class Writing {
   }
 
   #refuse(why: string, instead: string): Error {
-    return refusal('storage', this.#operation, refuse(why, instead));
+    return refusal('storage', this.#operation, refuse(why, instead, 'value'));
   }
 
   // One answer for every reason: a stolen token must not be told from one that never was.

@@ -132,6 +132,7 @@ describe('the credentials of a tenant', () => {
     );
     const error = await failure(() => get(credentials));
     expect(error).toEqual(REFUSED('there are no credentials of the tenant'));
+    expect(error).toMatchObject({ reason: 'credentials' });
     expect(error).toMatchObject({ cause });
     expect(JSON.stringify(error)).not.toContain('vault');
     expect(await get(credentials)).toBe('acme-1');

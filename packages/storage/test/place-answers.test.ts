@@ -48,6 +48,7 @@ const put = (s3: S3Client, tenant = 'acme', Body = 'x'): Promise<unknown> =>
 const UNPLACED = expect.objectContaining({
   code: 'OPERATION_REFUSED',
   why: 'nobody knows where the data of the tenant is',
+  reason: 'place',
 });
 
 describe('an answer of place', () => {

@@ -1,4 +1,10 @@
-import { OperationRefusedError, SignatureError, auditChannels, withTenant } from '@tenantkit/core';
+import {
+  OperationRefusedError,
+  SignatureError,
+  auditChannels,
+  withTenant,
+  type RefusalReason,
+} from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
 import type { Call } from '../src/call.ts';
 import type { CommandName } from '../src/rules.ts';
@@ -241,6 +247,14 @@ const TOO_MUCH: readonly (readonly [
   ],
 ];
 
+/** Whom it is about who reads of it: what may be a user's name or value, and what only code or options can say. */
+const REASONS: readonly (readonly [RegExp, RefusalReason])[] = [
+  [/accepted bucket|^Bucket is missing|its field "|^[\w.]+: /, 'operation'],
+  [/^(?:Key|Prefix|Marker|KeyMarker|StartAfter|CopySource|Delete\.Objects\[\d\]\.Key) /, 'key'],
+  [/^/, 'value'],
+];
+const reasonOf = (words: string) => REASONS.find(([about]) => about.test(words))?.[1];
+
 describe('an input', () => {
   it.each(TOO_MUCH)('has only so much of %s (%s)', (_what, operation, fits, tooMuch, words) => {
     expect(callOf(operation, fits).tenant).toBe('acme');
@@ -268,6 +282,7 @@ describe('an input', () => {
     const refused = (): Call => callOf(operation, given);
     expect(refused).toThrow(OperationRefusedError);
     expect(refused).toThrow(words);
+    expect(refused).toThrow(expect.objectContaining({ reason: reasonOf(words) }));
     expect(refused).toThrow(`storage.${operation} is refused`);
     // The same command leaves with what it may hold.
     const accepted = ACCEPTED[operation];
