@@ -51,7 +51,10 @@ export class S3Client extends RawS3Client {
 export function ownSend(prototype: RawS3Client): void {
   const value = function (this: RawS3Client, ...args: SendArguments): unknown {
     // Looked up anew: tracing wraps it.
-    const inner = RawS3Client.prototype.send as unknown as (this: RawS3Client, ...all: unknown[]) => unknown;
+    const inner = Reflect.get(RawS3Client.prototype, 'send') as (
+      this: RawS3Client,
+      ...all: unknown[]
+    ) => unknown;
     // Across tenants and outside of any the guard in the stack decides.
     if (currentScope()?.tenant === undefined) return inner.apply(this, [...args]);
     const [command, options, callback] = args;

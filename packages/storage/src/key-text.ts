@@ -73,7 +73,9 @@ function charOf(point: number): string {
 
 function isText(bytes: Buffer): boolean {
   return (
-    bytes.length > 0 && Buffer.from(bytes.toString()).equals(bytes) && [...bytes.toString()].length === 1
+    bytes.length > 0 &&
+    Buffer.from(bytes.toString()).equals(bytes) &&
+    Array.from(bytes.toString()).length === 1
   );
 }
 

@@ -64,12 +64,19 @@ export function ownCommand(client: RawS3Client, command: unknown): Command {
 }
 
 /** What `send` answers when nothing is sent. */
-export function refused(error: unknown, callback: Callback | undefined): Promise<never> | undefined {
-  const rejected = Promise.reject(error as Error);
-  if (callback === undefined) return rejected;
-  // As the SDK's: what a callback throws reaches nobody.
-  rejected.catch(callback).catch(() => undefined);
+export function refused(error: unknown, listener: Callback | undefined): Promise<never> | undefined {
+  if (listener === undefined) return Promise.reject(error);
+  void tell(listener, error);
   return undefined;
+}
+
+async function tell(listener: Callback, error: unknown): Promise<void> {
+  await Promise.resolve();
+  try {
+    listener(error);
+  } catch {
+    // As the SDK's: what a callback throws reaches nobody.
+  }
 }
 
 /**
