@@ -249,7 +249,7 @@ const TOO_MUCH: readonly (readonly [
 
 /** Whom it is about who reads of it: what may be a user's name or value, and what only code or options can say. */
 const REASONS: readonly (readonly [RegExp, RefusalReason])[] = [
-  [/accepted bucket|^Bucket is missing|its field "|^[\w.]+: /, 'operation'],
+  [/accepted bucket| is missing\.|its field "|^[\w.]+: /, 'operation'],
   [/^(?:Key|Prefix|Marker|KeyMarker|StartAfter|CopySource|Delete\.Objects\[\d\]\.Key) /, 'key'],
   [/^/, 'value'],
 ];
