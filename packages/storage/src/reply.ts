@@ -1,9 +1,12 @@
-import { breach, isTenantkitError, ruleFor } from '@tenantkit/core';
+import { breach, ruleFor } from '@tenantkit/core';
 import { encodePath } from './copy-source.ts';
 import type { OutputField, OutputFields } from './fields/index.ts';
+import { named, otherBuckets, speaker } from './speaking.ts';
 import { OWN_METADATA } from './subject-names.ts';
 import { sealUploadId } from './upload-id.ts';
 import type { Call, Realm } from './call.ts';
+
+export { rewriteError } from './reply-error.ts';
 
 /**
  * Makes a reply logical. Fields that the table does not know are withheld.
@@ -17,45 +20,6 @@ export function rewriteOutput(realm: Realm, call: Call, output: unknown): unknow
   const encoded = call.encoded || reply['EncodingType'] === 'url';
   return { $metadata, ...rewriteRecord({ realm, call, encoded }, call.plan.output, reply) };
 }
-
-/**
- * Makes an error of the server logical, in place where that can be: an instance of its class, with its stack.
- *
- * @returns the error, or an IsolationBreachError when it names a key outside the tenant
- */
-export function rewriteError(realm: Realm, call: Call, error: unknown): unknown {
-  if (!(error instanceof Error) || isTenantkitError(error)) return error;
-  const speak = speaker(realm, call);
-  // A key may have the name of a bucket in it.
-  const speakKey = speaker(realm, call, NO_BUCKETS);
-  const own = Object.getOwnPropertyDescriptors(error) as Record<string, PropertyDescriptor>;
-  // An accessor in newer engines, which reads nothing on another object.
-  own['stack'] = { value: error.stack, writable: true, configurable: true };
-  const logical: Record<string, string> = {};
-  for (const [name, { value }] of Object.entries(own)) {
-    if (typeof value !== 'string') continue;
-    // The client's own requests have keys that are in no tenant.
-    if (name === 'Key' && value !== call.key && realm.names.tenantOf(value) !== call.tenant) {
-      return breach('storage', call.operation, 'an error named a key outside the tenant', call.tenant);
-    }
-    // A reply that could not be read is kept there as text, keys and all.
-    const text = name === '$responseBodyText' ? '' : name === 'Key' ? speakKey(value) : speak(value);
-    if (text !== value) logical[name] = text;
-  }
-  const response = own['$response']?.value as object | undefined;
-  if (response !== undefined && 'body' in response && typeof response.body === 'string') response.body = '';
-  const changed = Object.keys(logical);
-  if (changed.every((name) => own[name]?.configurable === true)) {
-    for (const name of changed) Object.defineProperty(error, name, { value: logical[name] });
-    return error;
-  }
-  // The SDK lets nobody change that text: a copy of the error, of the same class and with the same stack.
-  const copy = Object.setPrototypeOf(new Error(), Object.getPrototypeOf(error) as object) as Error;
-  for (const name of changed) own[name] = { ...own[name], value: logical[name] };
-  return Object.defineProperties(copy, own);
-}
-
-const NO_BUCKETS: ReturnType<typeof otherBuckets> = { names: new Map(), pattern: '' };
 
 /** What a reply is read with. */
 interface Reading {
@@ -163,52 +127,4 @@ function decodePath(text: string): string {
   } catch {
     return text;
   }
-}
-
-// In free text a name can stand anywhere; what is replaced are the very names that this call has sent, longest
-// first and in one pass, so that a logical key which looks like a physical one is not cut a second time. Of a batch
-// only those that stand there: a pattern of a thousand keys takes seconds, in which nobody is served.
-function speaker(
-  { names }: Realm,
-  { tenant, ...call }: Call,
-  buckets = otherBuckets(call),
-  sent: Iterable<readonly [string, string]> = call.spellings,
-): (text: string) => string {
-  const known = [[names.prefix(tenant), ''] as const, ...sent];
-  return (text) => {
-    const spellings = new Map<string, string>();
-    const add = (physical: string, logical: string): void => {
-      if (text.includes(physical)) spellings.set(physical, logical);
-    };
-    const isEncoded = text.includes('%');
-    for (const [physical, logical] of known) {
-      add(physical, logical);
-      if (isEncoded) add(encodePath(physical), encodePath(logical));
-    }
-    const found = [...spellings.keys()].sort((one, other) => other.length - one.length);
-    const patterns = found.map((name) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'));
-    if (buckets.pattern !== '') patterns.push(buckets.pattern);
-    if (patterns.length === 0) return text;
-    const pattern = new RegExp(patterns.join('|'), 'g');
-    return text.replace(pattern, (name) => spellings.get(name) ?? buckets.names.get(name) ?? '');
-  };
-}
-
-/** The beginning of an address, which names no key. */
-function named(call: Call, text: string): string {
-  const { names, pattern } = otherBuckets(call);
-  return pattern === '' ? text : text.replace(new RegExp(pattern, 'g'), (name) => names.get(name) ?? '');
-}
-
-/** The buckets of a tenant's place that the caller knows by other names, as whole words: a name may be part of any. */
-function otherBuckets({ home }: Pick<Call, 'home'>): {
-  readonly names: ReadonlyMap<string, string>;
-  readonly pattern: string;
-} {
-  const others = [...home.buckets].filter(([accepted, bucket]) => accepted !== bucket);
-  const words = others.map(([, bucket]) => bucket.replaceAll('.', String.raw`\.`));
-  return {
-    names: new Map(others.map(([accepted, bucket]) => [bucket, accepted])),
-    pattern: others.length === 0 ? '' : String.raw`(?<![a-z0-9.-])(?:${words.join('|')})(?![a-z0-9-])`,
-  };
 }

@@ -80,6 +80,62 @@ describe('an error', () => {
     }
   });
 
+  describe('made of a document with more than texts', () => {
+    const DOCUMENT = {
+      $fault: 'client',
+      $metadata: { attempts: 1, requestId: 'tenants/acme/a.b' },
+      $retryable: { throttling: true },
+      Code: 'InvalidArgument',
+      Size: 7,
+      IsIt: false,
+      Nothing: undefined,
+    };
+    const NESTED = {
+      Details: { Key: 'tenants/acme2/a' },
+      Arg: ['tenants/acme/a', 'tenants/acme2/a'],
+      body: { p: [{ b: 'tenants/acme2/a' }] },
+      Key: ['tenants/acme2/a'],
+      When: new Date(5),
+    };
+
+    const fieldsOf = (error: unknown): object => Object.fromEntries(Object.entries(error as Error));
+
+    it('has the texts alone, wherever the others stand', () => {
+      const error = errorOf({ ...DOCUMENT, ...NESTED });
+      expect(told(error)).toBe(error);
+      expect(fieldsOf(error)).toStrictEqual(DOCUMENT);
+      const fixed = Object.defineProperty(errorOf(DOCUMENT), 'Details', { value: NESTED.Details });
+      const copy = told(fixed) as Error;
+      expect(copy).not.toBe(fixed);
+      expect(Object.keys(Object.getOwnPropertyDescriptors(copy))).not.toContain('Details');
+      expect([copy.message, fieldsOf(copy)]).toEqual(['no', DOCUMENT]);
+    });
+
+    it('has what stands in the element Error, which the SDK repeats', () => {
+      const inside = { Code: 'NoSuchKey', Key: 'tenants/acme/a.b', Resource: '/acme.up/tenants/acme/a.b' };
+      const error = errorOf({ ...DOCUMENT, Error: { ...inside, ...NESTED, Key: inside.Key } });
+      expect(fieldsOf(told(error))).toStrictEqual({
+        ...DOCUMENT,
+        Error: { Code: 'NoSuchKey', Key: 'a.b', Resource: '/uploads/a.b' },
+      });
+      const foreign = errorOf({ ...DOCUMENT, Error: { ...inside, Key: 'tenants/acme2/a' } });
+      expect(told(foreign)).toBeInstanceOf(IsolationBreachError);
+      const list = errorOf({ ...DOCUMENT, Error: [inside] });
+      expect(fieldsOf(told(list))).toStrictEqual(DOCUMENT);
+    });
+
+    it('keeps everything where no server has made it', () => {
+      const cause = new Error('tenants/acme/');
+      const errors = [cause];
+      const error = Object.assign(new AggregateError(errors, 'no'), { cause, address: { port: 1 } });
+      expect(told(error)).toBe(error);
+      expect(error).toMatchObject({ cause, errors, address: { port: 1 } });
+      const failed = Object.assign(new Error('no', { cause }), { ...DOCUMENT, Details: {} });
+      expect(told(failed)).toMatchObject({ cause });
+      expect(failed).not.toHaveProperty('Details');
+    });
+  });
+
   it('of which nothing is to be changed is left alone', () => {
     const error = Object.defineProperty(errorOf({}), 'Code', { value: 'tenants/' });
     expect(told(error)).toBe(error);
