@@ -117,9 +117,9 @@ const REFUSED: Readonly<Record<string, string>> = {
 export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
   checkCouplings(client);
   const { config } = client;
-  const engine = new Engine(parseStorageOptions(tenant), { ...config }, (command) =>
+  const engine = new Engine(parseStorageOptions(tenant), { ...config }, (command, options) =>
     // The SDK's own: what somebody has put in its place would get commands that nobody has sent.
-    send.call(client, command),
+    send.call(client, command, options),
   );
   engines.set(client, engine);
   const { keeper } = engine;
@@ -181,7 +181,7 @@ function makeFast(object: object): void {
 const TURNS = 1_000;
 
 const { send } = RawS3Client.prototype as unknown as {
-  readonly send: (this: RawS3Client, command: unknown) => Promise<unknown>;
+  readonly send: (this: RawS3Client, command: unknown, options: object) => Promise<unknown>;
 };
 
 const FIXED = { writable: false, configurable: false } as const;

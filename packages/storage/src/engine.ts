@@ -12,7 +12,7 @@ import {
 import { TenantCredentials, assertLasting } from './credentials.ts';
 import { assertDocument } from './document.ts';
 import { Endpoints } from './endpoints.ts';
-import { Errands } from './errand.ts';
+import { Errands, type Send } from './errand.ts';
 import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Check, type Identify } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
@@ -62,11 +62,7 @@ export class Engine {
    *   own later changes what it asks for, not what the last check compares with
    * @param send - sends a command through the client's stack
    */
-  constructor(
-    options: StorageTenantOptions,
-    config: S3ClientResolvedConfig,
-    send: (command: object) => Promise<unknown>,
-  ) {
+  constructor(options: StorageTenantOptions, config: S3ClientResolvedConfig, send: Send) {
     this.names = storageNames(options.names);
     this.sealer = createSealer(options.sealingKeys);
     this.buckets = [...options.buckets];
@@ -107,18 +103,18 @@ export class Engine {
 
   /** What stands around every chain of middleware; see {@link guardStack}. */
   readonly around: Around =
-    (resolve, last, operation) =>
+    (resolve, last, operation, signal) =>
     // Async, so that a refusal is a rejection (or reaches the callback); it still runs in the caller's context up
     // to the first await, and that is where the tenant is read.
     async (args) => {
       const errand = this.subjects.take(args['input']);
-      if (errand !== undefined) return this.#run(errand.call, resolve, errand.last ?? last);
+      if (errand !== undefined) return this.#run(errand.call, resolve, errand.way?.last ?? last);
       const call = this.begin(operation, args['input']);
       if (call === undefined)
         return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
           resolve((given) => outside(() => last(awaited(operation, given))))(args),
         );
-      return this.#run(await this.subjects.prepare(call, last), resolve, last);
+      return this.#run(await this.subjects.prepare(call, { last, signal }), resolve, last);
     };
 
   async #run(call: Call, resolve: (last: Step) => Step, last: Step): ReturnType<Step> {

@@ -4,9 +4,20 @@ import type { Step } from './stack.ts';
 /** A request that the client sends for a call of somebody else's, such as the marker of what is about to be written. */
 export interface Errand {
   readonly call: Call;
-  /** How the other call's requests leave: with its signal and its timeouts. */
-  readonly last: Step | undefined;
+  /** That of the other call. */
+  readonly way: Way | undefined;
 }
+
+/** How the requests of a call leave. */
+export interface Way {
+  /** With the signal and the timeouts of the call. */
+  readonly last: Step;
+  /** Ends the pauses between two attempts as well. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Sends a command of the client's own. */
+export type Send = (command: Command, options: { readonly abortSignal?: AbortSignal }) => Promise<unknown>;
 
 interface Command {
   readonly input: object;
@@ -18,9 +29,9 @@ interface Command {
  */
 export class Errands {
   readonly #known = new WeakMap<object, Errand>();
-  readonly #send: (command: Command) => Promise<unknown>;
+  readonly #send: Send;
 
-  constructor(send: (command: Command) => Promise<unknown>) {
+  constructor(send: Send) {
     this.#send = send;
   }
 
@@ -34,6 +45,7 @@ export class Errands {
 
   async run<T>(errand: Errand, command: Command): Promise<T> {
     this.#known.set(command.input, errand);
-    return (await this.#send(command)) as T;
+    const { signal } = errand.way ?? {};
+    return (await this.#send(command, signal === undefined ? {} : { abortSignal: signal })) as T;
   }
 }

@@ -12,7 +12,12 @@ export type Stack = RawS3Client['middlewareStack'];
 export type Step = (args: Readonly<Record<string, unknown>>) => Promise<Readonly<Record<string, unknown>>>;
 
 /** Runs one command: `resolve` builds the stack's chain in front of the last step that it is given. */
-export type Around = (resolve: (last: Step) => Step, last: Step, commandName: string) => Step;
+export type Around = (
+  resolve: (last: Step) => Step,
+  last: Step,
+  commandName: string,
+  signal?: AbortSignal,
+) => Step;
 
 /** What the SDK tells every middleware of a call. */
 interface Context {
@@ -97,7 +102,8 @@ class GuardedStack implements Loose {
     const inner = this.#inner as unknown as Loose;
     // Read here, before any middleware has seen the context.
     const commandName = context.commandName ?? 'an unnamed command';
-    return this.#around((end) => inner.resolve(end, withoutSignal(context)), last, commandName);
+    const signal = context[SMITHY]?.abortSignal;
+    return this.#around((end) => inner.resolve(end, withoutSignal(context)), last, commandName, signal);
   }
 }
 

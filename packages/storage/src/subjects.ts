@@ -10,9 +10,8 @@ import {
 import { refusal } from '@tenantkit/core';
 import type { Call, Realm } from './call.ts';
 import { parseCopySource, type CopySource } from './copy-source.ts';
-import type { Errand, Errands } from './errand.ts';
+import type { Errand, Errands, Way } from './errand.ts';
 import { rules } from './rules.ts';
-import type { Step } from './stack.ts';
 import { ANOTHER_PERSON, NO_ETAG, TOO_MANY, UNREADABLE, ofNobody } from './subject-refusals.ts';
 import {
   LABEL,
@@ -47,19 +46,19 @@ export class Subjects {
   }
 
   /**
-   * @param last - how the call's requests leave
+   * @param way - how the call's requests leave
    * @returns the call as it may leave now
    * @throws what the server answers: then nothing of the call was sent
    */
-  async prepare(call: Call, last?: Step): Promise<Call> {
+  async prepare(call: Call, way?: Way): Promise<Call> {
     const { about } = call.plan;
     if (!this.kept) return ofNobody(call);
-    if (about === 'copy') return this.#mark(await this.#copied(call, last), last);
-    if (about === 'partCopy') return this.#joined(call, last);
-    return call.subjects.length === 0 || about !== 'object' ? call : this.#mark(call, last);
+    if (about === 'copy') return this.#mark(await this.#copied(call, way), way);
+    if (about === 'partCopy') return this.#joined(call, way);
+    return call.subjects.length === 0 || about !== 'object' ? call : this.#mark(call, way);
   }
 
-  async #mark(call: Call, last: Step | undefined): Promise<Call> {
+  async #mark(call: Call, way: Way | undefined): Promise<Call> {
     const { tenant, key = '', subjects } = call;
     const logical = key.slice(this.#realm.names.prefix(tenant).length);
     await Promise.all(
@@ -69,15 +68,15 @@ export class Subjects {
         const spellings = new Map([...call.spellings, [marker.key, logical]]);
         const { rewrite: plan } = rules.PutObjectCommand;
         const own = ownCall(call, { plan, input, key: marker.key, spellings, errand: { body: marker.body } });
-        return this.#errands.run({ call: own, last }, new PutObjectCommand(input));
+        return this.#errands.run({ call: own, way }, new PutObjectCommand(input));
       }),
     );
     return call;
   }
 
   /** A copy is about everybody that its source is about, and about the person in whose context it is made. */
-  async #copied(call: Call, last: Step | undefined): Promise<Call> {
-    const { source, seen, pinned } = await this.#look(call, last);
+  async #copied(call: Call, way: Way | undefined): Promise<Call> {
+    const { source, seen, pinned } = await this.#look(call, way);
     const before = subjectsIn(seen.Metadata?.[LABEL]);
     const subjects = [...new Set([...before, ...call.subjects])];
     const label = labelOf(subjects);
@@ -102,19 +101,19 @@ export class Subjects {
   }
 
   /** A part cannot say whom it is about: the upload has said it. */
-  async #joined(call: Call, last: Step | undefined): Promise<Call> {
-    const { source, seen, pinned } = await this.#look(call, last);
+  async #joined(call: Call, way: Way | undefined): Promise<Call> {
+    const { source, seen, pinned } = await this.#look(call, way);
     const missing = subjectsIn(seen.Metadata?.[LABEL]).some((subject) => !call.subjects.includes(subject));
     if (missing) throw refusal('storage', call.operation, ANOTHER_PERSON);
     return { ...call, input: { ...call.input, ...source }, pinned };
   }
 
   /** Looks at the source of a copy, and holds the copy to what was seen, unless the caller has conditions of his own. */
-  async #look(call: Call, last: Step | undefined): Promise<Look> {
+  async #look(call: Call, way: Way | undefined): Promise<Look> {
     const copySource = String(call.input['CopySource']);
     const named = parseCopySource(copySource);
     if ('kind' in named) throw refusal('storage', call.operation, named);
-    const seen = await this.#head(call, named, last);
+    const seen = await this.#head(call, named, way);
     const { ETag } = seen;
     if (ETag === undefined) throw refusal('storage', call.operation, NO_ETAG);
     const { CopySourceIfMatch, CopySourceIfUnmodifiedSince } = call.input;
@@ -134,7 +133,7 @@ export class Subjects {
   async #head(
     call: Call,
     { bucket, key, versionId }: CopySource,
-    last: Step | undefined,
+    way: Way | undefined,
   ): Promise<HeadObjectCommandOutput> {
     const input: Record<string, unknown> & Named = { Bucket: bucket, Key: key };
     if (versionId !== undefined) input['VersionId'] = versionId;
@@ -146,7 +145,7 @@ export class Subjects {
     const head = ownCall(call, { ...same, plan: rules.HeadObjectCommand.rewrite, input });
     try {
       return await this.#errands.run<HeadObjectCommandOutput>(
-        { call: head, last },
+        { call: head, way },
         new HeadObjectCommand(input),
       );
     } catch (error) {
@@ -155,7 +154,7 @@ export class Subjects {
       const first = { ...input, Range: 'bytes=0-0' };
       const get = ownCall(call, { ...same, plan: rules.GetObjectCommand.rewrite, input: first });
       await this.#errands
-        .run<GetObjectCommandOutput>({ call: get, last }, new GetObjectCommand(first))
+        .run<GetObjectCommandOutput>({ call: get, way }, new GetObjectCommand(first))
         .then(({ Body }) => (Body as Readable | undefined)?.destroy());
       throw error;
     }
