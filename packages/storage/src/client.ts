@@ -13,6 +13,14 @@ export interface S3ClientConfig extends RawS3ClientConfig {
   readonly tenant: StorageTenantOptions;
 }
 
+declare const CONFINED: unique symbol;
+
+/** What only clients of this package are, for the compiler: a raw client, which knows no tenants, is none. */
+export interface Confined {
+  /** Is not there at run time. */
+  readonly [CONFINED]: true;
+}
+
 const engines = new WeakMap<RawS3Client, Engine>();
 
 /**
@@ -30,7 +38,9 @@ const engines = new WeakMap<RawS3Client, Engine>();
  * await withTenant('acme', () => s3.send(new PutObjectCommand({ Key: 'logo.svg', Body: '<svg/>' })));
  * ```
  */
-export class S3Client extends RawS3Client {
+export class S3Client extends RawS3Client implements Confined {
+  declare readonly [CONFINED]: true;
+
   /** Also true for {@link S3}, which stands on the SDK's class of that name. */
   static override [Symbol.hasInstance](given: unknown): boolean {
     if (this !== S3Client) return Function.prototype[Symbol.hasInstance].call(this, given);

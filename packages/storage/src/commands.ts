@@ -3,11 +3,8 @@ import * as sdk from '@aws-sdk/client-s3';
 /** A command's input with `Bucket` as it is for a client of exactly one bucket: it may be left out. */
 export type WithoutBucket<Input> = Omit<Input, 'Bucket'> & { readonly Bucket?: string | undefined };
 
-/** The SDK's own class, for which the type of its input was widened. */
-type Relaxed<Command extends abstract new (...args: never[]) => unknown, Input> = Pick<
-  Command,
-  keyof Command
-> &
+/** The SDK's own class, for which the type of its input was widened: it stands wherever the SDK's class is asked for. */
+type Relaxed<Command extends abstract new (...args: never[]) => unknown, Input> = Command &
   (new (input: WithoutBucket<Input>) => InstanceType<Command>);
 
 /** The SDK's `AbortMultipartUploadCommand`; with exactly one accepted bucket, `Bucket` may be left out. */

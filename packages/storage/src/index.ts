@@ -28,6 +28,7 @@ export {
   UploadPartCopyCommand,
   type WithoutBucket,
 } from './commands.ts';
+export { paginateListObjectsV2, paginateListParts } from './paginators.ts';
 export { S3 } from './s3.ts';
 export {
   waitForBucketExists,

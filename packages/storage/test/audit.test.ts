@@ -101,6 +101,6 @@ describe('the auditor', () => {
   it('is made for an accepted bucket of a guarded client only', async () => {
     await using own = await open();
     expect(() => storageAuditor(own.s3, { bucket: 'another-one' })).toThrow(ConfigError);
-    expect(() => storageAuditor(own.raw, { bucket: own.bucket })).toThrow(ConfigError);
+    expect(() => storageAuditor(own.raw as never, { bucket: own.bucket })).toThrow(ConfigError);
   });
 });

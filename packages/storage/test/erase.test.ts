@@ -297,7 +297,7 @@ describe('the eraser', () => {
   it('is made for an accepted bucket of a guarded client only', async () => {
     await using own = await open();
     expect(() => storageEraser(own.s3, { bucket: 'another-one' })).toThrow(ConfigError);
-    expect(() => storageEraser(own.raw, { bucket: own.bucket })).toThrow(ConfigError);
+    expect(() => storageEraser(own.raw as never, { bucket: own.bucket })).toThrow(ConfigError);
     expect(() => storageEraser(own.s3, { bucket: own.bucket, prefix: 'x' } as never)).toThrow(
       'unknown option "prefix"; there are bucket',
     );

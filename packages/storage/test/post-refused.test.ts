@@ -191,7 +191,9 @@ describe('no form is made', () => {
     await refused({ Bucket: 'another-one' }, 'not an accepted bucket');
     await refused({ Bucket: 'arn:aws:s3:::uploads' }, 'not an accepted bucket');
     await expect(createPresignedPost(own.s3, FORM)).rejects.toThrow(MissingTenantError);
-    await expect(withTenant('acme', () => createPresignedPost(own.raw, FORM))).rejects.toThrow(ConfigError);
+    await expect(withTenant('acme', () => createPresignedPost(own.raw as never, FORM))).rejects.toThrow(
+      ConfigError,
+    );
   });
 
   it('for a tenant that is frozen', async () => {
