@@ -76,7 +76,7 @@ export function writeCertificate(file: string, certificate: string): void {
 }
 
 async function configuredKeys(session: Session): Promise<VerificationKeys> {
-  const { keys, signer } = await session.config();
+  const { keys, signer } = await session.erasureConfig();
   return keys ?? [signer.publicKey];
 }
 

@@ -1,1 +1,7 @@
-export { defineConfig, type Config, type ConfigSource } from './config.ts';
+export {
+  defineConfig,
+  type AuditConfig,
+  type Config,
+  type ConfigSource,
+  type ErasureConfig,
+} from './config.ts';

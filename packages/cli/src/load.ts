@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ConfigError } from '@tenantkit/core';
@@ -33,7 +33,7 @@ export async function loadConfig({
   } catch (error) {
     // What the file itself says about a server, or about its options, is the better message.
     if (isUnreachable(error) || error instanceof ConfigError) throw error;
-    throw unusable(`${path} cannot be loaded`, describe(error), error);
+    throw unusable(`${path} cannot be loaded`, describe(error, path), error);
   }
 }
 
@@ -69,13 +69,24 @@ function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
-function describe(error: unknown): string {
+function describe(error: unknown, path: string): string {
   if (!(error instanceof Error)) return 'It threw something that is no error.';
   // JSON.parse quotes what it could not read: the beginning of a key, where a key was not JSON.
   if (error instanceof SyntaxError && error.message.includes('JSON'))
-    return 'It threw SyntaxError: a text that it reads is not JSON. The text is not shown, since it may be a secret.';
+    return `It threw SyntaxError: a text that it reads is not JSON. ${unset(path)}The text is not shown, since it may be a secret.`;
   return `It threw ${error.name}: ${error.message.split('\n')[0]}`;
 }
+
+/** Names of the environment that the file reads and that are empty: most often what is not JSON is no text at all. */
+function unset(path: string): string {
+  const names = [...readFileSync(path, 'utf8').matchAll(ENVIRONMENT)].map(
+    ([, dotted, quoted]) => dotted ?? quoted ?? '',
+  );
+  const missing = [...new Set(names)].filter((name) => (process.env[name] ?? '') === '');
+  return missing.length === 0 ? '' : `In the environment these are not set: ${missing.join(', ')}. `;
+}
+
+const ENVIRONMENT = /\benv(?:\.([A-Za-z_]\w*)|\[['"]([A-Za-z_]\w*)['"]\])/g;
 
 function unusable(problem: string, hint: string, cause?: unknown): ConfigError {
   return new ConfigError({ surface: 'cli', operation: 'config', problem, hint, cause });

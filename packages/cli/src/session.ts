@@ -1,5 +1,6 @@
+import { ConfigError } from '@tenantkit/core';
 import { createErasure, type Erasure, type Ledger } from '@tenantkit/erasure';
-import type { Config } from './config.ts';
+import type { Config, ErasureConfig } from './config.ts';
 import { loadConfig } from './load.ts';
 import { Output, type Streams } from './output.ts';
 
@@ -39,9 +40,21 @@ export class Session {
     return this.#loading;
   }
 
+  /** The configuration of erasures. @throws {@link ConfigError} when it is one of audits alone */
+  async erasureConfig(): Promise<ErasureConfig> {
+    const config = await this.config();
+    if ('stores' in config) return config;
+    throw new ConfigError({
+      surface: 'cli',
+      operation: 'config',
+      problem: 'it names auditors alone, and this command needs stores, ledger and signer',
+      hint: 'Add them, or give the configuration of erasures with --config.',
+    });
+  }
+
   /** The orchestrator of the configuration; with another ledger for what must leave no trace. */
   async erasure(other?: Ledger): Promise<Erasure> {
-    const { stores, ledger, signer, fence, storeTimeout, planMaxAge } = await this.config();
+    const { stores, ledger, signer, fence, storeTimeout, planMaxAge } = await this.erasureConfig();
     return createErasure({
       stores,
       ledger: other ?? ledger,
@@ -58,7 +71,7 @@ export class Session {
     const config = await this.#loading.catch(() => undefined); // its error was told already
     if (config === undefined) return;
     config.fence?.close();
-    await config.ledger.close();
+    if ('ledger' in config) await config.ledger.close();
     await bounded(config.close);
   }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sqliteLedger } from '@tenantkit/erasure';
 import { describe, expect, it } from 'vitest';
@@ -99,6 +99,55 @@ describe('a configuration', () => {
     });
     expect(ended.out + ended.err).not.toContain('hunter2');
     expect(ended.err).not.toMatch(/\n\s+at /);
+  });
+
+  it.each([
+    ["JSON.parse(process.env.ERASURE_KEY ?? '');", 'not set: ERASURE_KEY.'],
+    [`JSON.parse(process.env["KEY_OF_ERASURES"] || '') ?? process.env.HOME`, 'not set: KEY_OF_ERASURES.'],
+  ])('names what it reads of the environment and does not find there: %s', async (text, words) => {
+    const folder = project(IMPORTS + text);
+    const ended = await tenantkit(folder, ['audit']);
+    expect(ended).toMatchObject({ code: 2, err: expect.stringContaining(words) as string });
+    const env = { ERASURE_KEY: 'hunter2', KEY_OF_ERASURES: 'hunter2' };
+    const told = await tenantkit(folder, ['audit'], { env });
+    expect(told.err).toContain('is not JSON');
+    expect(told.err).not.toMatch(/not set|hunter2/);
+  });
+
+  it('may name auditors alone: whoever audits needs no key and no ledger', async () => {
+    const found = {
+      store: 'files',
+      severity: 'info',
+      code: 'seen',
+      name: 'a',
+      message: 'It is there.',
+      hint: '',
+    };
+    const auditors = `[{ store: 'files', async *audit() { yield ${JSON.stringify(found)}; } }]`;
+    const file = (more: string) => `import { defineConfig } from '@tenantkit/cli';
+import { writeFileSync } from 'node:fs';
+export default defineConfig({ auditors: ${auditors}, ${more} });`;
+    const folder = project(file("close: () => writeFileSync('closed', '')"));
+    const ended = await tenantkit(folder, ['audit', '--json']);
+    expect(ended.json()).toMatchObject({ stores: ['files'], findings: [found] });
+    expect(ended).toMatchObject({ code: 0, err: 'asking files\n' });
+    expect(existsSync(join(folder, 'closed'))).toBe(true);
+    for (const args of [
+      ['erasures', 'list'],
+      ['erase', 'acme', '--dry-run'],
+      ['certificate', 'verify', 'key.json'],
+    ]) {
+      const refused = await tenantkit(folder, args);
+      expect(refused).toMatchObject({ code: 2, out: '' });
+      expect(refused.err).toContain('this command needs stores, ledger and signer');
+    }
+    expect((await tenantkit(project(file('stores: []')), ['audit'])).err).toContain(
+      'must name at least one store',
+    );
+    expect((await tenantkit(project(file('planMaxAge: 1')), ['audit'])).err).toContain('planMaxAge');
+    expect((await tenantkit(project('export default { auditors: [] };'), ['audit'])).err).toContain(
+      'at least one auditor',
+    );
   });
 
   it('may use what Node cannot strip: it is compiled then', async () => {
