@@ -22,6 +22,7 @@ export interface NameCodec {
 }
 
 const TOKEN = '{tenant}';
+const EXAMPLE = 'tk:{tenant}: or tenants/{tenant}/';
 const FOLLOWS_ID = new RegExp(`^[^${ID_ALPHABET}]`);
 
 /**
@@ -30,7 +31,8 @@ const FOLLOWS_ID = new RegExp(`^[^${ID_ALPHABET}]`);
  * of another's (`acme` and `acme2` under `{tenant}-` would meet in `acme-…`; `acme-` is also an id).
  *
  * @param template - text with `{tenant}` exactly once, for example `tk:{tenant}:` or `tenants/{tenant}/`
- * @param options - `surface` for errors; `forbid`: characters that the store gives a meaning of its own
+ * @param options - `surface` for errors; `forbid`: characters that the store gives a meaning of its own;
+ *   `example`: templates that the surface takes, for errors
  * @throws {@link ConfigError} when the template is not injective or could produce a reserved `tk!` name
  *
  * @example
@@ -43,27 +45,22 @@ const FOLLOWS_ID = new RegExp(`^[^${ID_ALPHABET}]`);
  */
 export function nameTemplate(
   template: string,
-  { surface, forbid }: { surface: Surface; forbid?: RegExp },
+  { surface, forbid, example = EXAMPLE }: { surface: Surface; forbid?: RegExp; example?: string },
 ): NameCodec {
+  const invalid = (problem: string): ConfigError => invalidTemplate(surface, problem, example);
   const parts = template.split(TOKEN);
   const [before, after] = parts;
   if (before === undefined || after === undefined || parts.length !== 2) {
-    throw invalid(surface, `the name template must hold ${TOKEN} exactly once`);
+    throw invalid(`the name template must hold ${TOKEN} exactly once`);
   }
   if (!FOLLOWS_ID.test(after)) {
-    throw invalid(
-      surface,
-      `in the name template a character other than A-Z a-z 0-9 _ - must follow ${TOKEN}`,
-    );
+    throw invalid(`in the name template a character other than A-Z a-z 0-9 _ - must follow ${TOKEN}`);
   }
   // Names of tenantkit's own begin with `tk!`; a template with `!` could make a tenant's name look like one.
-  if (template.includes('!'))
-    throw invalid(surface, 'the name template must not hold "!": such names are reserved');
+  if (template.includes('!')) throw invalid('the name template must not hold "!": such names are reserved');
   // oxlint-disable-next-line no-control-regex -- control characters are exactly what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(template))
-    throw invalid(surface, 'the name template holds a control character');
-  if (forbid?.test(template))
-    throw invalid(surface, `the name template holds a character of ${forbid.source}`);
+  if (/[\u0000-\u001f\u007f]/.test(template)) throw invalid('the name template holds a control character');
+  if (forbid?.test(template)) throw invalid(`the name template holds a character of ${forbid.source}`);
 
   const shape = new RegExp(`^${escape(before)}([${ID_ALPHABET}]{1,${ID_MAX_LENGTH}})${escape(after)}`);
   const prefix = (tenant: string): string => {
@@ -97,12 +94,12 @@ export function breach(
   return error;
 }
 
-function invalid(surface: Surface, problem: string): ConfigError {
+function invalidTemplate(surface: Surface, problem: string, example: string): ConfigError {
   return new ConfigError({
     surface,
     operation: 'names',
     problem,
-    hint: 'Use a template such as tk:{tenant}: or tenants/{tenant}/.',
+    hint: `Use a template such as ${example}.`,
   });
 }
 

@@ -19,6 +19,9 @@ export interface Judging {
   readonly uploadsSince: Date;
 }
 
+/** What is wrong with a name, and how. */
+type Verdict = readonly [code: Code, how?: string];
+
 const DAY = 24 * 60 * 60_000;
 
 // `tk!subjects/<tenant>/<subject>/…`, with ids of core.
@@ -45,7 +48,7 @@ export class Names {
       const more = isCurrent
         ? undefined
         : 'It is deleted, but earlier versions or a delete marker are there.';
-      found.push(...(await this.#judge(key)).map((code) => ({ code, name: key, more })));
+      found.push(...named(key, await this.#judge(key), more));
     }
     this.#before = new Set(current.keys());
     return found;
@@ -56,7 +59,7 @@ export class Names {
     const found: Found[] = [];
     for (const { key, at } of entries) {
       const more = 'It is an unfinished upload.';
-      found.push(...(await this.#judge(key)).map((code) => ({ code, name: key, more })));
+      found.push(...named(key, await this.#judge(key), more));
       if (at === undefined || at >= this.#judging.uploadsSince) continue;
       const days = Math.floor((Date.now() - at.getTime()) / DAY);
       found.push({ code: 'old_upload', name: key, more: `It was begun ${days} days ago.` });
@@ -70,29 +73,30 @@ export class Names {
       yield { code, name, more: `There are ${count}.` };
   }
 
-  async #judge(key: string): Promise<Code[]> {
+  async #judge(key: string): Promise<Verdict[]> {
     const { engine, known } = this.#judging;
     const { names, fence } = engine;
     if (key.startsWith(RESERVED)) return this.#reserved(key);
     const tenant = names.tenantOf(key);
     if (tenant === undefined)
-      return known.some((prefix) => key.startsWith(prefix)) ? [] : ['outside_every_tenant'];
-    if (isControl(tenant)) return ['control_left'];
-    const codes: Code[] = [];
+      return known.some((prefix) => key.startsWith(prefix)) ? [] : [['outside_every_tenant']];
+    if (isControl(tenant)) return [['control_left']];
+    const verdicts: Verdict[] = [];
     const prefix = names.prefix(tenant);
-    if (fence?.state(tenant) === 'erased') codes.push('erased_tenant');
+    if (fence?.state(tenant) === 'erased') verdicts.push(['erased_tenant']);
     else if (!(await this.#exists(tenant))) this.#count('unknown_tenant', prefix);
     const logical = key.slice(prefix.length);
     if (logical.startsWith(prefix)) this.#count('doubled_prefix', `${prefix}${prefix}`);
-    if (keyProblem(logical, { prefix }) !== undefined) codes.push('refused_name');
-    return codes;
+    const problem = keyProblem(logical, { prefix, field: 'What follows the prefix' });
+    if (problem !== undefined) verdicts.push(['refused_name', `${problem.why}.`]);
+    return verdicts;
   }
 
-  async #reserved(key: string): Promise<Code[]> {
+  async #reserved(key: string): Promise<Verdict[]> {
     const [, tenant] = (key.startsWith(SUBJECTS) && SUBJECT_MARKER.exec(key.slice(SUBJECTS.length))) || [];
-    if (tenant === undefined) return ['unknown_reserved_name'];
-    if (isControl(tenant)) return ['control_left'];
-    if (this.#judging.engine.fence?.state(tenant) === 'erased') return ['erased_tenant'];
+    if (tenant === undefined) return [['unknown_reserved_name']];
+    if (isControl(tenant)) return [['control_left']];
+    if (this.#judging.engine.fence?.state(tenant) === 'erased') return [['erased_tenant']];
     if (!(await this.#exists(tenant))) this.#count('unknown_tenant', `${SUBJECTS}${tenant}/`);
     return [];
   }
@@ -114,4 +118,11 @@ export class Names {
     if (held === undefined) this.#counts.set(id, { code, name, count: 1 });
     else held.count += 1;
   }
+}
+
+function named(name: string, verdicts: readonly Verdict[], more: string | undefined): Found[] {
+  return verdicts.map(([code, how]) => {
+    const told = [how, more].filter((text) => text !== undefined);
+    return { code, name, more: told.length === 0 ? undefined : told.join(' ') };
+  });
 }

@@ -111,7 +111,8 @@ const GRAMMAR: readonly {
   },
   {
     what: 'a character that is not in Unicode normal form C',
-    instead: "Normalise it first: key.normalize('NFC'); the two forms would be two objects.",
+    instead:
+      "Name a new object key.normalize('NFC'). One that is stored under the other form is another object: rename it under acrossTenants.",
     find: (key) => firstDifference(key, key.normalize('NFC')),
     beyondAscii: true,
   },

@@ -4,6 +4,8 @@ import { DOTS, keyProblem, type KeyRole } from './grammar.ts';
 /** The default template: one folder per tenant. */
 export const DEFAULT_NAMES = 'tenants/{tenant}/';
 
+const EXAMPLE = 'tenants/{tenant}/ or customers/{tenant}/files/';
+
 /** Where a key was given, for the error. */
 export interface KeyPlace {
   /** The command: `PutObjectCommand`. */
@@ -52,7 +54,7 @@ export interface StorageNames {
  * ```
  */
 export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
-  const codec = nameTemplate(template, { surface: 'storage' });
+  const codec = nameTemplate(template, { surface: 'storage', example: EXAMPLE });
   const folders = template.replace('{tenant}', 'x').split('/');
   const wellFormed =
     template.includes('{tenant}/') &&
@@ -63,7 +65,7 @@ export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
       surface: 'storage',
       operation: 'names',
       problem: 'the name template is not a list of folders with {tenant}/ in it and a / at the end',
-      hint: 'Use a template such as tenants/{tenant}/ or customers/{tenant}/files/.',
+      hint: `Use a template such as ${EXAMPLE}.`,
     });
   }
   // One tenant is asked for many times in a row: for each key of a listing.

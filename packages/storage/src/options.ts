@@ -58,12 +58,15 @@ export interface StorageTenantOptions extends Pick<TenantOptions, 'fence' | 'nam
 /** SigV4's own limit of a presigned URL: seven days. */
 const MAX_PRESIGNED_SECONDS = 604_800;
 
-const sealingKey = z.strictObject({
-  kid: z.string().min(1).max(128),
-  secret: z
-    .union([z.string(), z.instanceof(Uint8Array)])
-    .refine((secret) => Buffer.from(secret).length >= 32, 'must hold at least 32 bytes'),
-});
+const sealingKey = z.strictObject(
+  {
+    kid: z.string().min(1).max(128),
+    secret: z
+      .union([z.string(), z.instanceof(Uint8Array)], 'must be a text or bytes')
+      .refine((secret) => Buffer.from(secret).length >= 32, 'must hold at least 32 bytes'),
+  },
+  { error: wrongType('must be { kid, secret }') },
+);
 
 // By these, servers choose what is done, where to, and in whose name: S3 and what speaks it, Swift, proxies.
 const HEADER = /^x-[a-z0-9]+(?:-[a-z0-9]+)*$/;
@@ -73,16 +76,20 @@ const MEANT =
 const header = z
   .string()
   .max(64)
-  .refine(
-    (name) => HEADER.test(name) && !MEANT.test(name),
-    'must begin with x-, be in lower case, and be no header to which servers or proxies give a meaning',
-  );
+  .refine((name) => name === name.toLowerCase(), 'must be in lower case')
+  .refine((name) => HEADER.test(name), 'must begin with x-, and hold a-z 0-9 with single - between them')
+  .refine((name) => !MEANT.test(name), 'is a header to which servers, gateways or proxies give a meaning');
 
 const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
   names: optionSchemas.names,
   fence: optionSchemas.fence,
-  buckets: z.array(bucketName).min(1, 'must name at least one bucket'),
-  sealingKeys: z.array(sealingKey).min(1).optional(),
+  buckets: z
+    .array(bucketName, { error: wrongType("must be a list of buckets, such as ['uploads']") })
+    .min(1, 'must name at least one bucket'),
+  sealingKeys: z
+    .array(sealingKey, { error: wrongType('must be a list of { kid, secret }') })
+    .min(1, 'must hold at least one { kid, secret }')
+    .optional(),
   subjects: z
     .union([
       z.literal(false),
@@ -98,6 +105,11 @@ const schema: z.ZodType<StorageTenantOptions> = z.strictObject({
 
 function isTexts(patterns: readonly unknown[]): patterns is string[] {
   return patterns.every((pattern) => typeof pattern === 'string');
+}
+
+/** What zod says of another type names no form of the right one. */
+function wrongType(message: string): (issue: { readonly code?: string }) => string | undefined {
+  return ({ code }) => (code === 'invalid_type' ? message : undefined);
 }
 
 function isFunction(value: unknown): boolean {

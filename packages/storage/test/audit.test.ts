@@ -55,6 +55,11 @@ describe('the auditor', () => {
       expect(store).toBe(`storage:${own.bucket}`);
     }
     expect(found.map(({ name }) => name)).toContain('tenants/acme/\\u{202e}gpj.exe');
+    // Which rule is broken, since a name may look like any other.
+    const told = (Key: string) => found.find(({ name }) => name === Key)?.message;
+    expect(told('tenants/acme//x')).toContain('What follows the prefix has a leading slash at index 0.');
+    expect(told('tenants/acme/')).toContain('What follows the prefix is empty.');
+    expect(told('loose.txt')).not.toContain('What follows');
   });
 
   it('reads page after page, from whatever context, and publishes one bypass', async () => {

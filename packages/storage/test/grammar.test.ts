@@ -45,7 +45,7 @@ describe('a key', () => {
     [
       'ae\u0301',
       'Key has a character that is not in Unicode normal form C at index 1',
-      "Normalise it first: key.normalize('NFC'); the two forms would be two objects.",
+      "Name a new object key.normalize('NFC'). One that is stored under the other form is another object: rename it under acrossTenants.",
     ],
     [
       'x'.repeat(1025),
