@@ -124,17 +124,24 @@ async function* look(
   );
   if (versioning.state === 'unseen') yield unseen(remote, `Earlier versions: ${versioning.why}.`);
   const versioned = versioning.state === 'set' && versioning.value.Status !== undefined;
-  for await (const page of pagesOf(remote, { prefix: '', versioned })) {
+  const gaps: Found[] = [];
+  for await (const page of asFar(pagesOf(remote, { prefix: '', versioned }), (why) => {
+    gaps.push(unseen(remote, `Further objects: ${why}`));
+  })) {
     yield* await names.page(page);
     if (objects !== undefined) yield* await objects.page(page);
   }
   try {
-    for await (const page of uploadsOf(remote, '')) yield* await names.uploads(page);
+    for await (const page of asFar(uploadsOf(remote, ''), (why) => {
+      gaps.push(unseen(remote, `Further unfinished uploads: ${why}`));
+    }))
+      yield* await names.uploads(page);
   } catch (error) {
     const { status = 0, name } = answerOf(error instanceof ConfigError ? error.cause : error);
     if (!UNSEEN.has(status)) throw error;
     yield unseen(remote, `Unfinished uploads: ${name}, status ${status}.`);
   }
+  yield* gaps;
   yield* names.counts();
   if (objects !== undefined) yield* objects.rest();
 }
@@ -142,6 +149,19 @@ async function* look(
 // Who they are nobody can list: tenant.place answers for one that is asked for.
 const ELSEWHERE =
   'Buckets and servers of tenants that tenant.place names: this bucket of the pool alone was looked at. Audit each of them with a client of its own (its endpoint and credentials, its bucket in tenant.buckets, no place).';
+
+/** Pages as far as the server gets with its list; where it goes in circles, that is told. */
+async function* asFar<T>(
+  pages: AsyncIterable<T>,
+  onEnd: (why: string) => void,
+): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* pages;
+  } catch (error) {
+    if (!(error instanceof ConfigError) || error.cause !== undefined) throw error;
+    onEnd(error.message);
+  }
+}
 
 function unseen({ bucket }: Remote, more: string): Found {
   return { code: 'not_examined', name: bucket, more };

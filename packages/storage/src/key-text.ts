@@ -27,6 +27,11 @@ function decoded(text: string): KeyText {
   }
 }
 
+/** The bytes of a key, in the order of which servers list. */
+function bytesIn({ key, unnamed }: KeyText): Buffer {
+  return unnamed === undefined ? Buffer.from(key) : bytesOf(unnamed);
+}
+
 function bytesOf(text: string): Buffer {
   const parts = text.split(/((?:%[0-9a-f]{2})+)/i);
   return Buffer.concat(
@@ -77,6 +82,26 @@ function isText(bytes: Buffer): boolean {
     Buffer.from(bytes.toString()).equals(bytes) &&
     Array.from(bytes.toString()).length === 1
   );
+}
+
+/** Which of two keys is listed behind the other. */
+export function lastOf(one: KeyText | undefined, other: KeyText | undefined): KeyText | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return Buffer.compare(bytesIn(one), bytesIn(other)) < 0 ? other : one;
+}
+
+/**
+ * Where a listing goes on. Ceph encodes keys when it is asked to, but not this one, in which `+` would be a blank then,
+ * and bytes that are no text are lost: it is the last key of the page, so that is taken, as it was read there.
+ */
+export function positionOf(
+  marker: string,
+  last: KeyText | undefined,
+  read: (text: string) => KeyText,
+): KeyText {
+  const given = read(marker);
+  const isLast = last !== undefined && [marker, given.key].includes(last.key);
+  return isLast ? last : given;
 }
 
 /** What nobody can erase through S3. */

@@ -8,8 +8,9 @@ import {
   type ListObjectVersionsCommandOutput,
   type ListObjectsV2CommandOutput,
 } from '@aws-sdk/client-s3';
-import { ConfigError, breach } from '@tenantkit/core';
-import { keyReader, markerBefore, type KeyText } from './key-text.ts';
+import { breach } from '@tenantkit/core';
+import { Advance, follows, stuck } from './advance.ts';
+import { keyReader, lastOf, markerBefore, positionOf, type KeyText } from './key-text.ts';
 import type { Remote } from './remote.ts';
 import { unable } from './settings.ts';
 
@@ -80,6 +81,7 @@ export async function traitsOf(remote: Remote): Promise<BucketTraits> {
  *
  * @param atMost - how many a page may have; default what the server gives, which is 1,000
  * @throws IsolationBreachError when the server lists what does not begin with it: no key of that page is given out
+ * @throws ConfigError when the server goes in circles
  */
 export async function* pagesOf(
   remote: Remote,
@@ -87,10 +89,11 @@ export async function* pagesOf(
 ): AsyncGenerator<readonly Entry[], void, undefined> {
   const size = atMost === undefined ? {} : { MaxKeys: atMost };
   const common = { Bucket: remote.bucket, Prefix: prefix, EncodingType: 'url', ...size } as const;
+  const advance = new Advance();
   if (!versioned) {
-    let next: { ContinuationToken?: string; StartAfter?: string } | undefined = {};
+    let next: { ContinuationToken?: string; StartAfter?: string } = {};
     let before: readonly Entry[] = [];
-    while (next !== undefined) {
+    for (;;) {
       const page: ListObjectsV2CommandOutput = await remote.send(
         new ListObjectsV2Command({ ...common, ...next }),
       );
@@ -102,20 +105,22 @@ export async function* pagesOf(
         at: LastModified,
         current: true,
       }));
-      yield owned(unseen(objects, before), prefix);
+      const fresh = unseen(objects, before);
+      yield owned(fresh, prefix);
       before = objects;
       const { unnamed } = objects.at(-1) ?? {};
-      if (page.IsTruncated !== true || page.NextContinuationToken === undefined) return;
+      if (page.IsTruncated !== true) return;
+      const token = follows(page.NextContinuationToken);
       // Ceph's token is the next key, of which nothing can be made here either.
       const after = unnamed === undefined ? undefined : markerBefore(unnamed);
       if (after !== undefined && after === next.StartAfter) throw stuck();
-      next = after === undefined ? { ContinuationToken: page.NextContinuationToken } : { StartAfter: after };
+      next = after === undefined ? { ContinuationToken: token } : { StartAfter: after };
+      advance.behind(fresh[0]);
     }
-    return;
   }
-  let marker: Marker | undefined = {};
+  let marker: Marker = {};
   let before: readonly Entry[] = [];
-  while (marker !== undefined) {
+  for (;;) {
     const page: ListObjectVersionsCommandOutput = await remote.send(
       new ListObjectVersionsCommand({ ...common, ...marker }),
     );
@@ -138,15 +143,16 @@ export async function* pagesOf(
       at: LastModified,
     }));
     const listed = [...versions, ...markers];
-    yield owned(unseen(listed, before), prefix);
+    const fresh = unseen(listed, before);
+    yield owned(fresh, prefix);
     before = listed;
-    const next: Marker | undefined =
-      page.IsTruncated === true && page.NextKeyMarker !== undefined
-        ? behind(read(page.NextKeyMarker), page.NextVersionIdMarker)
-        : undefined;
+    if (page.IsTruncated !== true) return;
+    const last = lastOf(versions.at(-1), markers.at(-1));
+    const after = positionOf(follows(page.NextKeyMarker), last, read);
+    const next = behind(after, page.NextVersionIdMarker);
     // A page of nothing but keys that no text can name: the listing would begin again where it has begun.
-    const same = next?.KeyMarker === marker.KeyMarker && next?.VersionIdMarker === marker.VersionIdMarker;
-    if (next !== undefined && same) throw stuck();
+    if (after.unnamed !== undefined && next.KeyMarker === marker.KeyMarker) throw stuck();
+    advance.behind(fresh[0]);
     marker = next;
   }
 }
@@ -169,15 +175,6 @@ function unseen(page: readonly Entry[], before: readonly Entry[]): readonly Entr
   return page.filter((entry) => entry.unnamed === undefined || !seen.has(idOf(entry)));
 }
 
-function stuck(): ConfigError {
-  return new ConfigError({
-    surface: 'storage',
-    operation: 'list',
-    problem: 'the bucket has so many keys of bytes that are no UTF-8 that it cannot be listed behind them',
-    hint: 'Remove them with a tool of the server (radosgw-admin object rm on Ceph), then try again.',
-  });
-}
-
 /**
  * Pages of all unfinished multipart uploads whose physical key begins with `prefix`.
  *
@@ -188,9 +185,10 @@ export async function* uploadsOf(
   remote: Remote,
   prefix: string,
 ): AsyncGenerator<readonly Entry[], void, undefined> {
+  const advance = new Advance();
   let encoding: 'url' | undefined = 'url';
-  let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
-  while (marker !== undefined) {
+  let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
+  for (;;) {
     const input = { Bucket: remote.bucket, Prefix: prefix, ...marker };
     const command = new ListMultipartUploadsCommand(
       encoding === undefined ? input : { ...input, EncodingType: encoding },
@@ -213,13 +211,11 @@ export async function* uploadsOf(
       at: Initiated,
     }));
     yield owned(uploads, prefix);
-    marker =
-      page.IsTruncated === true && page.NextKeyMarker !== undefined
-        ? {
-            KeyMarker: read(page.NextKeyMarker).key,
-            ...(page.NextUploadIdMarker === undefined ? {} : { UploadIdMarker: page.NextUploadIdMarker }),
-          }
-        : undefined;
+    if (page.IsTruncated !== true) return;
+    const { key: KeyMarker } = read(follows(page.NextKeyMarker));
+    const { NextUploadIdMarker: id } = page;
+    marker = id === undefined ? { KeyMarker } : { KeyMarker, UploadIdMarker: id };
+    advance.behind(uploads[0]);
   }
 }
 

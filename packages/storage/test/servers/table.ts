@@ -103,6 +103,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'erase-answers.test.ts': ['versions'],
   'erase-person.test.ts': ['versions'],
   'erase.test.ts': ['versions'],
+  'listing-ends.test.ts': ['versions'],
   'holds.test.ts': ['locks'],
   'inside.test.ts': ['versions'],
   'kills.test.ts': ['versions'],
