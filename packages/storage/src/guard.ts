@@ -170,7 +170,8 @@ function assertParameter(call: Call, name: string, value: unknown, names: Storag
   const field = allowed(call.plan).query.get(name);
   if (field === undefined) throw undecided(call, 'query parameter', name);
   const given = text(call, name, value);
-  if (!PARAMETERS[field.as]?.(given, call, names, name)) {
+  const listed = field.values?.includes(given) ?? true;
+  if (!listed || !PARAMETERS[field.as]?.(given, call, names, name)) {
     throw astray(call, `its parameter ${name} was changed after it was checked`);
   }
 }

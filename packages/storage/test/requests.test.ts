@@ -102,6 +102,7 @@ const ASTRAY: readonly (readonly [CommandName, what: string, Change, why: string
   ['ListObjectsCommand', 'another prefix', query({ prefix: 'tenants/acme2/' }), PREFIX],
   ['ListObjectsCommand', 'a shorter prefix', query({ prefix: 'tenants/acme' }), PREFIX],
   ['ListObjectsCommand', 'a marker elsewhere', query({ marker: 'tenants/acme2/' }), changed('marker')],
+  ['ListObjectsCommand', 'another encoding', query({ 'encoding-type': 'URL' }), changed('encoding-type')],
   ['ListObjectsV2Command', 'another kind of listing', without('list-type'), taken('list-type')],
   ['ListObjectsV2Command', 'another version of it', query({ 'list-type': '1' }), taken('list-type')],
   ['ListObjectsV2Command', 'no token', without('continuation-token'), taken('continuation-token')],

@@ -62,6 +62,7 @@ const REFUSED: readonly (readonly [...call: [CommandName, object], words: string
     'CopySource has a "." or ".." segment at index 0.',
   ],
   ['CopyObjectCommand', { ...KEY, CopySource: 'uploads/' }, 'CopySource is empty.'],
+  ['ListObjectsCommand', { EncodingType: 'URL' }, 'EncodingType is none of url.'],
   ['ListObjectsCommand', { Prefix: '/' }, 'Prefix has a leading slash at index 0.'],
   ['ListObjectsCommand', { Prefix: 7 }, 'Prefix is not a text.'],
   ['ListObjectsCommand', { Marker: 'a/../b' }, 'Marker has a "." or ".." segment at index 2.'],

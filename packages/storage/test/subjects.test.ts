@@ -183,6 +183,39 @@ describe('an object that is written in the context of a person', () => {
 });
 
 describe('a copy', () => {
+  it.each(['replace', 'Replace', 'copy', ' REPLACE', 'REPLACE ', '', 'REPLACE,COPY'])(
+    'with the directive %j, which a server may take for another, is refused before anything is sent',
+    async (directive) => {
+      await using own = await open();
+      await about('p1', () => put(own, 'a'));
+      const before = own.sent();
+      for (const field of ['MetadataDirective', 'TaggingDirective']) {
+        const refused = withTenant('acme', () => copy(own, 'a', 'b', { [field]: directive }));
+        await expect(refused).rejects.toThrow(`${field} is none of COPY, REPLACE`);
+      }
+      expect(own.sent()).toBe(before);
+      // Nor can middleware write it so.
+      for (const name of ['x-amz-metadata-directive', 'x-amz-tagging-directive']) {
+        const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+        change(
+          s3,
+          ({ method }) => method === 'PUT',
+          ({ headers }) => (headers[name] = directive),
+        );
+        await expect(withTenant('acme', () => copy({ ...own, s3 }, 'a', 'b'))).rejects.toThrow(
+          /rules do not allow|was taken away or changed/,
+        );
+        s3.destroy();
+      }
+      await withTenant('acme', () => copy(own, 'a', 'b', { MetadataDirective: 'COPY' }));
+      await withTenant('acme', () =>
+        copy(own, 'b', 'c', { MetadataDirective: 'REPLACE', TaggingDirective: 'COPY' }),
+      );
+      await withTenant('acme', () => copy(own, 'c', 'd'));
+      expect(await labelOf(own, 'tenants/acme/d')).toBe('p1');
+    },
+  );
+
   it('is about whom its source is about, and about the person in whose context it is made', async () => {
     await using own = await open();
     await about('p1', () => put(own, 'a', { color: 'red' }));

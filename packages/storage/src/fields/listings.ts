@@ -23,7 +23,8 @@ const LISTING = {
   ...PAYER,
   Prefix: { as: 'prefix', query: 'prefix' } satisfies InputField,
   Delimiter: query('delimiter'),
-  EncodingType: query('encoding-type'),
+  // Ceph takes URL as well, and the keys of its reply would be read as they are.
+  EncodingType: { ...query('encoding-type'), values: ['url'] },
 };
 const ATTRIBUTES = { OptionalObjectAttributes: header('x-amz-optional-object-attributes') };
 

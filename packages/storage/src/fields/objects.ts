@@ -98,13 +98,16 @@ export const deleteObjectsInput = table({
   },
 } satisfies Input<DeleteObjectsCommandInput>);
 
+// Ceph compares without case: whom a copy is about must not hang on how that is written.
+const DIRECTIVES = ['COPY', 'REPLACE'];
+
 export const copyObjectInput = table({
   ...MADE,
   ...IF,
   ...SOURCE,
   ChecksumAlgorithm: header('x-amz-checksum-algorithm'),
-  MetadataDirective: header('x-amz-metadata-directive'),
-  TaggingDirective: header('x-amz-tagging-directive'),
+  MetadataDirective: { ...header('x-amz-metadata-directive'), values: DIRECTIVES },
+  TaggingDirective: { ...header('x-amz-tagging-directive'), values: DIRECTIVES },
   AnnotationDirective: refuse('annotations are refused', 'Keep the values in Metadata.'),
 } satisfies Input<CopyObjectCommandInput>);
 
