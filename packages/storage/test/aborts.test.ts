@@ -127,10 +127,10 @@ describe('the requests that a client sends before a call', () => {
       const sending = withTenant(scope, () =>
         s3.send(command as PutObjectCommand, { abortSignal: controller.signal }),
       );
-      const ended = expect(sending).rejects.toMatchObject({ name: 'AbortError' });
+      const ended = sending.catch((error: unknown) => error);
       await paused;
       controller.abort();
-      await ended;
+      expect(await ended).toMatchObject({ name: 'AbortError' });
       expect(sent).toEqual([expect.stringMatching(request)]);
     },
   );
@@ -141,11 +141,11 @@ describe('the requests that a client sends before a call', () => {
     const sending = withTenant(scope, () =>
       s3.send(command as PutObjectCommand, { requestTimeout: 50, abortSignal: controller.signal }),
     );
-    const ended = expect(sending).rejects.toMatchObject({ name: 'AbortError' });
+    const ended = sending.catch((error: unknown) => error);
     // A request that was given up is tried again.
     await paused;
     controller.abort();
-    await ended;
+    expect(await ended).toMatchObject({ name: 'AbortError' });
     expect(sent).toEqual([expect.stringMatching(request)]);
   });
 });

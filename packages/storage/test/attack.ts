@@ -1,3 +1,5 @@
+import { S3Client as RawS3Client } from '@aws-sdk/client-s3';
+
 /** The middleware of an attack, in the loose shape that suits every step. */
 export type Middleware = (
   next: (args: Args) => Promise<unknown>,
@@ -41,6 +43,15 @@ export function install(client: { middlewareStack: unknown }, attack: Middleware
   };
   if ('relation' in where) stack.addRelativeTo(attack, { name: 'attack', ...where });
   else stack.add(attack, { name: 'attack', ...where });
+}
+
+const { send } = RawS3Client.prototype as unknown as {
+  readonly send: (this: RawS3Client, command: unknown) => Promise<unknown>;
+};
+
+/** Sends a command as the raw client would, past our own `send`. */
+export function sendPast(client: RawS3Client, command: unknown): Promise<unknown> {
+  return send.call(client, command);
 }
 
 /** An attack on the request, once there is one. */

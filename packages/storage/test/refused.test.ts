@@ -3,6 +3,7 @@ import { MissingTenantError, OperationRefusedError, acrossTenants, withTenant } 
 import { S3, type S3Client } from '@tenantkit/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rules } from '../src/rules.ts';
+import { sendPast } from './attack.ts';
 import { countRequests, open, type Opened } from './open.ts';
 
 let own: Opened;
@@ -109,9 +110,7 @@ it('a command that nobody has decided about is refused', async () => {
   const before = sent();
   const make = new MakeCoffeeCommand({ Bucket: own.bucket, Key: 'one' });
   // Past our own send, which takes no command with code of its own.
-  const error = await withTenant('acme', () =>
-    settle(() => Reflect.apply(sdk.S3Client.prototype.send, s3, [make]) as Promise<unknown>),
-  );
+  const error = await withTenant('acme', () => settle(() => sendPast(s3, make)));
   expect(error).toMatchObject({ code: 'OPERATION_REFUSED', operation: 'MakeCoffeeCommand' });
   expect(sent()).toBe(before);
 });
