@@ -1,9 +1,11 @@
 import { PutBucketVersioningCommand as RawPutBucketVersioningCommand } from '@aws-sdk/client-s3';
 import { ConfigError, IsolationBreachError, StoreUnreachableError, auditChannels } from '@tenantkit/core';
 import { storageEraser, type S3Client } from '@tenantkit/storage';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CUT, altered, everything, proxied, put, run, type Passing } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
+
+afterEach(() => void vi.useRealTimers());
 
 const SCOPE = { tenant: 'acme' };
 
@@ -398,7 +400,7 @@ describe('a request', () => {
       throw service('SlowDown', 503);
     });
     let isLate = false;
-    const late = setTimeout(() => (isLate = true), 2_000);
+    const late = setTimeout(() => (isLate = true), 15_000);
     const failed = await storageEraser(s3, { bucket: own.bucket, timeout: 500 })
       .erase(SCOPE, run())
       .catch((error: unknown) => error);
@@ -409,27 +411,25 @@ describe('a request', () => {
     expect(failed).toMatchObject({ cause: { name: 'SlowDown' } });
   });
 
-  it('ends in its pause when it is told to', async () => {
+  it('ends in its pause when it is told to', { timeout: 30_000 }, async () => {
     await using own = await open();
     await filled(own);
     const controller = new AbortController();
     const reason = new Error('stop here');
     let asked = 0;
-    let late: NodeJS.Timeout | undefined;
-    let isLate = false;
     using s3 = altered(own, ({ command, next }) => {
       if (command !== 'DeleteObjectsCommand') return next();
       asked += 1;
-      // After the fourth refusal the pause is the better part of a second.
       if (asked === 4) {
-        queueMicrotask(() => controller.abort(reason));
-        late = setTimeout(() => (isLate = true), 400);
+        // From here on time stands still, and with it the pause.
+        vi.useFakeTimers({ toFake: ['setTimeout'] });
+        setImmediate(() => controller.abort(reason));
       }
       return Promise.resolve({ Errors: [{ Key: 'tenants/acme/a', Code: 'SlowDown' }] });
     });
     await expect(erase(s3, own, { signal: controller.signal })).rejects.toBe(reason);
     expect(asked).toBe(4);
-    expect(isLate).toBe(false);
-    clearTimeout(late);
+    expect(vi.isFakeTimers()).toBe(true);
+    vi.useRealTimers();
   });
 });
