@@ -100,7 +100,9 @@ export function rawConfiguration(configuration: S3ClientConfig | undefined): Raw
   const { tenant, ...raw } = configuration ?? ({} as S3ClientConfig);
   parseStorageOptions(tenant);
   for (const [option, problem] of Object.entries(REFUSED)) {
-    if (Reflect.get(raw, option) !== true) continue;
+    const value: unknown = Reflect.get(raw, option);
+    // The SDK asks for no more than that it is truthy.
+    if (value === false || value === undefined) continue;
     throw new ConfigError({
       surface: 'storage',
       operation: 'options',

@@ -633,7 +633,12 @@ describe('the construction', () => {
   });
 
   it.each(['bucketEndpoint', 'followRegionRedirects', 'cacheMiddleware'])('refuses %s', (option) => {
-    expect(() => make({ buckets: ['ok-bucket'] }, { [option]: true })).toThrow(option);
+    // The SDK asks for no more than that it is truthy.
+    for (const value of [true, 'true', 1, {}, () => false])
+      expect(() => make({ buckets: ['ok-bucket'] }, { [option]: value })).toThrow(ConfigError);
+    expect(() => make({ buckets: ['ok-bucket'] }, { [option]: true })).toThrow(`${option} is on, and it`);
+    for (const value of [false, undefined])
+      expect(() => make({ buckets: ['ok-bucket'] }, { [option]: value })).not.toThrow();
   });
 
   it('never shows a secret', () => {
