@@ -1,4 +1,5 @@
 import {
+  CopyObjectCommand as RawCopyObjectCommand,
   DeleteBucketCommand as RawDeleteBucketCommand,
   GetObjectCommand as RawGetObjectCommand,
   PutObjectCommand as RawPutObjectCommand,
@@ -173,6 +174,25 @@ describe('no presigned URL is made', () => {
     expect(await refused(new RawDeleteBucketCommand({ Bucket: own.bucket }), 'deletes the bucket')).toBe(
       'refused',
     );
+  });
+
+  it('of a copy, by whatever name its class goes, and nothing is sent for it', async () => {
+    const input = { Key: 'x', CopySource: `${own.bucket}/one` };
+    class Mine extends CopyObjectCommand {}
+    class Minified extends RawCopyObjectCommand {}
+    Object.defineProperty(Minified, 'name', { value: 'a' });
+    const before = own.sent();
+    for (const Class of [CopyObjectCommand, RawCopyObjectCommand, Mine, Minified]) {
+      const copy = new Class(input as never) as never;
+      const signing = withTenant({ tenant: 'acme', subject: 'p1' }, () => getSignedUrl(own.s3, copy));
+      await expect(signing).rejects.toThrow(OperationRefusedError);
+      await expect(signing).rejects.toThrow('presigned copy');
+    }
+    expect(own.sent()).toBe(before);
+    await withTenant({ tenant: 'acme', subject: 'p1' }, () =>
+      getSignedUrl(own.s3, new PutObjectCommand({ Key: 'x' })),
+    );
+    expect(own.sent()).toBe(before + 1);
   });
 
   it('of a key, bucket or field that is refused', async () => {
