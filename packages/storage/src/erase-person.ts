@@ -30,11 +30,12 @@ export async function countPerson(person: Person, tally: Tally = new Tally()): P
   for await (const page of concerned(person, traits)) for (const entry of page) tally.add(entry);
   let before: ReadonlyMap<string, string> = new Map();
   let held: ReadonlySet<string> = new Set();
-  for await (const { entries, keys } of marked(person, traits)) {
+  const unnamed = new Unnamed();
+  for await (const { entries, keys } of marked(person, traits, unnamed)) {
     // The versions of a marker may go over several pages.
     const still = new Set([...held].filter((marker) => before.has(marker)));
     await each(keys, async ([marker, key]) => {
-      if (!before.has(marker) && (await countKey(person, key, traits, tally))) still.add(marker);
+      if (!before.has(marker) && (await countKey(person, key, { traits, tally }))) still.add(marker);
     });
     [before, held] = [keys, still];
     await each(entries, async (entry) => {
@@ -44,11 +45,12 @@ export async function countPerson(person: Person, tally: Tally = new Tally()): P
       else tally.keep('markers', hold);
     });
   }
-  for await (const keys of matching(person, traits)) {
+  for await (const keys of matching(person, traits, unnamed)) {
     await each(keys, async (key) => {
-      if (!(await person.isMarked(key, traits))) await countKey(person, key, traits, tally);
+      if (!(await person.isMarked(key, traits))) await countKey(person, key, { traits, tally, listed: true });
     });
   }
+  unnamed.assertNone();
   return tally;
 }
 
@@ -66,7 +68,8 @@ async function once(person: Person, traits: BucketTraits, progress: Progress): P
     await progress.add(page);
     found ||= page.length > 0;
   }
-  for await (const { entries, keys } of marked(person, traits)) {
+  const unnamed = new Unnamed();
+  for await (const { entries, keys } of marked(person, traits, unnamed)) {
     progress.signal.throwIfAborted();
     const held = new Set<string>();
     await each(keys, async ([marker, key]) => {
@@ -80,15 +83,18 @@ async function once(person: Person, traits: BucketTraits, progress: Progress): P
     found ||= stuck.size < free.length;
     for (const { key } of entries) if (held.has(key)) kept.keep('markers', HELD);
   }
-  for await (const keys of matching(person, traits)) {
+  for await (const keys of matching(person, traits, unnamed)) {
     progress.signal.throwIfAborted();
     // What is held there was kept with its marker, where it has one.
     await each(keys, async (key) => {
       const again = await person.isMarked(key, traits);
-      const done = await eraseKey(person, key, { traits, kept: again ? new Tally() : kept, progress });
+      const of = { traits, kept: again ? new Tally() : kept, progress, listed: true };
+      const done = await eraseKey(person, key, of);
       found ||= done.found;
     });
   }
+  // Once everything else is gone: each further pass would find the same.
+  if (!found) unnamed.assertNone();
   return { found, kept };
 }
 
@@ -96,13 +102,29 @@ interface Work {
   readonly traits: BucketTraits;
   readonly kept: Tally;
   readonly progress: Progress;
+  /** Whether a listing has named the key. In a bucket with versions it does anyway. */
+  readonly listed?: boolean;
+}
+
+/** What was seen of names that no request can name. */
+class Unnamed {
+  #count = 0;
+
+  add(count: number): void {
+    this.#count += count;
+  }
+
+  /** @throws ConfigError */
+  assertNone(): void {
+    if (this.#count > 0) throw unnameable(this.#count);
+  }
 }
 
 /** Erases what is about the person under one key; answers whether something was, and whether something is held. */
 async function eraseKey(
   person: Person,
   key: string,
-  { traits, kept, progress }: Work,
+  { traits, kept, progress, listed = traits.versioned }: Work,
 ): Promise<{ readonly found: boolean; readonly held: boolean }> {
   const { remote } = person;
   let found = false;
@@ -116,8 +138,10 @@ async function eraseKey(
   };
   for await (const page of person.entries(key, traits)) {
     progress.signal.throwIfAborted();
-    const { mine, others } = await judged(person, page);
+    const { mine, others, hidden } = await judged(person, page);
     remains ||= others;
+    // What is listed and cannot be looked at is not gone: the next listing has to say so.
+    found ||= listed && hidden.length > 0;
     current ??= mine.find((entry) => entry.current === true);
     await take(mine.filter((entry) => entry !== current));
   }
@@ -136,14 +160,19 @@ async function eraseKey(
 }
 
 /** As {@link eraseKey} goes; answers whether something is held. */
-async function countKey(person: Person, key: string, traits: BucketTraits, tally: Tally): Promise<boolean> {
+async function countKey(
+  person: Person,
+  key: string,
+  { traits, tally, listed = traits.versioned }: Pick<Work, 'traits' | 'listed'> & { readonly tally: Tally },
+): Promise<boolean> {
   let held = false;
   let remains = false;
   let markers = 0;
   for await (const page of person.entries(key, traits)) {
     markers += page.filter(({ kind }) => kind === 'delete markers').length;
-    const { mine, others } = await judged(person, page);
+    const { mine, others, hidden } = await judged(person, page);
     remains ||= others;
+    if (listed) for (const entry of hidden) tally.add(entry);
     await each(mine, async (entry) => {
       const hold =
         traits.locked && entry.kind === 'versions' ? await holdOf(person.remote, entry) : undefined;
@@ -159,8 +188,9 @@ async function countKey(person: Person, key: string, traits: BucketTraits, tally
 async function judged(
   person: Person,
   page: readonly Entry[],
-): Promise<{ readonly mine: readonly Entry[]; readonly others: boolean }> {
+): Promise<{ readonly mine: readonly Entry[]; readonly others: boolean; readonly hidden: readonly Entry[] }> {
   const mine: Entry[] = [];
+  const hidden: Entry[] = [];
   let others = false;
   const objects = page.filter(({ kind }) => kind !== 'delete markers');
   await each(
@@ -168,11 +198,12 @@ async function judged(
     async (entry) => {
       const judgement = await person.judge(entry);
       if (judgement === 'others') others = true;
-      else if (judgement !== undefined) mine.push(judgement);
+      else if (judgement === undefined) hidden.push(entry);
+      else mine.push(judgement);
     },
     PARALLEL,
   );
-  return { mine, others };
+  return { mine, others, hidden };
 }
 
 /** Pages of unfinished uploads of keys that may be about the person. */
@@ -193,12 +224,15 @@ async function* concerned(
 async function* marked(
   person: Person,
   { versioned }: BucketTraits,
+  unnamed: Unnamed,
 ): AsyncGenerator<
   { readonly entries: readonly Entry[]; readonly keys: ReadonlyMap<string, string> },
   void,
   undefined
 > {
-  for await (const entries of pagesOf(person.remote, { prefix: person.markers, versioned })) {
+  for await (const page of pagesOf(person.remote, { prefix: person.markers, versioned })) {
+    const entries = page.filter((entry) => entry.unnamed === undefined);
+    unnamed.add(page.length - entries.length);
     const keys = new Map<string, string>();
     // One with a body is preferred to a delete marker, which has none.
     const order = [...entries].sort((a, b) => Number(b.kind === 'versions') - Number(a.kind === 'versions'));
@@ -212,24 +246,19 @@ async function* marked(
   }
 }
 
-/**
- * Pages of keys that patterns match, each once.
- *
- * @throws ConfigError at the end, when there is one that no request can name
- */
+/** Pages of keys that patterns match, each once. */
 async function* matching(
   person: Person,
   { versioned }: BucketTraits,
+  unnamed: Unnamed,
 ): AsyncGenerator<readonly string[], void, undefined> {
   const done: Pattern[] = [];
-  let unnamed = 0;
   for (const pattern of person.patterns) {
     let before: ReadonlySet<string> = new Set();
     for await (const page of pagesOf(person.remote, { prefix: pattern.prefix, versioned })) {
       const named = page.filter((entry) => entry.unnamed === undefined);
-      unnamed += page.filter(
-        (entry) => entry.unnamed !== undefined && person.isMatch(entry.key, [pattern]),
-      ).length;
+      const others = page.filter((entry) => entry.unnamed !== undefined);
+      unnamed.add(others.filter(({ key }) => person.isMatch(key, [pattern])).length);
       const keys = new Set(named.map(({ key }) => key));
       yield [...keys].filter(
         (key) => !before.has(key) && person.isMatch(key, [pattern]) && !person.isMatch(key, done),
@@ -238,5 +267,4 @@ async function* matching(
     }
     done.push(pattern);
   }
-  if (unnamed > 0) throw unnameable(unnamed);
 }

@@ -68,7 +68,7 @@ export class Person {
     const prefix = this.markerOf(key);
     // It comes before all that begin with it.
     for await (const page of pagesOf(this.remote, { prefix, versioned, atMost: 1 }))
-      return page.some((entry) => entry.key === prefix);
+      return page.some((entry) => entry.key === prefix && entry.unnamed === undefined);
     return false;
   }
 
@@ -117,10 +117,10 @@ export class Person {
       return;
     }
     for await (const page of pagesOf(this.remote, { prefix: key, versioned, atMost: PAGE })) {
-      const own = page.filter((entry) => entry.key === key);
+      const own = page.filter((entry) => entry.key === key && entry.unnamed === undefined);
       yield own;
       // Longer keys follow.
-      if (own.length < page.length) return;
+      if (page.some((entry) => entry.key !== key)) return;
     }
   }
 

@@ -1,6 +1,13 @@
 import { PutBucketVersioningCommand as RawPutBucketVersioningCommand } from '@aws-sdk/client-s3';
-import { ConfigError, IsolationBreachError, StoreUnreachableError, auditChannels } from '@tenantkit/core';
-import { storageEraser, type S3Client } from '@tenantkit/storage';
+import {
+  ConfigError,
+  IsolationBreachError,
+  StoreUnreachableError,
+  auditChannels,
+  isVerified,
+  withTenant,
+} from '@tenantkit/core';
+import { PutObjectCommand, S3Client, storageEraser } from '@tenantkit/storage';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CUT, altered, everything, proxied, put, run, type Passing } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
@@ -213,6 +220,82 @@ describe('a listing', () => {
     const { erased } = await eraser.erase({ ...SCOPE, subject: 'q' }, run());
     expect(erased).toContainEqual(expect.objectContaining({ kind: 'objects', count: 1 }));
   });
+
+  it.each([false, true])(
+    'with such a key among the markers of a person ends their erasure so, versioned: %s',
+    async (versioned) => {
+      await using own = await open({ traits: { versioned }, tenant: { subjects: ['users/{subject}/**'] } });
+      for (const subject of ['p', 'q'])
+        await withTenant({ ...SCOPE, subject }, () =>
+          own.s3.send(new PutObjectCommand({ Key: `of-${subject}`, Body: 'x' })),
+        );
+      await put(own, 'tenants/acme/users/p/a');
+      const [listing, field] = versioned
+        ? (['ListObjectVersionsCommand', 'Versions'] as const)
+        : (['ListObjectsV2Command', 'Contents'] as const);
+      using s3 = altered(
+        own,
+        async ({ command, input, next }) => {
+          const found = (await next()) as Record<string, object[] | undefined>;
+          if (command !== listing || input['Prefix'] !== 'tk!subjects/acme/p/') return found;
+          const odd = { Key: 'tk!subjects/acme/p/k/%FF', VersionId: 'v' };
+          return { ...found, EncodingType: 'url', [field]: [...(found[field] ?? []), odd] };
+        },
+        { subjects: ['users/{subject}/**'] },
+      );
+      const eraser = storageEraser(s3, { bucket: own.bucket });
+      const p = { ...SCOPE, subject: 'p' };
+      await expect(eraser.plan(p)).rejects.toThrow('1 objects have keys of bytes');
+      await expect(eraser.verify(p)).rejects.toThrow('1 objects have keys of bytes');
+      await expect(eraser.erase(p, run())).rejects.toThrow('1 objects have keys of bytes');
+      // Everything else is gone, and others are not concerned.
+      expect((await everything(own)).map((name) => name.split(' ')[0])).toEqual([
+        'tenants/acme/of-q',
+        'tk!subjects/acme/q/k/of-q',
+      ]);
+      await eraser.erase({ ...SCOPE, subject: 'q' }, run());
+      expect(await everything(own)).toEqual([]);
+    },
+  );
+
+  it.each([false, true])(
+    'of a person’s keys that names one which is not found is not taken for clean, versioned: %s',
+    async (versioned) => {
+      await using own = await open({ traits: { versioned } });
+      await put(own, 'tenants/acme/users/p/a');
+      // This much, a server that has made text of them says of bytes that are no UTF-8.
+      const key = 'tenants/acme/users/p/\uFFFD';
+      const odd = { Key: encodeURIComponent(key), VersionId: 'v', Size: 1 };
+      let listed = 0;
+      using s3 = altered(
+        own,
+        async ({ command, input, next }) => {
+          const found = (await next()) as Record<string, object[] | undefined>;
+          const prefix = String(input['Prefix'] as string | undefined);
+          if (!command.startsWith('ListObject') || !key.startsWith(prefix) || !prefix.includes('users'))
+            return found;
+          listed += 1;
+          const field = versioned ? 'Versions' : 'Contents';
+          return { ...found, EncodingType: 'url', [field]: [...(found[field] ?? []), odd] };
+        },
+        { subjects: ['users/{subject}/**'] },
+      );
+      const eraser = storageEraser(s3, { bucket: own.bucket });
+      const p = { ...SCOPE, subject: 'p' };
+      await expect(eraser.erase(p, run())).rejects.toThrow('still lists objects');
+      expect(listed).toBeGreaterThan(0);
+      const verified = await eraser.verify(p);
+      expect(isVerified(verified)).toBe(false);
+      expect(verified.remaining).toContainEqual(expect.objectContaining({ count: 1 }));
+      // Their server's listing is what stands in the way.
+      const honest = new S3Client({
+        ...own.options,
+        tenant: { buckets: [own.bucket], subjects: ['users/{subject}/**'] },
+      });
+      expect(isVerified(await storageEraser(honest, { bucket: own.bucket }).verify(p))).toBe(true);
+      honest.destroy();
+    },
+  );
 
   it.each([false, true])(
     'goes on behind such keys, and tells each once, versioned: %s',
