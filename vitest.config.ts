@@ -11,6 +11,7 @@ const serverless = [
   'grammar.test.ts',
   'key-text.test.ts',
   'names-random.test.ts',
+  'pattern.test.ts',
   'names.test.ts',
   'parts.test.ts',
   'post-asked.test.ts',

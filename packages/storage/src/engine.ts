@@ -28,6 +28,7 @@ import { rules, type CommandPlan } from './rules.ts';
 import { outside, running, type Running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
 import type { Around, Step } from './stack.ts';
+import { assertPatterns } from './pattern.ts';
 import { Subjects } from './subjects.ts';
 import { Whereabouts } from './whereabouts.ts';
 
@@ -68,6 +69,7 @@ export class Engine {
     this.buckets = [...options.buckets];
     this.tags = new Set(options.tags);
     this.patterns = [...(options.subjects || [])];
+    assertPatterns(this.patterns, this.names);
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
     this.#headers = new Set(options.headers);

@@ -5,7 +5,8 @@ import { each } from './each.ts';
 import { unnameable } from './key-text.ts';
 import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
 import { holdOf } from './locks.ts';
-import type { Pattern, Person } from './person.ts';
+import type { Pattern } from './pattern.ts';
+import type { Person } from './person.ts';
 import { purgeEach, removeAll, untilEmpty, type Pass, type Progress } from './purge.ts';
 import { Tally, kindsOf } from './tally.ts';
 

@@ -2,23 +2,12 @@ import { GetObjectCommand, HeadObjectCommand, S3ServiceException } from '@aws-sd
 import { ConfigError, assertId } from '@tenantkit/core';
 import { createHash } from 'node:crypto';
 import { pagesOf, type BucketTraits, type Entry } from './listing.ts';
+import { readPattern, type Pattern } from './pattern.ts';
 import type { Remote } from './remote.ts';
 import { LABEL, markerOf, markersOf, readMarker, subjectsIn } from './subject-names.ts';
 
-const TOKEN = '{subject}';
-
 /** Versions of one key, page by page: what follows in a listing is of other keys. */
 const PAGE = 100;
-
-/** A pattern of logical keys with a person's id in it. */
-export interface Pattern {
-  /** What the physical keys begin with. */
-  readonly prefix: string;
-  /** Of logical keys. */
-  readonly matches: RegExp;
-  /** A logical key that it matches. */
-  readonly example: string;
-}
 
 /** One person of a tenant, in one bucket: how objects about that person are told. Runs across tenants. */
 export class Person {
@@ -40,12 +29,7 @@ export class Person {
     this.subject = subject;
     this.prefix = remote.names.prefix(tenant);
     this.markers = markersOf(tenant, subject);
-    this.patterns = remote.patterns.map((pattern) =>
-      readPattern(
-        pattern.replace(TOKEN, () => subject),
-        this.prefix,
-      ),
-    );
+    this.patterns = remote.patterns.map((pattern) => readPattern(pattern, subject, this.prefix));
   }
 
   /** The same person's id in another tenant. */
@@ -60,7 +44,7 @@ export class Person {
 
   /** Whether a physical key is one of a pattern's. */
   isMatch(key: string, patterns: readonly Pattern[] = this.patterns): boolean {
-    return patterns.some(({ matches }) => matches.test(this.#logical(key)));
+    return patterns.some((pattern) => pattern.matches(this.#logical(key)));
   }
 
   /** Whether there is a marker for a physical key, or was one in a bucket with versions. */
@@ -165,18 +149,4 @@ export class Person {
   #logical(key: string): string {
     return key.slice(this.prefix.length);
   }
-}
-
-const WILD = /\*\*|\*|\?/g;
-const MEANING: Readonly<Record<string, string>> = { '**': '.*', '*': '[^/]*', '?': '[^/]' };
-
-function readPattern(pattern: string, prefix: string): Pattern {
-  const literals = pattern.split(WILD).map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`));
-  const wild = (pattern.match(WILD) ?? []).map((sign) => MEANING[sign] ?? '');
-  const source = literals.map((text, index) => `${text}${wild[index] ?? ''}`).join('');
-  return {
-    prefix: `${prefix}${pattern.split(WILD, 1)[0] ?? ''}`,
-    matches: new RegExp(`^${source}$`, 'su'),
-    example: pattern.replace(WILD, 'c'),
-  };
 }

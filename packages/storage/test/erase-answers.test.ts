@@ -271,7 +271,7 @@ describe('a listing', () => {
         own,
         async ({ command, input, next }) => {
           const found = (await next()) as Record<string, object[] | undefined>;
-          const prefix = String(input['Prefix']);
+          const prefix = (input['Prefix'] as string | undefined) ?? '-';
           if (!command.startsWith('ListObject') || !key.startsWith(prefix) || !prefix.includes('users'))
             return found;
           listed += 1;
