@@ -55,7 +55,7 @@ export interface TenantRegistryOptions {
 /**
  * Makes a registry over a store and reads it once.
  *
- * @throws {@link ConfigError} when the two times do not fit together
+ * @throws {@link ConfigError} when there is no store, or the two times do not fit together
  *
  * @example
  * ```ts
@@ -72,6 +72,14 @@ export async function createTenantRegistry({
   maxStaleness = 30_000,
   onRefreshError = ignore,
 }: TenantRegistryOptions): Promise<TenantRegistry> {
+  if (typeof store?.load !== 'function' || typeof store.set !== 'function') {
+    throw new ConfigError({
+      surface: 'core',
+      operation: 'createTenantRegistry',
+      problem: 'store is no TenantStore',
+      hint: 'Give it { load, set }, such as memoryTenantStore() in tests; the README of @tenantkit/core has one that processes share.',
+    });
+  }
   if (!(refreshEvery > 0) || !(maxStaleness >= 2 * refreshEvery)) {
     throw new ConfigError({
       surface: 'core',

@@ -134,6 +134,16 @@ describe('TenantRegistry', () => {
     expect(here.state('acme')).toBe('frozen');
   });
 
+  it.each([{}, { store: undefined }, { store: { load: () => new Map() } }])(
+    'refuses %j, which has no store',
+    async (given) => {
+      await expect(createTenantRegistry(given as never)).rejects.toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining('memoryTenantStore()') as string,
+      });
+    },
+  );
+
   it.each([
     { refreshEvery: 5_000, maxStaleness: 9_999 },
     { refreshEvery: 0, maxStaleness: 10 },
