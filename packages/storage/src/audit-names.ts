@@ -1,6 +1,6 @@
 import { runInScope } from '@tenantkit/core';
 import type { Code, Found } from './audit-findings.ts';
-import { isControl } from './control.ts';
+import { isControl } from './control-id.ts';
 import type { Engine } from './engine.ts';
 import { keyProblem } from './grammar.ts';
 import type { Entry } from './listing.ts';

@@ -1,5 +1,6 @@
 import { CreateMultipartUploadCommand, DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { ConfigError, controlTenant, eraseRun, type PositiveControl } from '@tenantkit/core';
+import { isControl } from './control-id.ts';
 import { count } from './count.ts';
 import { pagesOf, traitsOf, uploadsOf } from './listing.ts';
 import { countPerson } from './erase-person.ts';
@@ -9,16 +10,8 @@ import type { Remote } from './remote.ts';
 import { SUBJECTS, spotsOf } from './spots.ts';
 import { LABEL } from './subject-names.ts';
 
-/** What a verification plants under, and removes; see `controlTenant` of core. */
-const CONTROL = /^tk-control-[0-9a-f]{32}$/;
-
 // A verification takes seconds, and where each of its requests takes as long as it may, about so many minutes.
 const LEFT_AFTER = 10 * 60_000;
-
-/** Whether a tenant is one that only verifications have. */
-export function isControl(tenant: string): boolean {
-  return CONTROL.test(tenant);
-}
 
 /**
  * Plants one of each kind that the recount looks for, counts them in the same way, and removes them like everything

@@ -28,6 +28,7 @@ import { rules, type CommandPlan } from './rules.ts';
 import { outside, running, type Running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
 import type { Around, Step } from './stack.ts';
+import { isControl } from './control-id.ts';
 import { assertPatterns } from './pattern.ts';
 import { Subjects } from './subjects.ts';
 import { Whereabouts } from './whereabouts.ts';
@@ -95,6 +96,7 @@ export class Engine {
     const scope: Scope = requireScope({ surface: 'storage', operation });
     if (scope.tenant === undefined) return undefined;
     const { tenant, subject } = scope.tenant;
+    if (isControl(tenant)) throw refusal('storage', operation, CONTROL);
     this.#assertActive(tenant, operation);
     const rule: Rule<CommandPlan> | undefined = ruleFor(rules, row);
     if (rule?.kind !== 'rewrite')
@@ -250,6 +252,10 @@ export class Engine {
   }
 }
 
+const CONTROL = refuse(
+  'its tenant has the id of a throw-away one of a verification, whose objects anybody’s erasure removes',
+  'Give the tenant another id.',
+);
 const NOT_A_REQUEST = refuse(
   'a middleware replaced the request by something that cannot be checked',
   'Pass the request of the SDK on.',

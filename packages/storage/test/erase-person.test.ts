@@ -1,5 +1,13 @@
 import * as raw from '@aws-sdk/client-s3';
-import { ConfigError, InvalidTenantError, isVerified, withTenant, type Eraser } from '@tenantkit/core';
+import {
+  ConfigError,
+  InvalidTenantError,
+  OperationRefusedError,
+  controlTenant,
+  isVerified,
+  withTenant,
+  type Eraser,
+} from '@tenantkit/core';
 import {
   CopyObjectCommand,
   CreateMultipartUploadCommand,
@@ -9,6 +17,7 @@ import {
   storageAuditor,
   storageEraser,
 } from '@tenantkit/storage';
+import { getSignedUrl } from '@tenantkit/storage/presign';
 import { describe, expect, it } from 'vitest';
 import { put as putRaw, run } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
@@ -377,4 +386,19 @@ describe('the eraser of persons', () => {
     expect(() => of([{ field: 'author' }])).toThrow('objects have no fields');
     expect(of(['users/{subject}/**'])).toBeInstanceOf(S3Client);
   });
+});
+
+it('a tenant cannot have the id of a verification, whose objects anybody’s erasure removes', async () => {
+  await using own = await open();
+  const id = 'a'.repeat(32);
+  for (const tenant of [`tk-control-${id}`, controlTenant()]) {
+    await expect(put(own, tenant, undefined, 'a')).rejects.toThrow('a throw-away one of a verification');
+    await expect(put(own, tenant, 'p1', 'a')).rejects.toThrow(OperationRefusedError);
+    const url = withTenant(tenant, () => getSignedUrl(own.s3, new PutObjectCommand({ Key: 'a' })));
+    await expect(url).rejects.toThrow(OperationRefusedError);
+  }
+  expect(own.sent()).toBe(0);
+  for (const tenant of [`tk-control-${id}a`, `tk-control-${id.slice(1)}`, 'tk-control', `x-tk-control-${id}`])
+    await put(own, tenant, undefined, 'a');
+  expect(await all(own)).toHaveLength(4);
 });
