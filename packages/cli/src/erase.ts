@@ -5,7 +5,7 @@ import { writeCertificate } from './certificate.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 import { progressView } from './progress.ts';
 import type { Session } from './session.ts';
-import { showPlan, showStatus } from './show.ts';
+import { showPlan, showStatus, warnOfNothing } from './show.ts';
 
 /** Options of `tenantkit erase`. */
 export interface EraseOptions {
@@ -33,7 +33,7 @@ export async function erase(session: Session, target: string, options: EraseOpti
   }
   const plan = await erasure.plan(id, { signal: session.signal });
   if (options.yes !== true) return waiting(session, await erasure.status(id), plan.inventories);
-  if (!session.output.json) showPlan(session.output, plan.inventories);
+  tellPlan(session, plan.inventories);
   await erasure.approve(id, { by: who, revision: plan.revision });
   return run(session, erasure, id, options);
 }
@@ -92,6 +92,12 @@ export function isApproved({ state }: Pick<ErasureStatus, 'state'>): boolean {
   return STATES.indexOf(state) >= STATES.indexOf('approved');
 }
 
+/** What is erased next, for people; that it is nothing, for programs as well. */
+function tellPlan({ output }: Session, inventories: readonly Inventory[]): void {
+  if (output.json) warnOfNothing(output, inventories);
+  else showPlan(output, inventories);
+}
+
 /** Counts, in a ledger that is forgotten: nothing of it is left anywhere. */
 async function dryRun(
   session: Session,
@@ -105,17 +111,12 @@ async function dryRun(
     const { inventories, plannedAt } = await erasure.plan(id, { signal: session.signal });
     session.output.result({ dryRun: true, ...scope, plannedAt, inventories }, (output) => {
       showPlan(output, inventories);
-      if (isEmpty(inventories)) output.note('No store knows anything of it. Is the id right?');
       output.note('Nothing was erased, and nothing was written down.');
     });
     return EXIT.done;
   } finally {
     await ledger.close();
   }
-}
-
-function isEmpty(inventories: readonly Inventory[]): boolean {
-  return inventories.every(({ items, kept }) => [...items, ...kept].every(({ count }) => count === 0));
 }
 
 async function approve(
@@ -136,11 +137,10 @@ async function approve(
     });
   }
   if (!isApproved(open)) {
-    if (!session.output.json)
-      showPlan(
-        session.output,
-        open.stores.map(({ planned }) => planned),
-      );
+    tellPlan(
+      session,
+      open.stores.map(({ planned }) => planned),
+    );
     await erasure.approve(open.id, { by, revision: revision ?? open.plan.revision });
   }
   return run(session, erasure, open.id, options);

@@ -13,6 +13,15 @@ export function showPlan(output: Output, inventories: readonly Inventory[]): voi
   );
   for (const { store, notes = [] } of inventories)
     for (const note of notes) output.line(`${clean(store)}: ${clean(note)}`);
+  warnOfNothing(output, inventories);
+}
+
+/** An erasure of nothing is certified like any other: whoever has mistyped an id is told. */
+export function warnOfNothing(output: Output, inventories: readonly Inventory[]): void {
+  const isEmpty = inventories.every(({ items, kept }) =>
+    [...items, ...kept].every(({ count }) => count === 0),
+  );
+  if (isEmpty) output.note('No store knows anything of it. Is the id right?');
 }
 
 /** Where an erasure is. */

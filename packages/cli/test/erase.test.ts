@@ -126,6 +126,20 @@ export default defineConfig({ stores: [{ ...files, plan }], ledger, signer });
     expect(list.json()).toEqual({ erasures: [] });
   });
 
+  it.each(['acmee', 'acme/nobody'])(
+    'asks whether the id %s, of which there is nothing, is right',
+    async (target) => {
+      const folder = await filled();
+      for (const more of [['--dry-run'], [], ['--approve'], ['--yes'], ['--yes', '--json']]) {
+        const erased = await tenantkit(folder, ['erase', target, ...more]);
+        expect(erased.err, more.join(' ')).toContain('No store knows anything of it. Is the id right?');
+      }
+      expect(await left(folder, 'acme')).toHaveLength(6);
+      const known = await tenantkit(folder, ['erase', 'acme', '--yes']);
+      expect(known.err).not.toContain('Is the id right?');
+    },
+  );
+
   it('--yes erases one person and no other', async () => {
     const folder = await filled();
     await fill(join(folder, 'files'), 'acme', 3, 'p2');
