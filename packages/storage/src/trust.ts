@@ -33,7 +33,7 @@ const schema: z.ZodType<StorageTrustOptions> = z
   })
   .refine(({ server, sessionTags }) => server !== 'ceph' || sessionTags !== true, {
     path: ['sessionTags'],
-    message: 'is for AWS: Ceph refuses a policy with sts:TagSession, and asks for no right to tag',
+    message: 'is for AWS: it is not known what Ceph does with session tags in a trust policy',
   });
 
 /**
