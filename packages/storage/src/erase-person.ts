@@ -1,12 +1,12 @@
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
-import type { EraseRun } from '@tenantkit/core';
+import { ConfigError, type EraseRun } from '@tenantkit/core';
 import { abort } from './delete.ts';
 import { each } from './each.ts';
 import { unnameable } from './key-text.ts';
 import { pagesOf, traitsOf, uploadsOf, type BucketTraits, type Entry } from './listing.ts';
 import { holdOf } from './locks.ts';
 import type { Pattern } from './pattern.ts';
-import type { Person } from './person.ts';
+import { FORGED, type Person } from './person.ts';
 import { purgeEach, removeAll, untilEmpty, type Pass, type Progress } from './purge.ts';
 import { Tally, kindsOf } from './tally.ts';
 
@@ -110,6 +110,11 @@ interface Work {
 /** What was seen of names that no request can name. */
 class Unnamed {
   #count = 0;
+  #forged = 0;
+
+  addForged(count: number): void {
+    this.#forged += count;
+  }
 
   add(count: number): void {
     this.#count += count;
@@ -118,7 +123,17 @@ class Unnamed {
   /** @throws ConfigError */
   assertNone(): void {
     if (this.#count > 0) throw unnameable(this.#count);
+    if (this.#forged > 0) throw forgedMarkers(this.#forged);
   }
+}
+
+function forgedMarkers(count: number): ConfigError {
+  return new ConfigError({
+    surface: 'storage',
+    operation: 'erase',
+    problem: `${count} markers of the person were overwritten past @tenantkit/storage: each does not hold the key that it is for, so an object may be overlooked; everything else is erased`,
+    hint: 'They are under tk!subjects/<tenant>/<subject>/h/. See who may write there; look for objects with this person in the metadata tk-subject and a key of more than 800 bytes, erase them, remove the markers, then run the erasure again.',
+  });
 }
 
 /** Erases what is about the person under one key; answers whether something was, and whether something is held. */
@@ -232,18 +247,27 @@ async function* marked(
   undefined
 > {
   for await (const page of pagesOf(person.remote, { prefix: person.markers, versioned })) {
-    const entries = page.filter((entry) => entry.unnamed === undefined);
-    unnamed.add(page.length - entries.length);
+    const named = page.filter((entry) => entry.unnamed === undefined);
+    unnamed.add(page.length - named.length);
     const keys = new Map<string, string>();
-    // One with a body is preferred to a delete marker, which has none.
-    const order = [...entries].sort((a, b) => Number(b.kind === 'versions') - Number(a.kind === 'versions'));
-    const first = new Map<string, Entry>();
-    for (const entry of order) if (!first.has(entry.key)) first.set(entry.key, entry);
-    await each(first.values(), async (entry) => {
-      const key = await person.keyOf(entry);
-      if (key !== undefined) keys.set(entry.key, key);
-    });
-    yield { entries, keys };
+    const forged = new Set<string>();
+    await each(
+      Map.groupBy(named, ({ key }) => key),
+      async ([marker, versions]) => {
+        // One that was overwritten may have an earlier version that tells.
+        for (const version of versions) {
+          const key = await person.keyOf(version);
+          if (key === FORGED) forged.add(marker);
+          else if (key !== undefined) {
+            keys.set(marker, key);
+            forged.delete(marker);
+            break;
+          }
+        }
+      },
+    );
+    unnamed.addForged(forged.size);
+    yield { entries: named.filter(({ key }) => !forged.has(key)), keys };
   }
 }
 

@@ -1,10 +1,16 @@
 import { GetObjectCommand, HeadObjectCommand, S3ServiceException } from '@aws-sdk/client-s3';
-import { ConfigError, assertId } from '@tenantkit/core';
+import { assertId } from '@tenantkit/core';
 import { createHash } from 'node:crypto';
 import { pagesOf, type BucketTraits, type Entry } from './listing.ts';
 import { readPattern, type Pattern } from './pattern.ts';
 import type { Remote } from './remote.ts';
 import { LABEL, markerOf, markersOf, readMarker, subjectsIn } from './subject-names.ts';
+
+/** What a marker is that does not hold the key that it was written for. */
+export const FORGED: unique symbol = Symbol('forged');
+
+/** The longest key, in bytes. */
+const MAX_BODY = 1024;
 
 /** Versions of one key, page by page: what follows in a listing is of other keys. */
 const PAGE = 100;
@@ -64,14 +70,13 @@ export class Person {
   /**
    * The physical key that a marker is for.
    *
-   * @returns `undefined` when it is for none that a tenant could have written
-   * @throws ConfigError when nobody can tell
+   * @returns `undefined` when it is for none that a tenant could have written, `FORGED` when nobody can tell
    */
-  async keyOf(marker: Entry): Promise<string | undefined> {
+  async keyOf(marker: Entry): Promise<string | typeof FORGED | undefined> {
     const read = readMarker(marker.key.slice(this.markers.length));
     if (read === undefined) return undefined;
     const logical = read === 'body' ? await this.#bodyOf(marker) : read.key;
-    if (logical === undefined) return undefined;
+    if (logical === undefined || logical === FORGED) return logical;
     const key = `${this.prefix}${logical}`;
     return this.remote.names.accepts(this.tenant, key) ? key : undefined;
   }
@@ -128,22 +133,19 @@ export class Person {
     }
   }
 
-  async #bodyOf({ kind, key, versionId }: Entry): Promise<string | undefined> {
+  /** What a marker holds that has no room for it in its key: nothing longer than a key can be. */
+  async #bodyOf({ kind, key, versionId, bytes }: Entry): Promise<string | typeof FORGED | undefined> {
     if (kind === 'delete markers') return undefined;
-    const target = { Bucket: this.remote.bucket, Key: key };
+    // Whoever has put it there may have made it as long as he liked.
+    if (bytes === 0 || bytes > MAX_BODY) return FORGED;
+    const target = { Bucket: this.remote.bucket, Key: key, Range: `bytes=0-${MAX_BODY}` };
     const command = new GetObjectCommand(
       versionId === undefined ? target : { ...target, VersionId: versionId },
     );
     const { Body } = await this.remote.send(command);
     const logical = (await Body?.transformToString()) ?? '';
     const hash = createHash('sha256').update(logical).digest('base64url');
-    if (key === `${this.markers}h/${hash}`) return logical;
-    throw new ConfigError({
-      surface: 'storage',
-      operation: 'erase',
-      problem: 'a marker of the person does not hold the key that it is for, so an object may be overlooked',
-      hint: `Look who writes under ${this.markers} past @tenantkit/storage; remove the marker when you know its object.`,
-    });
+    return key === `${this.markers}h/${hash}` ? logical : FORGED;
   }
 
   #logical(key: string): string {

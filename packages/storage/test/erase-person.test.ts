@@ -343,6 +343,51 @@ describe('the eraser of persons', () => {
     expect(await all(own)).toHaveLength(3);
   });
 
+  it('reads no more of a marker than a key can be, and erases everything else beside one that was overwritten', async () => {
+    const long = 'k'.repeat(1_008);
+    for (const versioned of [false, true]) {
+      await using own = await open({ traits: { versioned } });
+      await put(own, 'acme', 'p1', 'a');
+      await put(own, 'acme', 'p1', long);
+      await put(own, 'acme', 'p2', long.slice(1));
+      const marker = (await all(own)).find((name) => name.startsWith('tk!subjects/acme/p1/h/')) ?? '';
+      const s3 = new S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+      const ranges: (string | undefined)[] = [];
+      const { requestHandler } = s3.config;
+      const handle = requestHandler.handle.bind(requestHandler);
+      requestHandler.handle = (...args: Parameters<typeof handle>) => {
+        const [{ method, path, headers }] = args;
+        if (method === 'GET' && path.includes('/h/')) ranges.push(headers['range']);
+        return handle(...args);
+      };
+      const eraser = storageEraser(s3, { bucket: own.bucket });
+      const fakes = ['', 'x', 'x'.repeat(1024), 'x'.repeat(5_000_000)];
+      for (const [index, body] of fakes.entries())
+        await putRaw(own, `tk!subjects/acme/p1/h/${String(index).repeat(43)}`, body);
+      if (versioned) await putRaw(own, marker.replace(/ \d+$/, ''), 'overwritten');
+      await expect(eraser.erase(p1, run())).rejects.toThrow('4 markers of the person were overwritten');
+      await expect(eraser.verify(p1)).rejects.toThrow('4 markers of the person were overwritten');
+      expect(without(await all(own), 'tk!subjects/acme/p1/h/')).toHaveLength(2);
+      expect(await all(own)).toHaveLength(6);
+      // What is too long, or nothing, is not asked for.
+      expect(new Set(ranges)).toEqual(new Set(['bytes=0-1024']));
+      await eraser.erase({ tenant: 'acme', subject: 'p2' }, run());
+      for (const [index] of fakes.entries()) {
+        const Key = `tk!subjects/acme/p1/h/${String(index).repeat(43)}`;
+        const { Versions = [] } = await own.raw.send(
+          new raw.ListObjectVersionsCommand({ Bucket: own.bucket, Prefix: Key }),
+        );
+        for (const { VersionId } of Versions)
+          await own.raw.send(
+            new raw.DeleteObjectCommand({ Bucket: own.bucket, Key, ...(versioned && { VersionId }) }),
+          );
+      }
+      await eraser.erase(p1, run());
+      expect(await all(own)).toEqual([]);
+      s3.destroy();
+    }
+  });
+
   it('refuses ids that are none, and works outside of tenants only', async () => {
     await using own = await open();
     await put(own, 'acme', 'p1', 'a');
