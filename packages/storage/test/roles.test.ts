@@ -27,6 +27,13 @@ const HOLDS: readonly (readonly [RegExp, InputRole])[] = [
   [/^Metadata$/, 'metadata'],
   [/^Tagging$/, 'tags'],
 ];
+/** Of which a tenant may give some values only. */
+const VALUES: Readonly<Record<string, string | undefined>> = {
+  ACL: 'private,bucket-owner-full-control',
+  EncodingType: 'url',
+  MetadataDirective: 'COPY,REPLACE',
+  TaggingDirective: 'COPY,REPLACE',
+};
 /** In XML, where it is text of the caller's. */
 const TEXT = /^(?:Expression|Comments)$|^(?!Allow).*(?:Delimiter|Character)$/;
 const REFUSED =
@@ -61,7 +68,7 @@ function wrongInputs(rows: InputFields, schema: NormalizedSchema, path = ''): st
     if (row === undefined || 'kind' in row) return isRefused === (row !== undefined) ? [] : [at];
     const inside = type.isListSchema() ? type.getValueSchema() : type;
     const traits = type.getMergedTraits();
-    const values = name === 'ACL' ? 'private,bucket-owner-full-control' : undefined;
+    const values = VALUES[name];
     const must =
       required.has(name) &&
       !LEFT_TO_SERVERS.test(name) &&
