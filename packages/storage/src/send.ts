@@ -44,7 +44,7 @@ export function ownArguments(
   [command, given]: readonly [unknown, unknown?],
 ): readonly [Command, SendOptions | undefined] {
   const own = ownCommand(client, command);
-  return [own, outside(() => plainOptions(operationOf(command), given))];
+  return [own, outside(() => plainOptions(operationOf(own), given))];
 }
 
 /**

@@ -126,6 +126,8 @@ describe('a command', () => {
       schema: [9, 'com.amazonaws.s3', name],
     });
     expect(await text(await send(foreign('GetObject')))).toBe('of acme');
+    const replaced = Object.assign(foreign('GetObject'), { resolveMiddleware: () => expect.unreachable() });
+    await stopped(() => send(replaced), /of its own/);
     await stopped(() => send(foreign('DeleteBucket')), /DeleteBucketCommand/);
     await stopped(() => send(foreign('MakeCoffee')), /MakeCoffeeCommand/);
     class GetObjectCommand {
@@ -176,7 +178,34 @@ describe('what the client’s signer falls back to', () => {
   });
 });
 
+it('the client’s signer is made for a text of a region, and keeps nothing else for all', async () => {
+  const s3 = new ours.S3Client({ ...own.options, tenant: { buckets: [own.bucket] } });
+  const make = (signingRegion: unknown) =>
+    withTenant('acme', () => s3.config.signer({ name: 'sigv4', signingRegion } as never));
+  await expect(make(5)).rejects.toThrow(/cannot be changed/);
+  await make(own.options.region);
+  expect(await text(await withTenant('acme', () => s3.send(get())))).toBe('of acme');
+  s3.destroy();
+});
+
 describe('credential providers', () => {
+  it('may not send them through that of another client', async () => {
+    const s3 = new ours.S3Client({
+      ...own.options,
+      credentials: async () => {
+        const { requestHandler } = own.s3.config;
+        const sts = new raw.S3Client({ ...own.options, requestHandler });
+        await sts.send(new raw.HeadBucketCommand({ Bucket: own.bucket }));
+        return own.options.credentials;
+      },
+      tenant: { buckets: [own.bucket] },
+    });
+    const before = own.sent();
+    await expect(withTenant('acme', () => s3.send(get()))).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    expect(own.sent()).toBe(before);
+    s3.destroy();
+  });
+
   it('may send requests of their own through the client’s request handler', async () => {
     const asked: string[] = [];
     const s3 = new ours.S3Client({
