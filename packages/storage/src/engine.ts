@@ -13,6 +13,7 @@ import { TenantCredentials, assertLasting } from './credentials.ts';
 import { assertDocument } from './document.ts';
 import { Endpoints } from './endpoints.ts';
 import { Errands, type Send } from './errand.ts';
+import { failed, withEvents } from './events.ts';
 import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Check, type Identify } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
@@ -21,7 +22,7 @@ import { detachReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { poolOf, type Home } from './place.ts';
-import { rewriteError, rewriteOutput } from './reply.ts';
+import { rewriteOutput } from './reply.ts';
 import type { Call } from './call.ts';
 import { rewriteInput } from './rewrite.ts';
 import { rules, type CommandPlan } from './rules.ts';
@@ -125,10 +126,11 @@ export class Engine {
     try {
       const run = resolve(this.#checked(call, last));
       const result = await running.run({ owner: this.keeper, call }, () => run({ input: call.input }));
-      return { ...result, output: await this.#reply(call, result['output']) };
+      const output = await this.#reply(call, result['output']);
+      return { ...result, output: withEvents(this, call, output) };
     } catch (error) {
       this.#credentials?.learn(call.tenant, error);
-      throw rewriteError(this, call, error);
+      throw failed(this, call, error);
     }
   }
 

@@ -1,6 +1,8 @@
 import { Readable } from 'node:stream';
 import { HttpResponse } from '@smithy/core/protocols';
 import type { Call } from './call.ts';
+import { Frames } from './event-frames.ts';
+import { noteEvents } from './events.ts';
 import { WholeBody } from './reply-limit.ts';
 
 /**
@@ -11,15 +13,21 @@ import { WholeBody } from './reply-limit.ts';
  */
 export function detachReply(
   reply: Readonly<Record<string, unknown>>,
-  { plan }: Pick<Call, 'plan'>,
+  call: Call,
 ): Readonly<Record<string, unknown>> {
+  const { plan } = call;
   const { response } = reply;
   if (!HttpResponse.isInstance(response) || !(response.body instanceof Readable)) return reply;
   if (response.body instanceof WholeBody) return reply;
   const { statusCode, reason, headers } = response;
   const isEmpty = plan.method === 'HEAD' || headers['content-length'] === '0' || statusCode === 204;
+  const hasEvents = 'Payload' in plan.output;
   // A stream where the SDK hands it on; where it only reads that nothing comes, one is not worth its making.
-  const body = isEmpty && !('Body' in plan.output) ? drained(response.body) : new ReplyBody(response.body);
+  const isRead = !isEmpty || hasEvents || 'Body' in plan.output;
+  const body = isRead
+    ? new ReplyBody(response.body, hasEvents ? new Frames() : undefined)
+    : drained(response.body);
+  if (hasEvents && body instanceof ReplyBody) noteEvents(call, body);
   return {
     response: new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) }),
   };
@@ -35,20 +43,38 @@ function drained(source: Readable): Uint8Array {
 class ReplyBody extends Readable {
   readonly #source: Readable;
 
-  constructor(source: Readable) {
+  /** @param frames - what looks at the bytes before they are passed on */
+  constructor(source: Readable, frames?: Frames) {
     super();
     this.#source = source;
     // An unread body must not end the process when its connection does: whoever reads it later gets the error.
     this.on('error', () => undefined);
     source.on('error', (error) => this.destroy(error));
-    source.on('end', () => this.push(null));
+    source.on('end', () => {
+      if (frames !== undefined) this.push(frames.rest());
+      this.push(null);
+    });
     source.on('close', () => {
       if (!source.readableEnded) this.destroy(source.errored ?? new Error('The connection was closed early'));
     });
-    source.on('data', (chunk) => {
-      if (!this.push(chunk)) source.pause();
+    source.on('data', (chunk: Buffer | string) => {
+      const isRoom = frames === undefined ? this.push(chunk) : this.#pushFrames(frames, chunk);
+      if (!isRoom) source.pause();
     });
     source.pause();
+  }
+
+  #pushFrames(frames: Frames, given: Buffer | string): boolean {
+    // A handler of the service's may answer with texts.
+    const chunk = typeof given === 'string' ? Buffer.from(given) : given;
+    try {
+      let isRoom = true;
+      for (const part of frames.take(chunk)) isRoom = this.push(part);
+      return isRoom;
+    } catch (error) {
+      this.destroy(error as Error);
+      return false;
+    }
   }
 
   override _read(): void {
