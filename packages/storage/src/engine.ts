@@ -10,11 +10,9 @@ import {
   type TenantRegistry,
 } from '@tenantkit/core';
 import { TenantCredentials, assertLasting } from './credentials.ts';
-import { assertDocument } from './document.ts';
 import { Endpoints } from './endpoints.ts';
 import { Errands, type Send } from './errand.ts';
 import { failed, withEvents } from './events.ts';
-import { assertRequest, snapshot, type OutgoingRequest, type Target } from './guard.ts';
 import { Keeper, type Check, type Identify } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
@@ -23,6 +21,7 @@ import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { poolOf, type Home } from './place.ts';
 import { rewriteOutput } from './reply.ts';
+import { Requests } from './request-check.ts';
 import type { Call } from './call.ts';
 import { rewriteInput } from './rewrite.ts';
 import { rules, type CommandPlan } from './rules.ts';
@@ -55,7 +54,7 @@ export class Engine {
   readonly pool: Home;
   /** Whether there may be others. */
   readonly hasPlaces: boolean;
-  readonly #headers: ReadonlySet<string>;
+  readonly #requests: Requests;
   readonly #credentials: TenantCredentials | undefined;
   readonly #whereabouts: Whereabouts | undefined;
   readonly #visited = new AsyncLocalStorage<Home>();
@@ -74,13 +73,13 @@ export class Engine {
     assertPatterns(this.patterns, this.names);
     this.maxExpiresIn = options.maxExpiresIn ?? MAX_EXPIRES_IN;
     this.fence = options.fence;
-    this.#headers = new Set(options.headers);
     this.pool = poolOf(this.buckets);
     this.hasPlaces = options.place !== undefined;
     this.subjects = new Subjects(this, new Errands(send), options.subjects !== false);
     if (options.place !== undefined) this.#whereabouts = new Whereabouts(options.place, this);
     if (options.credentials !== undefined) this.#credentials = new TenantCredentials(options.credentials);
-    const check: Check = (call, request) => this.#check(call, request);
+    this.#requests = new Requests(this, options.headers);
+    const check: Check = (call, request) => this.#requests.check(call, request);
     const now = (): number => Date.now() + this.endpoints.clockOffset;
     this.keeper = new Keeper(config.signer, check, (call) => this.#identify(call), now);
     this.endpoints = new Endpoints(config, this.keeper);
@@ -205,7 +204,7 @@ export class Engine {
       // Each attempt: it may have waited for long.
       this.#assertActive(call.tenant, call.operation);
       this.#whereabouts?.assertStill(call.home, call.tenant, call.operation);
-      const request = await this.#check(call, args['request']);
+      const request = await this.#requests.check(call, args['request']);
       prepareBody(request, call);
       admit(request, call, this.keeper);
       // From here on the caller's streams and signals are read: their code is given no credentials.
@@ -223,42 +222,13 @@ export class Engine {
     // The presigner ends the chain before the handler and hands its request back in place of a reply.
     const { presign } = call.plan;
     if (presign !== 'allowed') throw refusal('storage', call.operation, presign);
-    const presigned = this.#snapshot(call, output.presigned);
-    const limit = { maxExpiresIn: this.maxExpiresIn, now: Date.now() };
-    assertRequest(presigned, call, await this.#target(call), limit);
+    const presigned = await this.#requests.checkPresigned(call, output.presigned);
     // The presigner was given a placeholder: what signs is given nothing but what was checked.
     return { presigned: await this.keeper.presign(call, presigned) };
-  }
-
-  async #check(call: Call, given: unknown): Promise<OutgoingRequest> {
-    const request = this.#snapshot(call, given);
-    assertRequest(request, call, await this.#target(call));
-    assertDocument(request, call, this);
-    return request;
-  }
-
-  #snapshot(call: Call, given: unknown): OutgoingRequest {
-    const request = snapshot(given);
-    if (request !== undefined) return request;
-    throw refusal('storage', call.operation, NOT_A_REQUEST);
-  }
-
-  async #target({ bucket, home }: Call): Promise<Target> {
-    return {
-      names: this.names,
-      buckets: home.physical,
-      tags: this.tags,
-      headers: this.#headers,
-      endpoint: await this.endpoints.of(bucket, home),
-    };
   }
 }
 
 const CONTROL = refuse(
   'its tenant has the id of a throw-away one of a verification, whose objects anybody’s erasure removes',
   'Give the tenant another id.',
-);
-const NOT_A_REQUEST = refuse(
-  'a middleware replaced the request by something that cannot be checked',
-  'Pass the request of the SDK on.',
 );
