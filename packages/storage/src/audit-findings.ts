@@ -28,6 +28,12 @@ export const FINDINGS = {
     message: 'An object has a key that no tenant can address.',
     hint: 'Copy it to a key of the accepted form with the raw client, then delete it: a server that resolves such keys may hand it to another tenant.',
   },
+  unnameable_key: {
+    severity: 'high',
+    message:
+      'A key is of bytes that are no UTF-8, shown percent-encoded: no request can name it, and no erasure removes it.',
+    hint: 'Remove it with a tool of the server (radosgw-admin object rm on Ceph), and see who may post forms past this client.',
+  },
   doubled_prefix: {
     severity: 'medium',
     message: 'Objects have the prefix of their tenant twice.',

@@ -42,7 +42,7 @@ export class Names {
   async page(entries: readonly Entry[]): Promise<Found[]> {
     const current = new Map<string, boolean>();
     for (const { key, current: is = false } of entries) current.set(key, (current.get(key) ?? false) || is);
-    const found: Found[] = [];
+    const found: Found[] = this.#unnameable(entries.filter(({ key }) => !this.#before.has(key)));
     for (const [key, isCurrent] of current) {
       if (this.#before.has(key)) continue;
       const more = isCurrent
@@ -56,9 +56,9 @@ export class Names {
 
   /** Judges a page of unfinished uploads. */
   async uploads(entries: readonly Entry[]): Promise<Found[]> {
-    const found: Found[] = [];
+    const more = 'It is an unfinished upload.';
+    const found: Found[] = this.#unnameable(entries, more);
     for (const { key, at } of entries) {
-      const more = 'It is an unfinished upload.';
       found.push(...named(key, await this.#judge(key), more));
       if (at === undefined || at >= this.#judging.uploadsSince) continue;
       const days = Math.floor((Date.now() - at.getTime()) / DAY);
@@ -71,6 +71,12 @@ export class Names {
   *counts(): Generator<Found> {
     for (const { code, name, count } of this.#counts.values())
       yield { code, name, more: `There are ${count}.` };
+  }
+
+  /** What no request can name, no erasure removes. */
+  #unnameable(entries: readonly Entry[], more?: string): Found[] {
+    const names = new Set(entries.flatMap(({ unnamed }) => unnamed ?? []));
+    return [...names].map((name) => ({ code: 'unnameable_key', name, more }));
   }
 
   async #judge(key: string): Promise<Verdict[]> {

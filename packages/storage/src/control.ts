@@ -3,7 +3,7 @@ import { ConfigError, controlTenant, eraseRun, type PositiveControl } from '@ten
 import { isControl } from './control-id.ts';
 import { count } from './count.ts';
 import { pagesOf, traitsOf, uploadsOf } from './listing.ts';
-import { countPerson } from './erase-person.ts';
+import { countPerson } from './count-person.ts';
 import type { Person } from './person.ts';
 import { purge } from './purge.ts';
 import type { Remote } from './remote.ts';
@@ -85,7 +85,9 @@ export async function plantAndFindPerson(person: Person): Promise<PositiveContro
   ];
   try {
     for (const plant of plants) await plant();
-    const items = (await countPerson(control)).items();
+    const tally = await countPerson(control);
+    tally.untold.assertNone();
+    const items = tally.items();
     const found = items.reduce((sum, item) => sum + item.count, 0);
     const patterns = examples.length === 0 ? '' : ' and for every pattern';
     const method = `an unfinished upload${retainsAll ? '' : ' and an object'} of a throw-away tenant in ${remote.bucket} with a marker of the person${patterns}, found like those of the person and removed`;

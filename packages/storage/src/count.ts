@@ -15,9 +15,13 @@ export async function count(spot: Spot, traits: BucketTraits, tally: Tally = new
   const { remote, prefix } = spot;
   const { versioned, locked } = traits;
   tally.expect(kindsOf(traits));
-  for await (const page of uploadsOf(remote, prefix)) for (const entry of page) tally.add(entry);
+  const { untold } = tally;
+  for await (const page of uploadsOf(remote, prefix)) {
+    untold.unnamed += page.filter(({ unnamed }) => unnamed !== undefined).length;
+    for (const entry of page) tally.add(entry);
+  }
   for await (const page of pagesOf(remote, { prefix, versioned })) {
-    tally.unnamed += page.filter(({ unnamed }) => unnamed !== undefined).length;
+    untold.unnamed += page.filter(({ unnamed }) => unnamed !== undefined).length;
     await each(page, async (entry) => {
       // Only where locks exist: it costs requests per version.
       const hold =

@@ -12,8 +12,8 @@ import { beyond } from './beyond.ts';
 import type { S3Client } from './client.ts';
 import { plantAndFind, plantAndFindPerson, sweepControls } from './control.ts';
 import { count } from './count.ts';
-import { countPerson, purgePersons } from './erase-person.ts';
-import { unnameableNote } from './key-text.ts';
+import { countPerson } from './count-person.ts';
+import { purgePersons } from './erase-person.ts';
 import { traitsOf } from './listing.ts';
 import { parseArgument } from './options.ts';
 import { Person } from './person.ts';
@@ -103,7 +103,7 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
     async plan(scope) {
       return across('plan', scope, async (remotes, persons) => {
         const tally = await inventory(remotes, persons, scope.tenant);
-        const notes = tally.unnamed === 0 ? [] : [unnameableNote(tally.unnamed)];
+        const notes = tally.untold.notes();
         for (const remote of remotes) notes.push(...(await beyond(remote)));
         return { store, items: tally.items(), kept: tally.kept(), notes };
       });
@@ -138,6 +138,8 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
     async verify(scope) {
       return across('verify', scope, async (remotes, persons) => {
         const tally = await inventory(remotes, persons, scope.tenant);
+        // Of a tenant it was counted as what remains; of a person nobody knows how much it hides.
+        if (persons !== undefined) tally.untold.assertNone();
         for (const remote of remotes) await sweepControls(remote);
         const controls = [];
         for (const remote of persons === undefined ? remotes : []) controls.push(await plantAndFind(remote));

@@ -109,14 +109,14 @@ export function unnameable(count: number): ConfigError {
   return new ConfigError({
     surface: 'storage',
     operation: 'erase',
-    problem: `${count} objects have keys of bytes that are no UTF-8, which no request can name; everything else is erased`,
+    problem: `${count} objects or uploads have keys of bytes that are no UTF-8, which no request can name; everything else is erased`,
     hint: `${REMOVE}, then run the erasure again.`,
   });
 }
 
 /** As {@link unnameable}, before anything is erased. */
 export function unnameableNote(count: number): string {
-  return `${count} objects have keys of bytes that are no UTF-8, which no request can name: they will be left, and the erasure fails. ${REMOVE}.`;
+  return `${count} objects or uploads have keys of bytes that are no UTF-8, which no request can name: they will be left, and the erasure fails. ${REMOVE}.`;
 }
 
 const REMOVE =

@@ -170,7 +170,8 @@ function behind({ key, unnamed }: KeyText, version: string | undefined): Marker 
 /** Without what the page before has ended with, where the listing had to go back. */
 function unseen(page: readonly Entry[], before: readonly Entry[]): readonly Entry[] {
   if (before.every(({ unnamed }) => unnamed === undefined)) return page;
-  const idOf = ({ kind, unnamed, versionId }: Entry): string => `${kind} ${unnamed} ${versionId}`;
+  const idOf = ({ kind, unnamed, versionId, uploadId }: Entry): string =>
+    `${kind} ${unnamed} ${versionId} ${uploadId}`;
   const seen = new Set(before.filter(({ unnamed }) => unnamed !== undefined).map(idOf));
   return page.filter((entry) => entry.unnamed === undefined || !seen.has(idOf(entry)));
 }
@@ -188,6 +189,7 @@ export async function* uploadsOf(
   const advance = new Advance();
   let encoding: 'url' | undefined = 'url';
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
+  let before: readonly Entry[] = [];
   for (;;) {
     const input = { Bucket: remote.bucket, Prefix: prefix, ...marker };
     const command = new ListMultipartUploadsCommand(
@@ -210,12 +212,17 @@ export async function* uploadsOf(
       bytes: 0,
       at: Initiated,
     }));
-    yield owned(uploads, prefix);
+    const fresh = unseen(uploads, before);
+    yield owned(fresh, prefix);
+    before = uploads;
     if (page.IsTruncated !== true) return;
-    const { key: KeyMarker } = read(follows(page.NextKeyMarker));
     const { NextUploadIdMarker: id } = page;
-    marker = id === undefined ? { KeyMarker } : { KeyMarker, UploadIdMarker: id };
-    advance.behind(uploads[0]);
+    const after = positionOf(follows(page.NextKeyMarker), uploads.at(-1), read);
+    const next = after.unnamed === undefined ? after.key : markerBefore(after.unnamed);
+    if (after.unnamed !== undefined && next === marker.KeyMarker) throw stuck();
+    const hasId = id !== undefined && after.unnamed === undefined;
+    marker = hasId ? { KeyMarker: next, UploadIdMarker: id } : { KeyMarker: next };
+    advance.behind(fresh[0]);
   }
 }
 

@@ -127,7 +127,9 @@ async function once(
   let found = false;
   let unnamed = 0;
   // Uploads first: one that is completed meanwhile becomes an object, which is listed afterwards.
-  for await (const page of uploadsOf(remote, prefix)) {
+  for await (const listed of uploadsOf(remote, prefix)) {
+    const page = listed.filter((entry) => entry.unnamed === undefined);
+    unnamed += listed.length - page.length;
     await each(page, (entry) => abort(remote, entry));
     await progress.add(page);
     found ||= page.length > 0;

@@ -2,6 +2,7 @@ import type { InventoryItem, Kept } from '@tenantkit/core';
 import { z } from 'zod';
 import type { BucketTraits, Entry } from './listing.ts';
 import type { Hold } from './locks.ts';
+import { Untold } from './untold.ts';
 
 // With a retention period by default every object has a date of its own: beyond so many dates of one kind the last one
 // is stated for all. `storageHolds` names each.
@@ -11,8 +12,8 @@ const MAX_DATES = 100;
 export class Tally {
   readonly #items = new Map<Entry['kind'], { count: number; bytes: number }>();
   #kept = new Map<string, Kept>();
-  /** How many of what was counted no request can name. */
-  unnamed = 0;
+  /** What no erasure removes. */
+  readonly untold: Untold = new Untold();
 
   /** States kinds of which there may be none: a count of zero is said, not left out. */
   expect(kinds: readonly Entry['kind'][]): void {

@@ -338,7 +338,12 @@ describe('the eraser of persons', () => {
     await eraserOf(own).erase(p1, run());
     expect(await all(own)).toEqual(keys.map((key) => `${key} 1`).sort());
     await putRaw(own, `tk!subjects/acme/p1/h/${'A'.repeat(43)}`, '../acme2/a');
-    await expect(eraserOf(own).plan(p1)).rejects.toThrow(ConfigError);
+    const { notes } = await eraserOf(own).plan(p1);
+    expect(notes).toContainEqual(expect.stringMatching(/^1 markers of the person .* the erasure fails/));
+    expect((await eraserOf(own).plan({ ...p1, subject: 'p2' })).notes?.join()).not.toContain(
+      'the erasure fails',
+    );
+    await expect(eraserOf(own).verify(p1)).rejects.toThrow(ConfigError);
     await expect(eraserOf(own).erase(p1, run())).rejects.toThrow('does not hold the key');
     expect(await all(own)).toHaveLength(3);
   });

@@ -102,6 +102,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'backstop.test.ts': ['sts'],
   'erase-answers.test.ts': ['versions'],
   'erase-person.test.ts': ['versions'],
+  'erase-uploads.test.ts': ['versions'],
   'erase.test.ts': ['versions'],
   'listing-ends.test.ts': ['versions'],
   'holds.test.ts': ['locks'],
