@@ -6,7 +6,7 @@ import { Readable, finished } from 'node:stream';
 import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, requireScope } from '@tenantkit/core';
 import type { Call } from './call.ts';
-import { anotherProtocol, wholeReply } from './reply-limit.ts';
+import { anotherProtocol, isEmpty, wholeReply } from './reply-limit.ts';
 import { ownSignal, providing } from './running.ts';
 import { freeCopy } from './spent.ts';
 
@@ -28,16 +28,42 @@ export interface Leaving {
   readonly streams: boolean;
 }
 
-const leaving = new WeakMap<object, Leaving>();
+/**
+ * Notes on requests, which nobody else can read or make. They are kept in the requests themselves: a WeakMap, to which
+ * each call adds a key that lives for a moment, costs more than the check of a header, and the garbage collector again
+ * as much.
+ */
+class Noted extends (function (request: object) {
+  return request;
+} as unknown as new (request: object) => object) {
+  #leaving: Leaving;
+
+  private constructor(request: object, what: Leaving) {
+    super(request);
+    this.#leaving = what;
+  }
+
+  static set(request: object, what: Leaving): void {
+    // A further attempt of a call across tenants has the same request.
+    if (#leaving in request) request.#leaving = what;
+    else void new Noted(request, what);
+  }
+
+  static get(request: object): Leaving | undefined {
+    return #leaving in request ? request.#leaving : undefined;
+  }
+}
 
 /** Notes that a request was checked by a client's own last step, and may leave by its handler. */
 export function admit(request: object, { operation, plan }: Call, owner: object): void {
-  leaving.set(request, { operation, owner, streams: 'Body' in plan.output || 'Payload' in plan.output });
+  Noted.set(request, { operation, owner, streams: 'Body' in plan.output || 'Payload' in plan.output });
 }
 
 /** Notes what a request is of that leaves while the boundary is lifted. */
 export function awaited<Args extends Readonly<Record<string, unknown>>>(operation: string, args: Args): Args {
-  leaving.set(Object(args['request']) as object, { operation, streams: STREAMS.has(operation) });
+  const { request } = args;
+  if (typeof request === 'object' && request !== null)
+    Noted.set(request, { operation, streams: STREAMS.has(operation) });
   return args;
 }
 
@@ -103,15 +129,13 @@ class LockedHandler {
   get handle(): Handle {
     const handle = this.#handle;
     return async (...[request, options]: Parameters<Handle>) => {
-      const what = leaving.get(request);
+      const what = Noted.get(request);
       // What a credential provider of the service asks is no request of a tenant's.
       if (what?.owner !== this.#owner && providing.getStore() !== this.#owner) assertLifted();
-      return answered(what, request, async () => {
-        const reply = await this.#send(handle, request, options);
-        // Somebody who stands in front may keep what he has seen.
-        if (this.#handle === this.#own) freeCopy(bodyOf(request), bodyOf(reply.response));
-        return reply;
-      });
+      const reply = await answered(what, () => send(handle, request, options));
+      // Somebody who stands in front may keep what he has seen.
+      if (this.#handle === this.#own) freeCopy(bodyOf(request), bodyOf(reply.response));
+      return what === undefined ? reply : bounded(reply, what, request.method);
     };
   }
 
@@ -119,22 +143,6 @@ class LockedHandler {
   set handle(handle: Handle) {
     this.#assertShared('handle');
     this.#handle = handle;
-  }
-
-  async #send(handle: Handle, ...[request, options]: Parameters<Handle>): ReturnType<Handle> {
-    const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
-    if (given === undefined) return handle(request, options);
-    const { signal, release } = ownSignal(given);
-    let body: unknown;
-    try {
-      const reply = await handle(request, { ...options, abortSignal: signal });
-      body = bodyOf(reply.response);
-      return reply;
-    } finally {
-      // A download is aborted as long as it runs, or it would go on for nobody, on a connection that others wait for.
-      if (body instanceof Readable) finished(body, release);
-      else release();
-    }
   }
 
   destroy(): void {
@@ -158,28 +166,51 @@ class LockedHandler {
   }
 }
 
-async function answered(
-  what: Leaving | undefined,
-  { method }: Parameters<Handle>[0],
-  handle: () => ReturnType<Handle>,
-): ReturnType<Handle> {
+type Reply = Awaited<ReturnType<Handle>>;
+
+/** What the connection answers, or that it speaks another protocol from then on. */
+function answered(what: Leaving | undefined, run: () => Promise<Reply>): Promise<Reply> {
   // What nobody has sent as a command is an operator's own.
-  if (what === undefined) return handle();
-  const { operation, streams } = what;
-  const reply = await new Promise<Awaited<ReturnType<Handle>>>((resolve, reject) => {
-    ending.run(
-      () => reject(anotherProtocol(operation)),
-      () => void handle().then(resolve, reject),
-    );
+  if (what === undefined) return run();
+  return new Promise((resolve, reject) => {
+    const end = (): void => reject(anotherProtocol(what.operation));
+    ending.run(end, () => void run().then(resolve, reject));
   });
-  const { statusCode } = reply.response;
+}
+
+/** A reply that is a stream only where one is handed on, and no longer than what is read otherwise. */
+function bounded(reply: Reply, { operation, streams }: Leaving, method: string): Reply | Promise<Reply> {
+  const { statusCode, body } = reply.response;
   // Without a name for the other protocol it comes as a reply, and would pass for a success.
   if (statusCode < 200) {
-    if (reply.response.body instanceof Readable) reply.response.body.on('error', () => undefined).destroy();
+    if (body instanceof Readable) body.on('error', () => undefined).destroy();
     throw anotherProtocol(operation);
   }
   if (streams && statusCode >= 200 && statusCode < 300) return reply;
-  return wholeReply(reply, { operation, method });
+  return isEmpty(reply, method) ? reply : wholeReply(reply, operation);
+}
+
+function send(handle: Handle, ...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+  const given = Reflect.get(Object(options) as object, 'abortSignal') as AbortSignal | undefined;
+  return given === undefined ? handle(request, options) : sendUntil(given, handle, request, options);
+}
+
+async function sendUntil(
+  given: AbortSignal,
+  handle: Handle,
+  ...[request, options]: Parameters<Handle>
+): ReturnType<Handle> {
+  const { signal, release } = ownSignal(given);
+  let body: unknown;
+  try {
+    const reply = await handle(request, { ...options, abortSignal: signal });
+    body = bodyOf(reply.response);
+    return reply;
+  } finally {
+    // A download is aborted as long as it runs, or it would go on for nobody, on a connection that others wait for.
+    if (body instanceof Readable) finished(body, release);
+    else release();
+  }
 }
 
 function bodyOf(message: object): unknown {

@@ -23,15 +23,18 @@ const ANOTHER_PROTOCOL = refuse(
   'Look what answers there: it is no S3.',
 );
 
-/** What is known of a request whose reply is awaited. */
-export interface Expected {
-  readonly operation: string;
-  readonly method: string;
-}
-
 /** The error of a call whose server has answered with a change of protocol, after which nothing more would come. */
 export function anotherProtocol(operation: string): Error {
   return refusal('storage', operation, ANOTHER_PROTOCOL);
+}
+
+/** Whether nothing comes after the head of a reply, as its head says: then there is nothing to hold to a limit. */
+export function isEmpty({ response }: { readonly response: unknown }, method: string): boolean {
+  if (method === 'HEAD') return true;
+  return (
+    HttpResponse.isInstance(response) &&
+    (response.statusCode === 204 || response.headers['content-length'] === '0')
+  );
 }
 
 /**
@@ -44,17 +47,15 @@ export function anotherProtocol(operation: string): Error {
  */
 export async function wholeReply<Reply extends { readonly response: unknown }>(
   reply: Reply,
-  { operation, method }: Expected,
+  operation: string,
 ): Promise<Reply> {
   const { response } = reply;
-  if (!HttpResponse.isInstance(response) || method === 'HEAD') return reply;
+  if (!HttpResponse.isInstance(response)) return reply;
   const { statusCode, reason, headers } = response;
-  const announced = headers['content-length'];
-  if (statusCode === 204 || announced === '0') return reply;
   const given = response.body as unknown;
   const source = given instanceof ReadableStream ? Readable.fromWeb(given as never) : given;
   if (!(source instanceof Readable)) return reply;
-  if (Number(announced) > MAX_REPLY) {
+  if (Number(headers['content-length']) > MAX_REPLY) {
     source.on('error', () => undefined).destroy();
     throw refusal('storage', operation, TOO_LONG);
   }

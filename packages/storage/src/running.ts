@@ -27,7 +27,8 @@ export const providing: AsyncLocalStorage<object | undefined> = new AsyncLocalSt
 
 /** Runs code of the caller's, or what may call it: it is given no credentials. */
 export function outside<T>(run: () => T): T {
-  return running.run(undefined, run);
+  // Each further context is a copy of all that there are, those of the service's tracing among them.
+  return running.getStore() === undefined ? run() : running.run(undefined, run);
 }
 
 /** A signal whose methods run outside: whoever made it may have replaced them. */
