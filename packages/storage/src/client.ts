@@ -4,6 +4,7 @@ import { checkCouplings } from './couplings.ts';
 import { Engine } from './engine.ts';
 import { lockHandler } from './handler.ts';
 import { parseStorageOptions, type StorageTenantOptions } from './options.ts';
+import type { Own } from './keeper.ts';
 import { making } from './running.ts';
 import { ownArguments, refused, type SendArguments } from './send.ts';
 import { guardStack } from './stack.ts';
@@ -126,16 +127,17 @@ const REFUSED: Readonly<Record<string, string>> = {
  *
  * @throws ConfigError when the installed SDK cannot be guarded
  */
-export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
+export function confine(client: RawS3Client, configuration: S3ClientConfig): void {
   checkCouplings(client);
   const { config } = client;
-  const engine = new Engine(parseStorageOptions(tenant), { ...config }, (command, options) =>
+  const own = { config: { ...config }, ...ownIn(configuration) };
+  const engine = new Engine(parseStorageOptions(configuration.tenant), own, (command, options) =>
     // The SDK's own: what somebody has put in its place would get commands that nobody has sent.
     send.call(client, command, options),
   );
   engines.set(client, engine);
   const { keeper } = engine;
-  const own = {
+  const kept = {
     // Read by the SDK at every call.
     cacheMiddleware: false,
     credentials: keeper.gate(config.credentials),
@@ -143,7 +145,7 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
     requestHandler: lockHandler(config.requestHandler, keeper),
     signer: keeper.signer,
   };
-  for (const [name, value] of Object.entries({ ...config, ...own })) {
+  for (const [name, value] of Object.entries({ ...config, ...kept })) {
     if (!OPEN.has(name) && (config.isCustomEndpoint === true || !ENDPOINT.has(name)))
       lock(config, name, value);
   }
@@ -179,6 +181,19 @@ export function confine(client: RawS3Client, { tenant }: S3ClientConfig): void {
   for (const name of ['config', 'initConfig']) Object.defineProperty(client, name, FIXED);
   makeFast(config);
 }
+
+function ownIn(configuration: RawS3ClientConfig): Own {
+  const { credentials } = configuration;
+  const isGiven = (name: string): boolean => Reflect.get(configuration, name) !== undefined;
+  return {
+    hasOwnSigner: !SIGNERS.some(isGiven),
+    // An extension may put a provider in their place.
+    hasFixedCredentials: typeof credentials === 'object' && credentials !== null && !isGiven('extensions'),
+  };
+}
+
+/** What replaces the SDK's signer, or what it is made with. */
+const SIGNERS = ['signer', 'signerConstructor', 'regionInfoProvider', 'sha256', 'extensions'] as const;
 
 /**
  * Has the engine keep an object in its fast form. The SDK spreads the configuration several times for each call, and

@@ -13,7 +13,7 @@ import { TenantCredentials, assertLasting } from './credentials.ts';
 import { Endpoints } from './endpoints.ts';
 import { Errands, type Send } from './errand.ts';
 import { failed, withEvents } from './events.ts';
-import { Keeper, type Check, type Identify } from './keeper.ts';
+import { Keeper, type Check, type Identify, type Own } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
 import { detachReply } from './reply-body.ts';
@@ -61,10 +61,14 @@ export class Engine {
 
   /**
    * @param config - a copy of the resolved configuration as it is at construction: whoever changes the client's
-   *   own later changes what it asks for, not what the last check compares with
+   *   own later changes what it asks for, not what the last check compares with; and what of it is the SDK's own
    * @param send - sends a command through the client's stack
    */
-  constructor(options: StorageTenantOptions, config: S3ClientResolvedConfig, send: Send) {
+  constructor(
+    options: StorageTenantOptions,
+    { config, ...own }: { readonly config: S3ClientResolvedConfig } & Own,
+    send: Send,
+  ) {
     this.names = storageNames(options.names);
     this.sealer = createSealer(options.sealingKeys);
     this.buckets = [...options.buckets];
@@ -81,7 +85,8 @@ export class Engine {
     this.#requests = new Requests(this, options.headers);
     const check: Check = (call, request) => this.#requests.check(call, request);
     const now = (): number => Date.now() + this.endpoints.clockOffset;
-    this.keeper = new Keeper(config.signer, check, (call) => this.#identify(call), now);
+    const { signer } = config;
+    this.keeper = new Keeper({ signer, ...own }, check, (call) => this.#identify(call), now);
     this.endpoints = new Endpoints(config, this.keeper);
   }
 

@@ -21,6 +21,13 @@ export type Check = (call: Call, request: unknown) => Promise<OutgoingRequest>;
  */
 export type Identify = (now: Running) => ((until?: number) => Promise<TenantIdentity>) | undefined;
 
+/** Where nothing of the service's own runs, in what the SDK does for each request. */
+export interface Own {
+  readonly hasOwnSigner: boolean;
+  /** They are given as they are, by no provider. */
+  readonly hasFixedCredentials: boolean;
+}
+
 /**
  * Keeps the credentials of one client and of its tenants: with them alone, a request to any key could be signed past the guard
  * (`createPresignedPost` and `S3RequestPresigner` take a client's configuration, not its middleware). They are
@@ -32,11 +39,23 @@ export class Keeper {
   readonly #check: Check;
   readonly #identify: Identify;
   readonly #now: () => number;
+  readonly #hasFixedCredentials: boolean;
+  readonly #made: Map<string, ReturnType<Signer>> | undefined;
   /** Where the credentials came from when they were last asked for. */
   #source: object | undefined;
 
-  /** @param now - the time of the server that is called, in milliseconds since the epoch */
-  constructor(signer: Signer, check: Check, identify: Identify, now: () => number) {
+  /**
+   * @param signer - of the configuration
+   * @param now - the time of the server that is called, in milliseconds since the epoch
+   */
+  constructor(
+    { signer, hasOwnSigner, hasFixedCredentials }: { readonly signer: Signer } & Own,
+    check: Check,
+    identify: Identify,
+    now: () => number,
+  ) {
+    this.#made = hasOwnSigner ? new Map() : undefined;
+    this.#hasFixedCredentials = hasFixedCredentials;
     this.#signer = signer;
     this.#check = check;
     this.#identify = identify;
@@ -57,9 +76,9 @@ export class Keeper {
       if (!isReal && this.#source !== undefined) return placeholderOf(this.#source);
       // Outside of any tenant: the provider may call other services, and what it answers serves all tenants.
       // Those of the SDK take the client's request handler for it.
-      const real = await providing.run(this, () =>
-        runInScope(undefined, () => outside(() => provider(options))),
-      );
+      const real = this.#hasFixedCredentials
+        ? await provider(options)
+        : await providing.run(this, () => runInScope(undefined, () => outside(() => provider(options))));
       this.#source = { ...('$source' in real ? Object(real.$source) : {}) } as object;
       return isReal ? real : placeholderOf(this.#source);
     };
@@ -70,9 +89,24 @@ export class Keeper {
   /** What the configuration holds in place of its signer: it signs what the current call may send. */
   readonly signer: Signer = async (scheme) => {
     // Data alone: the SDK calls what looks like a provider, and would do so while the credentials are at hand.
-    const inner = await this.#make(plainScheme(scheme) as typeof scheme);
+    const inner = await this.#find(plainScheme(scheme) as typeof scheme);
     return { sign: (request, options) => this.#sign(inner, request, options) };
   };
+
+  // The SDK makes one for each request, with a copy of the whole configuration. Its own depends on nothing else than
+  // its region and service, keeps nothing of what it signs, and asks for the credentials each time.
+  async #find(scheme: Parameters<Signer>[0]): ReturnType<Signer> {
+    const name = this.#made === undefined ? undefined : nameOf(scheme);
+    if (name === undefined) return this.#make(scheme);
+    const known = this.#made?.get(name);
+    if (known !== undefined) return known;
+    const signer = this.#make(scheme);
+    if ((this.#made?.size ?? 0) >= MAX_SIGNERS) this.#made?.clear();
+    this.#made?.set(name, signer);
+    // A failure is not kept: the next call asks again.
+    signer.catch(() => this.#made?.delete(name));
+    return signer;
+  }
 
   // The SDK keeps region and service in the configuration while it makes one, and at no other time.
   #make(scheme: Parameters<Signer>[0]): ReturnType<Signer> {
@@ -164,12 +198,28 @@ export class Keeper {
   }
 }
 
+/** Those of AWS have a region each. */
+const MAX_SIGNERS = 100;
+
+/** What a signer is known by: all that its scheme says. */
+function nameOf(scheme: object | undefined): string | undefined {
+  const { signingName, signingRegion } = Object(scheme) as Readonly<Record<string, unknown>>;
+  // Else the SDK asks for what is missing, which may be another one the next time.
+  if (typeof signingName !== 'string' || typeof signingRegion !== 'string') return undefined;
+  return JSON.stringify(scheme);
+}
+
 /** What JSON makes of a scheme, which it is asked for where there is more than texts and switches. */
 function plainScheme(given: object | null | undefined): object {
-  const scheme = given ?? {};
-  const entries = Object.entries(scheme);
-  const isFlat = entries.every(([, value]) => typeof value === 'string' || typeof value === 'boolean');
-  return isFlat ? Object.fromEntries(entries) : (JSON.parse(JSON.stringify(scheme)) as object);
+  const scheme = (given ?? {}) as Readonly<Record<string, unknown>>;
+  const plain: Record<string, unknown> = {};
+  for (const name of Object.keys(scheme)) {
+    const value = scheme[name];
+    if (typeof value !== 'string' && typeof value !== 'boolean')
+      return JSON.parse(JSON.stringify(scheme)) as object;
+    plain[name] = value;
+  }
+  return plain;
 }
 
 /**
