@@ -28,6 +28,7 @@ export class Endpoints {
   readonly #known = new Map<string, Promise<Endpoint>>();
   readonly #offsets = new Map<string, number>();
   readonly #heard = new WeakMap<Call, number>();
+  #date = { text: '', time: Number.NaN };
 
   /**
    * @param config - a copy of the resolved configuration as it is at construction
@@ -69,7 +70,7 @@ export class Endpoints {
 
   /** By how much the server's clock is ahead, in milliseconds. That of one server says nothing about another. */
   get clockOffset(): number {
-    return this.#offsets.get(this.#silo()?.id ?? '') ?? 0;
+    return this.#offsetOf(this.#silo());
   }
 
   // The SDK sets it when a reply says that the clocks differ. What a middleware has made of the reply is not believed:
@@ -90,8 +91,21 @@ export class Endpoints {
   hear(call: Call, reply: Readonly<Record<string, unknown>>): void {
     const { response } = reply;
     const date = HttpResponse.isInstance(response) ? response.headers['date'] : undefined;
-    const time = typeof date === 'string' ? Date.parse(date) : Number.NaN;
-    if (Number.isFinite(time)) this.#heard.set(call, time - Date.now());
+    const time = typeof date === 'string' ? this.#timeOf(date) : Number.NaN;
+    const heard = time - Date.now();
+    // Nearly always: then there is nothing that the SDK could set.
+    if (Math.abs(heard - this.#offsetOf(call.home.silo)) < SKEW) this.#heard.delete(call);
+    else if (Number.isFinite(heard)) this.#heard.set(call, heard);
+  }
+
+  // For a second all replies have the same.
+  #timeOf(date: string): number {
+    if (date !== this.#date.text) this.#date = { text: date, time: Date.parse(date) };
+    return this.#date.time;
+  }
+
+  #offsetOf(silo: Silo | undefined): number {
+    return this.#offsets.get(silo?.id ?? '') ?? 0;
   }
 
   #silo(): Silo | undefined {

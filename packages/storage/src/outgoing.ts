@@ -29,24 +29,7 @@ export function inputBody(operation: string, body: unknown, contentLength: unkno
  */
 export function prepareBody(request: OutgoingRequest, call: Call): void {
   const { operation, plan } = call;
-  const headers = new Map(
-    Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
-  );
-  for (const [name, values] of Object.entries(FRAMING)) {
-    const value = headers.get(name);
-    if (value !== undefined && !values.includes(String(value).toLowerCase())) {
-      throw refusal(
-        'storage',
-        operation,
-        refuse(`its header "${name}" has a value that is not allowed`, PLAIN),
-      );
-    }
-  }
-  const given = headers.get('content-length');
-  const announced = given === undefined ? undefined : lengthOf(operation, given);
-  if (announced !== undefined && headers.get('transfer-encoding') !== undefined) {
-    throw refusal('storage', operation, refuse('it announces its length in two ways', PLAIN));
-  }
+  const announced = announcedLength(request, operation);
   const { body } = request;
   if (body === undefined || body === null || body === '') {
     if (announced !== undefined && announced !== 0) throw mismatch(operation);
@@ -71,12 +54,31 @@ export function prepareBody(request: OutgoingRequest, call: Call): void {
   request.body = own;
 }
 
+/** What a request says about its length, where what it says about its framing is allowed. */
+function announcedLength({ headers }: OutgoingRequest, operation: string): number | undefined {
+  let announced: number | undefined;
+  let isChunked = false;
+  for (const name of Object.keys(headers)) {
+    const value = headers[name];
+    const lower = name.toLowerCase();
+    if (value === undefined) continue;
+    if (lower === 'content-length') announced = lengthOf(operation, value);
+    if (FRAMING.get(lower)?.includes(String(value).toLowerCase()) === false) {
+      const why = `its header "${lower}" has a value that is not allowed`;
+      throw refusal('storage', operation, refuse(why, PLAIN));
+    }
+    if (lower === 'transfer-encoding') isChunked = true;
+  }
+  if (announced === undefined || !isChunked) return announced;
+  throw refusal('storage', operation, refuse('it announces its length in two ways', PLAIN));
+}
+
 /** What these headers may say. */
-const FRAMING: Readonly<Record<string, readonly string[]>> = {
-  connection: ['keep-alive', 'close'],
-  expect: ['100-continue'],
-  'transfer-encoding': ['chunked'],
-};
+const FRAMING: ReadonlyMap<string, readonly string[]> = new Map([
+  ['connection', ['keep-alive', 'close']],
+  ['expect', ['100-continue']],
+  ['transfer-encoding', ['chunked']],
+]);
 const PLAIN = 'Leave framing to the SDK: no middleware may add it.';
 const NO_BODY = refuse(
   'its Body is of a kind whose bytes cannot be counted',
