@@ -8,8 +8,10 @@ const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test
 const serverless = [
   'copy-source.test.ts',
   'documents.test.ts',
+  'events.test.ts',
   'grammar.test.ts',
   'key-text.test.ts',
+  'listing-endless.test.ts',
   'names-random.test.ts',
   'pattern.test.ts',
   'names.test.ts',

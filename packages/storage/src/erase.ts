@@ -1,11 +1,14 @@
 import {
   acrossTenants,
+  auditSignal,
   eraseRun,
   publish,
   refusal,
   refuse,
   type Eraser,
   type ErasureScope,
+  type Inventory,
+  type Verification,
 } from '@tenantkit/core';
 import { z } from 'zod';
 import { beyond } from './beyond.ts';
@@ -28,6 +31,14 @@ export interface StorageEraserOptions extends RemoteOptions {
   readonly bucket: string;
   /** The name in plans and certificates, default `storage:<bucket>`. */
   readonly store?: string | undefined;
+}
+
+/** An eraser whose counts can be stopped, too: a server that never comes to an end of its list is counted for ever. */
+export interface StorageEraser extends Eraser {
+  /** @param signal - ends it with the signal's reason; by default nothing does */
+  plan(scope: ErasureScope, signal?: AbortSignal): Promise<Inventory>;
+  /** @param signal - as for {@link plan}; what was planted is then removed by the next verification or erasure */
+  verify(scope: ErasureScope, signal?: AbortSignal): Promise<Verification>;
 }
 
 const NO_PERSONS = 'nothing is written about persons with this client: its option tenant.subjects is false';
@@ -58,7 +69,7 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
  * const { items } = await storageEraser(s3, { bucket: 'uploads' }).plan({ tenant: 'acme' });
  * ```
  */
-export function storageEraser(client: S3Client, options: StorageEraserOptions): Eraser {
+export function storageEraser(client: S3Client, options: StorageEraserOptions): StorageEraser {
   const parsed = parseArgument('storageEraser', optionsSchema, options);
   const { bucket, store = `storage:${bucket}`, timeout } = parsed;
   const engine = acceptedBucket(client, bucket, 'storageEraser');
@@ -67,12 +78,13 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
   const across = <T>(
     operation: string,
     { tenant, subject }: ErasureScope,
+    signal: AbortSignal,
     fn: (remotes: readonly Remote[], persons: readonly Person[] | undefined) => Promise<T>,
-    signal?: AbortSignal,
   ): Promise<T> => {
+    signal.throwIfAborted();
     if (subject !== undefined && !engine.subjects.kept)
       throw refusal('storage', operation, refuse(NO_PERSONS, LOOK));
-    const options = { operation, timeout, ...(signal && { signal }) };
+    const options = { operation, timeout, signal };
     const remotes = [new Remote(client, bucket, options)];
     // An invalid tenant or person is refused before anything is said or done.
     spotsOf(remotes, tenant);
@@ -100,8 +112,9 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
   return {
     store,
     subjects: engine.subjects.kept ? 'supported' : { unsupported: NO_PERSONS },
-    async plan(scope) {
-      return across('plan', scope, async (remotes, persons) => {
+    async plan(scope, given) {
+      const signal = auditSignal('storage', 'storageEraser.plan', given);
+      return across('plan', scope, signal, async (remotes, persons) => {
         const tally = await inventory(remotes, persons, scope.tenant);
         const notes = tally.untold.notes();
         for (const remote of remotes) notes.push(...(await beyond(remote)));
@@ -110,20 +123,14 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
     },
     async erase(scope, given) {
       const run = eraseRun('storage', 'storageEraser.erase', given);
-      run.signal.throwIfAborted();
-      const tally = await across(
-        'erase',
-        scope,
-        async (remotes, persons) => {
-          const gone =
-            persons === undefined
-              ? await purge(spotsOf(remotes, scope.tenant), run)
-              : await purgePersons(persons, run);
-          for (const remote of remotes) await sweepControls(remote);
-          return gone;
-        },
-        run.signal,
-      );
+      const tally = await across('erase', scope, run.signal, async (remotes, persons) => {
+        const gone =
+          persons === undefined
+            ? await purge(spotsOf(remotes, scope.tenant), run)
+            : await purgePersons(persons, run);
+        for (const remote of remotes) await sweepControls(remote);
+        return gone;
+      });
       const [erased, kept] = [tally.items(), tally.kept()];
       publish('erasure', {
         surface: 'storage',
@@ -135,8 +142,9 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
       });
       return { store, erased, kept };
     },
-    async verify(scope) {
-      return across('verify', scope, async (remotes, persons) => {
+    async verify(scope, given) {
+      const signal = auditSignal('storage', 'storageEraser.verify', given);
+      return across('verify', scope, signal, async (remotes, persons) => {
         const tally = await inventory(remotes, persons, scope.tenant);
         // Of a tenant it was counted as what remains; of a person nobody knows how much it hides.
         if (persons !== undefined) tally.untold.assertNone();
