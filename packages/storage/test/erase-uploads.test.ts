@@ -9,9 +9,9 @@ const SCOPE = { tenant: 'acme' };
 
 const begin = ({ raw, bucket }: Opened, Key: string) =>
   raw.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
-const uploads = async ({ raw, bucket }: Opened): Promise<(string | undefined)[]> => {
+const uploads = async ({ raw, bucket }: Opened): Promise<string[]> => {
   const { Uploads = [] } = await raw.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
-  return Uploads.map(({ Key }) => Key).sort();
+  return Uploads.map(({ Key = '' }) => Key).sort();
 };
 
 /** A server that lists a further upload, of a key of bytes that are no UTF-8, under that prefix. */

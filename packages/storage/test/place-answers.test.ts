@@ -1,38 +1,16 @@
-import {
-  createTenantRegistry,
-  currentScope,
-  memoryTenantStore,
-  withTenant,
-  type TenantRegistry,
-} from '@tenantkit/core';
+import { currentScope, withTenant } from '@tenantkit/core';
 import { GetObjectCommand, PutObjectCommand, S3Client, type StoragePlacement } from '@tenantkit/storage';
 import { getSignedUrl } from '@tenantkit/storage/presign';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { running } from '../src/running.ts';
-import { KEPT } from '../src/whereabouts.ts';
-import { openPlaces, type Places } from './place-support.ts';
+import { fencedPlaces } from './place-support.ts';
 
-let places: Places;
-let fence: TenantRegistry;
-let clock = 0;
-beforeAll(async () => {
-  places = await openPlaces();
+const given = fencedPlaces();
+const { later } = given;
+let { places, fence } = given;
+beforeEach(() => {
+  ({ places, fence } = given);
 });
-afterAll(() => places[Symbol.asyncDispose]());
-beforeEach(async () => {
-  fence = await createTenantRegistry({ store: memoryTenantStore() });
-  // It stands still, however slow the machine is.
-  vi.spyOn(performance, 'now').mockImplementation(() => clock);
-});
-afterEach(() => {
-  fence.close();
-  vi.restoreAllMocks();
-});
-
-/** The clock goes on; nothing waits. */
-const later = (): void => {
-  clock += KEPT;
-};
 
 const failure = (call: () => Promise<unknown>): Promise<Error> =>
   call().then(

@@ -1,10 +1,4 @@
-import {
-  SignatureError,
-  createTenantRegistry,
-  memoryTenantStore,
-  withTenant,
-  type TenantRegistry,
-} from '@tenantkit/core';
+import { SignatureError, withTenant } from '@tenantkit/core';
 import {
   AbortMultipartUploadCommand,
   CreateMultipartUploadCommand,
@@ -15,30 +9,19 @@ import {
   type S3Client,
   type StoragePlacement,
 } from '@tenantkit/storage';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { KEPT } from '../src/whereabouts.ts';
-import { openPlaces, type Places } from './place-support.ts';
+import { beforeEach, expect, it } from 'vitest';
+import { fencedPlaces } from './place-support.ts';
 
 // Places whose buckets have the same name: a silo chooses the texts of its ids and tokens, and the next server of the
 // tenant must not be sent them.
 
-let places: Places;
-let fence: TenantRegistry;
-let clock = 0;
+const given = fencedPlaces();
+let { places } = given;
 let at: StoragePlacement;
 let s3: S3Client;
-beforeAll(async () => {
-  places = await openPlaces();
-});
-afterAll(() => places[Symbol.asyncDispose]());
-beforeEach(async () => {
-  fence = await createTenantRegistry({ store: memoryTenantStore() });
-  vi.spyOn(performance, 'now').mockImplementation(() => clock);
-  ({ s3 } = places.client({ place: () => at, fence }));
-});
-afterEach(() => {
-  fence.close();
-  vi.restoreAllMocks();
+beforeEach(() => {
+  ({ places } = given);
+  ({ s3 } = places.client({ place: () => at, fence: given.fence }));
 });
 
 const siloAt = (index: 0 | 1): StoragePlacement => ({
@@ -55,7 +38,7 @@ const PLACES: Readonly<Record<string, () => StoragePlacement>> = {
 
 const move = (to: string): void => {
   at = PLACES[to]?.() ?? { level: 'pool' };
-  clock += KEPT;
+  given.later();
 };
 const refusal = (call: () => Promise<unknown>): Promise<SignatureError> =>
   withTenant('acme', call).then(

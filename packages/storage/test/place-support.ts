@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { GetObjectCommand, PutObjectCommand, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { createTenantRegistry, memoryTenantStore, type TenantRegistry } from '@tenantkit/core';
 import { S3Client, type StoragePlacement, type StorageTenantOptions } from '@tenantkit/storage';
 import { TENANTS, freshBucket, type FreshBucket } from '@tenantkit/testing';
-import { inject } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, inject, vi } from 'vitest';
+import { KEPT } from '../src/whereabouts.ts';
 import { open, type Opened } from './open.ts';
 import { openRole, type OpenedRole, type Session } from './role.ts';
 
@@ -113,6 +115,38 @@ export async function openPlaces(): Promise<Places> {
       await own[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Places for the tests of a file, and for each of them a fence. */
+export interface FencedPlaces {
+  readonly places: Places;
+  readonly fence: TenantRegistry;
+  /** The clock goes on, so far that places are asked for anew; nothing waits. */
+  readonly later: () => void;
+}
+
+/** Opens them before the tests; what it answers can be read inside of tests. */
+export function fencedPlaces(): FencedPlaces {
+  const own: { -readonly [Name in keyof FencedPlaces]?: FencedPlaces[Name] } = {};
+  let clock = 0;
+  beforeAll(async () => {
+    own.places = await openPlaces();
+  });
+  afterAll(() => own.places?.[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    own.fence = await createTenantRegistry({ store: memoryTenantStore() });
+    // It stands still, however slow the machine is.
+    vi.spyOn(performance, 'now').mockImplementation(() => clock);
+  });
+  afterEach(() => {
+    own.fence?.close();
+    vi.restoreAllMocks();
+  });
+  return Object.assign(own, {
+    later: () => {
+      clock += KEPT;
+    },
+  }) as FencedPlaces;
 }
 
 export const others = (tenant: string): string[] => TENANTS.filter((one) => one !== tenant);
