@@ -17,20 +17,24 @@ export function detachReply(
 ): Readonly<Record<string, unknown>> {
   const { plan } = call;
   const { response } = reply;
-  if (!HttpResponse.isInstance(response) || !(response.body instanceof Readable)) return reply;
-  if (response.body instanceof WholeBody) return reply;
+  if (!HttpResponse.isInstance(response)) return reply;
+  const hasEvents = 'Payload' in plan.output;
+  const source = hasEvents ? streamOf(response.body) : (response.body as unknown);
+  if (!(source instanceof Readable) || source instanceof WholeBody) return reply;
   const { statusCode, reason, headers } = response;
   const isEmpty = plan.method === 'HEAD' || headers['content-length'] === '0' || statusCode === 204;
-  const hasEvents = 'Payload' in plan.output;
   // A stream where the SDK hands it on; where it only reads that nothing comes, one is not worth its making.
   const isRead = !isEmpty || hasEvents || 'Body' in plan.output;
-  const body = isRead
-    ? new ReplyBody(response.body, hasEvents ? new Frames() : undefined)
-    : drained(response.body);
+  const body = isRead ? new ReplyBody(source, hasEvents ? new Frames() : undefined) : drained(source);
   if (hasEvents && body instanceof ReplyBody) noteEvents(call, body);
   return {
     response: new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) }),
   };
+}
+
+/** What a handler on `fetch` answers is looked at like all others. */
+function streamOf(body: unknown): unknown {
+  return body instanceof ReadableStream ? Readable.fromWeb(body as never) : body;
 }
 
 // Read to its end: until then its connection is not used again.

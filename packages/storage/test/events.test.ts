@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { OperationRefusedError, withTenant } from '@tenantkit/core';
 import { S3Client, SelectObjectContentCommand } from '@tenantkit/storage';
 import { EventStreamCodec } from '@smithy/core/event-streams';
+import { HttpResponse } from '@smithy/core/protocols';
 import { fromUtf8, toUtf8 } from '@smithy/core/serde';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FrameError, Frames, MAX_DOCUMENT, MAX_FRAME, MAX_HEADERS } from '../src/event-frames.ts';
@@ -64,8 +65,8 @@ afterAll(async () => {
   await new Promise((resolve) => void server.close(resolve));
 });
 
-const select = async () => {
-  const { Payload = [] } = await s3.send(
+const select = async (client: S3Client) => {
+  const { Payload = [] } = await client.send(
     new SelectObjectContentCommand({
       Key: 'a.csv',
       Expression: 'select * from s3object',
@@ -76,10 +77,10 @@ const select = async () => {
   );
   return Payload;
 };
-const read = (): Promise<string[]> =>
+const read = (client = s3): Promise<string[]> =>
   withTenant('acme', async () => {
     const seen: string[] = [];
-    for await (const { Records, Stats, End } of await select()) {
+    for await (const { Records, Stats, End } of await select(client)) {
       if (Records !== undefined) seen.push(Buffer.from(Records.Payload ?? []).toString());
       if (Stats !== undefined) seen.push(`${Stats.Details?.BytesScanned}`);
       if (End !== undefined) seen.push('end');
@@ -193,10 +194,28 @@ describe('the events of SelectObjectContent', () => {
     }
   });
 
+  it('are looked at, too, where a handler on fetch has asked for them', async () => {
+    const answering = (...parts: readonly Buffer[]): Promise<string[]> => {
+      const handle = (): Promise<{ response: HttpResponse }> =>
+        Promise.resolve({
+          response: new HttpResponse({ statusCode: 200, headers: {}, body: ReadableStream.from(parts) }),
+        });
+      const own = new S3Client({
+        region: 'us-east-1',
+        credentials: { accessKeyId: 'none', secretAccessKey: 'none' },
+        requestHandler: { handle },
+        tenant: { buckets: ['uploads'] },
+      });
+      return read(own);
+    };
+    expect(await answering(records(), END)).toEqual(['a,1\n', 'end']);
+    await expect(answering(records(), announced(2 ** 32 - 1))).rejects.toThrow('longer than S3 makes them');
+  });
+
   it('keep no connection where nobody reads on', async () => {
     answer = (response) => void response.write(Buffer.concat([records(), records()]));
     await withTenant('acme', async () => {
-      for await (const { Records } of await select()) {
+      for await (const { Records } of await select(s3)) {
         expect(Records).toBeDefined();
         break;
       }
