@@ -101,13 +101,15 @@ export interface Eraser {
   /** Keys are destroyed after data was purged, so that a purge which fails can still be inspected. Default `purge`. */
   readonly stage?: 'purge' | 'shred';
   readonly subjects: 'supported' | { readonly unsupported: string };
-  plan(scope: ErasureScope): Promise<Inventory>;
+  /** @param signal - asks it to end early, with the signal's reason: who waits for it has given up */
+  plan(scope: ErasureScope, signal?: AbortSignal): Promise<Inventory>;
   /**
    * Idempotent and resumable. Without `run` it is one run that nobody stops, begins at the beginning and reports to
    * nobody, as {@link eraseRun} says.
    */
   erase(scope: ErasureScope, run?: EraseRunOptions): Promise<Outcome>;
-  verify(scope: ErasureScope): Promise<Verification>;
+  /** @param signal - as for {@link plan} */
+  verify(scope: ErasureScope, signal?: AbortSignal): Promise<Verification>;
 }
 
 /** How bad a {@link Finding} is. */

@@ -24,7 +24,7 @@ export interface StoreCall {
 
 /** Counts. @throws {@link StoreSilentError}, {@link StoreContractError}, and what the eraser throws */
 export function planStore(eraser: Eraser, scope: ErasureScope, call: StoreCall): Promise<Inventory> {
-  return guarded(eraser, 'plan', inventorySchema, call, () => eraser.plan(scope));
+  return guarded(eraser, 'plan', inventorySchema, call, ({ signal }) => eraser.plan(scope, signal));
 }
 
 /** Erases. A call of `progress` or of the checkpoint shows that the store is alive. */
@@ -47,7 +47,7 @@ export function eraseStore(
 
 /** Recounts. */
 export function verifyStore(eraser: Eraser, scope: ErasureScope, call: StoreCall): Promise<Verification> {
-  return guarded(eraser, 'verify', verificationSchema, call, () => eraser.verify(scope));
+  return guarded(eraser, 'verify', verificationSchema, call, ({ signal }) => eraser.verify(scope, signal));
 }
 
 interface Watch {

@@ -1,4 +1,4 @@
-import { eraseRun } from '@tenantkit/core';
+import { eraseRun, type ErasureScope } from '@tenantkit/core';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -224,6 +224,32 @@ describe('an interruption', () => {
     const error = await rejection(erasure.plan(id, { signal: halted.signal }));
     expect(error).toMatchObject({ code: 'ERASURE_INTERRUPTED', operation: 'plan' });
     expect((await erasure.status(id)).state).toBe('received');
+  });
+
+  it.each(['plan', 'verify'] as const)('reaches a store that counts for its %s', async (step) => {
+    const halted = new AbortController();
+    const files = directoryEraser({ root: folder(), store: 'files' });
+    const heard: unknown[] = [];
+    const erasure = erasureOf([
+      {
+        ...files,
+        [step]: (_scope: ErasureScope, signal?: AbortSignal) =>
+          new Promise((_, reject) => {
+            signal?.addEventListener('abort', () => {
+              heard.push(signal.reason);
+              reject(signal.reason as Error);
+            });
+            halted.abort('enough');
+          }),
+      },
+    ]);
+    const id =
+      step === 'plan'
+        ? (await erasure.request({ tenant: 'acme', reason: 'x', requestedBy: 'x' })).id
+        : await approved(erasure, 'acme');
+    const call = step === 'plan' ? erasure.plan.bind(erasure) : erasure.run.bind(erasure);
+    expect(await rejection(call(id, { signal: halted.signal }))).toBeInstanceOf(ErasureInterruptedError);
+    expect(heard).toEqual(['enough']);
   });
 
   it('by an observer that throws is not a failure of a store', async () => {

@@ -7,8 +7,6 @@ import {
   refuse,
   type Eraser,
   type ErasureScope,
-  type Inventory,
-  type Verification,
 } from '@tenantkit/core';
 import { z } from 'zod';
 import { beyond } from './beyond.ts';
@@ -31,14 +29,6 @@ export interface StorageEraserOptions extends RemoteOptions {
   readonly bucket: string;
   /** The name in plans and certificates, default `storage:<bucket>`. */
   readonly store?: string | undefined;
-}
-
-/** An eraser whose counts can be stopped, too: a server that never comes to an end of its list is counted for ever. */
-export interface StorageEraser extends Eraser {
-  /** @param signal - ends it with the signal's reason; by default nothing does */
-  plan(scope: ErasureScope, signal?: AbortSignal): Promise<Inventory>;
-  /** @param signal - as for {@link plan}; what was planted is then removed by the next verification or erasure */
-  verify(scope: ErasureScope, signal?: AbortSignal): Promise<Verification>;
 }
 
 const NO_PERSONS = 'nothing is written about persons with this client: its option tenant.subjects is false';
@@ -69,7 +59,7 @@ const optionsSchema: z.ZodType<StorageEraserOptions> = z.strictObject({
  * const { items } = await storageEraser(s3, { bucket: 'uploads' }).plan({ tenant: 'acme' });
  * ```
  */
-export function storageEraser(client: S3Client, options: StorageEraserOptions): StorageEraser {
+export function storageEraser(client: S3Client, options: StorageEraserOptions): Eraser {
   const parsed = parseArgument('storageEraser', optionsSchema, options);
   const { bucket, store = `storage:${bucket}`, timeout } = parsed;
   const engine = acceptedBucket(client, bucket, 'storageEraser');

@@ -54,7 +54,7 @@ export {
 export type { PolicyServer } from './backstop-actions.ts';
 export { BodyLengthError } from './body.ts';
 export type { TenantCredentialProvider } from './credentials.ts';
-export { storageEraser, type StorageEraser, type StorageEraserOptions } from './erase.ts';
+export { storageEraser, type StorageEraserOptions } from './erase.ts';
 export { storageHolds, type StorageHold, type StorageHoldsOptions } from './holds.ts';
 export type { TenantIdentity } from './identity.ts';
 export type { KeyRole } from './grammar.ts';
