@@ -5,12 +5,14 @@
  * lists of fields give the same bytes, whatever the fields hold.
  */
 export function lengthPrefixed(fields: readonly string[]): Buffer {
-  const sizes = fields.map((field) => Buffer.byteLength(field));
-  const bytes = Buffer.allocUnsafe(sizes.reduce((sum, size) => sum + 4 + size, 0));
+  let size = 0;
+  for (const field of fields) size += 4 + Buffer.byteLength(field);
+  const bytes = Buffer.allocUnsafe(size);
   let at = 0;
-  for (const [index, field] of fields.entries()) {
-    at = bytes.writeUInt32BE(sizes[index] ?? 0, at);
-    at += bytes.write(field, at);
+  for (const field of fields) {
+    const length = field === '' ? 0 : bytes.write(field, at + 4);
+    bytes.writeUInt32BE(length, at);
+    at += 4 + length;
   }
   return bytes;
 }

@@ -8,6 +8,8 @@ const LUA_DIGITS = 14;
  * rounds ties to even and JavaScript away from zero, so that rounding on both sides would not always agree.
  */
 export function storable(value: number): number {
+  // Nearly all of them: writing a number as text costs more than a hash of it.
+  if (Number.isInteger(value) && Math.abs(value) < 10 ** LUA_DIGITS) return value === 0 ? 0 : value;
   const rounded = Number(value.toPrecision(LUA_DIGITS));
   return rounded === 0 ? 0 : rounded;
 }
@@ -40,7 +42,8 @@ function canonicalObject(value: object): string {
   for (const key of Object.keys(value).sort()) {
     const member: unknown = Reflect.get(value, key);
     if (member === undefined || member === null) continue;
-    text += `${text === '' ? '' : ','}${canonicalJson(key)}:${canonicalJson(member)}`;
+    if (text !== '') text += ',';
+    text += `${canonicalJson(key)}:${canonicalJson(member)}`;
   }
   return `{${text}}`;
 }

@@ -3,11 +3,12 @@ import {
   currentScope,
   isTenantkitError,
   publish,
+  ruleFor,
   runInScope,
   type Scope,
   type TenantContext,
 } from '@tenantkit/core';
-import { leaveEngine, runListener } from './engine.ts';
+import { actingTenant, runListener } from './engine.ts';
 import { emitterRules, type EmitterCustom } from './rules.ts';
 
 /** One event for one audience. */
@@ -19,12 +20,18 @@ export interface Delivery {
   readonly args: readonly unknown[];
 }
 
-/** Cuts an event of BullMQ into what each audience may hear; `undefined` for an event that has no row. */
-export type Deliveries = (
-  emitter: object,
-  event: string | symbol,
-  args: readonly unknown[],
-) => readonly Delivery[] | undefined;
+/** How the events of a class are cut into what each audience may hear. */
+export interface Events<Row> {
+  /** What has no row here is heard by nobody. */
+  readonly rules: Readonly<Record<string, Row>>;
+  /** Called only for an event that somebody listens to. */
+  readonly deliveries: (
+    emitter: object,
+    event: string,
+    row: Row,
+    args: readonly unknown[],
+  ) => readonly Delivery[];
+}
 
 type Listener = (...args: unknown[]) => unknown;
 
@@ -58,8 +65,8 @@ const emitters = new WeakMap<object, EventEmitter>();
  *
  * @param target - the prototype of our class
  */
-export function scopeListeners(target: object, deliveries: Deliveries): void {
-  const handlers = handlersOf(deliveries);
+export function scopeListeners<Row>(target: object, events: Events<Row>): void {
+  const handlers = handlersOf(events);
   for (const [member, rule] of Object.entries(emitterRules)) {
     const handler = handlers[rule.custom];
     Object.defineProperty(target, member, {
@@ -77,7 +84,7 @@ type Handler = (self: EventEmitter, member: string, args: readonly unknown[]) =>
 const ONCE = new Set(['once', 'prependOnceListener']);
 const PREPENDS = new Set(['prependListener', 'prependOnceListener']);
 
-function handlersOf(deliveries: Deliveries): Readonly<Record<EmitterCustom, Handler>> {
+function handlersOf<Row>({ rules, deliveries }: Events<Row>): Readonly<Record<EmitterCustom, Handler>> {
   return {
     register(self, member, [event, listener]) {
       const name = event as string | symbol;
@@ -99,10 +106,12 @@ function handlersOf(deliveries: Deliveries): Readonly<Record<EmitterCustom, Hand
       return self;
     },
     emit(self, _member, [event, ...args]) {
-      const name = event as string | symbol;
-      const parts = deliveries(self, name, args);
-      if (parts === undefined) return unknownEvent(name);
-      return parts
+      const name = event as string;
+      const row = typeof event === 'string' ? ruleFor<Row>(rules, event) : undefined;
+      if (row === undefined) return unknownEvent(name);
+      // A job is made for its listeners. An error that nobody hears is printed.
+      if (name !== 'error' && emitterOf(self).listenerCount(name) === 0) return false;
+      return deliveries(self, name, row, args)
         .filter(mayCause)
         .map((part) => deliver(self, part, () => send(self, name, part.args)))
         .includes(true);
@@ -167,10 +176,8 @@ function wrap(emitter: EventEmitter, event: string | symbol, listener: unknown, 
     if (once) remove(emitter, event, wrapper);
     const shown = scope?.tenant !== undefined && ERRORS.has(event) ? args.map(hideError) : args;
     const inside = delivery.context === undefined ? scope : inTenant(delivery.context);
-    return leaveEngine(() =>
-      runListener(scope?.tenant === undefined, () =>
-        runInScope(inside, () => Reflect.apply(listener, emitter, shown)),
-      ),
+    return runListener(scope?.tenant === undefined, () =>
+      runInScope(inside, () => Reflect.apply(listener, emitter, shown)),
     );
   };
   wrapper.listener = listener as Listener;
@@ -183,9 +190,12 @@ function hears(scope: Scope | undefined, { context, operatorsOnly = false }: Del
   return !operatorsOnly && (context === undefined || context.tenant === scope.tenant.tenant);
 }
 
-/** The wrappers that the current scope may take away: a tenant only its own, whoever is outside all of them. */
+/**
+ * The wrappers that whoever acts may take away: a tenant only its own, the service all of them, also in a listener of
+ * its own, which runs inside the tenant of a job: `once` of node:events takes its other listener away there.
+ */
 function registeredHere(emitter: EventEmitter, event: string | symbol): readonly Registered[] {
-  const tenant = currentScope()?.tenant?.tenant;
+  const tenant = actingTenant();
   const all = emitterOf(emitter).rawListeners(event) as Registered[];
   return tenant === undefined ? all : all.filter((wrapper) => scopes.get(wrapper)?.tenant?.tenant === tenant);
 }

@@ -9,7 +9,7 @@ import { logicalJob, type StoreContext, type Verdict } from './store.ts';
 /** A queue-like object that a Job needs: the Worker. */
 type Home = ConstructorParameters<typeof RawJob>[0];
 
-/** What BullMQ changes on its own Job while it works on it, and what listeners read on theirs. */
+/** What BullMQ changes on its own Job while it works on it, and what listeners read on theirs; the result besides. */
 const MIRRORED = [
   'token',
   'attemptsMade',
@@ -20,7 +20,6 @@ const MIRRORED = [
   'finishedOn',
   'processedOn',
   'processedBy',
-  'returnvalue',
   'stacktrace',
 ] as const satisfies readonly (keyof RawJob)[];
 
@@ -31,6 +30,8 @@ const MIRRORED = [
  */
 export class PickedJob {
   readonly verdict: Verdict;
+  /** The tenant of a verified job; `undefined` for one that nobody may see. */
+  readonly tenant: TenantContext | undefined;
   readonly #inner: RawJob;
   readonly #home: Home;
   readonly #context: StoreContext;
@@ -40,14 +41,10 @@ export class PickedJob {
 
   constructor(inner: RawJob, home: Home, context: StoreContext, verdict: Verdict) {
     this.verdict = verdict;
+    this.tenant = verdict.kind === 'verified' ? toContext(verdict.claims) : undefined;
     this.#inner = inner;
     this.#home = home;
     this.#context = context;
-  }
-
-  /** The tenant of a verified job; `undefined` for one that nobody may see. */
-  get tenant(): TenantContext | undefined {
-    return this.verdict.kind === 'verified' ? toContext(this.verdict.claims) : undefined;
   }
 
   /** Runs `fn` with the job as its tenant sees it, inside this tenant. */
@@ -84,8 +81,9 @@ export class PickedJob {
 
   /** What the processor answered or threw, in the place of what the loop was given. */
   original(value: unknown): unknown {
-    const known = [this.#outcome, this.#failure].find((one) => one !== undefined && one.plain === value);
-    return known === undefined ? value : known.original;
+    if (this.#outcome !== undefined && this.#outcome.plain === value) return this.#outcome.original;
+    if (this.#failure !== undefined && this.#failure.plain === value) return this.#failure.original;
+    return value;
   }
 
   #own(signal: AbortSignal): AbortSignal {
@@ -100,14 +98,18 @@ export class PickedJob {
 
   /** The job as its tenant sees it. @throws TypeError for a job that was not verified */
   show(): Job {
-    if (this.verdict.kind !== 'verified')
+    const { tenant, verdict } = this;
+    if (tenant === undefined || verdict.kind !== 'verified')
       throw new TypeError('a job that was not verified is shown to nobody');
-    const { claims, job } = this.verdict;
-    this.#shown ??= runInScope({ tenant: toContext(claims), bypass: undefined }, () =>
+    const { claims, job } = verdict;
+    const shown = (this.#shown ??= runInScope({ tenant, bypass: undefined }, () =>
       makeJob(this.#home, logicalJob(job, claims, this.#context)),
-    );
-    for (const field of MIRRORED) Reflect.set(this.#shown, field, this.original(this.#inner[field]));
-    return this.#shown;
+    ));
+    for (const field of MIRRORED) {
+      if (shown[field] !== this.#inner[field]) Reflect.set(shown, field, this.#inner[field]);
+    }
+    shown.returnvalue = this.original(this.#inner.returnvalue);
+    return shown;
   }
 }
 

@@ -1,5 +1,5 @@
 import { Queue as RawQueue, type Job as RawJob } from 'bullmq';
-import { currentTenant, requireScope, ruleFor, runInScope } from '@tenantkit/core';
+import { currentTenant, requireScope, runInScope } from '@tenantkit/core';
 import { finish, guardMembers, wire, type ClientCall } from './client.ts';
 import { checkQueueOptions, type QueueOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
@@ -40,7 +40,7 @@ export class Queue<
       custom: { bulk },
       always: new Set(['upsertJobScheduler']),
     });
-    scopeListeners(this.prototype, deliveries);
+    scopeListeners<EventRow>(this.prototype, { rules: queueEventRules, deliveries });
   }
 
   /**
@@ -85,17 +85,15 @@ async function writeMeta(
   }
 }
 
+type EventRow = (typeof queueEventRules)[keyof typeof queueEventRules];
+
 // A Queue emits inside the call that caused the event: the tenant is the caller's.
 function deliveries(
   _emitter: object,
-  event: string | symbol,
+  _event: string,
+  rule: EventRow,
   args: readonly unknown[],
-): readonly Delivery[] | undefined {
-  const rule =
-    typeof event === 'string'
-      ? ruleFor<(typeof queueEventRules)[keyof typeof queueEventRules]>(queueEventRules, event)
-      : undefined;
-  if (rule === undefined) return undefined;
+): readonly Delivery[] {
   const context = rule.kind === 'pass' ? undefined : currentTenant();
   return [{ context, operatorsOnly: rule.kind !== 'pass' && context === undefined, args }];
 }

@@ -3,6 +3,7 @@ import { SignatureError, currentTenant, publish, runInScope, type TenantRegistry
 import { connect, connectBlocking, type StoreOptions } from './connections.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
+import { writeTogether } from './writes.ts';
 
 /** What was found when a job was looked at. Only a `verified` one may be shown. */
 export type Verdict =
@@ -106,6 +107,7 @@ export class JobStore extends RedisQueueBackend {
    * in the middle of the worker's loop and take the event of the job before with it.
    */
   override execCommand(...call: Parameters<RedisQueueBackend['execCommand']>): unknown {
+    writeTogether(Reflect.get(call[0], 'stream'));
     const reply: unknown = super.execCommand(...call);
     return PICK_UPS.has(call[1]) ? this.#screened(reply) : reply;
   }
@@ -233,10 +235,12 @@ function seen(verdict: Verdict, fields: readonly string[]): readonly string[] {
 }
 
 function fieldsOf(hash: JobHash): string[] {
-  return FIELDS.flatMap((field) => {
+  const fields: string[] = [];
+  for (const field of FIELDS) {
     const value = hash[field];
-    return value === undefined || (field === 'progress' && !isJson(value)) ? [] : [field, value];
-  });
+    if (value !== undefined && (field !== 'progress' || isJson(value))) fields.push(field, value);
+  }
+  return fields;
 }
 
 function decode(fields: readonly string[], id: string): JobJson {

@@ -9,7 +9,7 @@ import {
   type RedisQueueBackend,
   type WorkerOptions as RawWorkerOptions,
 } from 'bullmq';
-import { ConfigError, currentTenant, refusal, refuse, requireScope, ruleFor } from '@tenantkit/core';
+import { ConfigError, currentTenant, refusal, refuse, requireScope } from '@tenantkit/core';
 import { finish, guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
 import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
@@ -80,7 +80,7 @@ export class Worker<
       synchronous: new Set(['cancelJob', 'cancelAllJobs']),
       always: new Set(['getNextJob', 'processJob', 'extendJobLocks', 'jobScheduler']),
     });
-    scopeListeners(this.prototype, deliveries);
+    scopeListeners<EventRow>(this.prototype, { rules: workerEventRules, deliveries });
   }
 
   /**
@@ -216,11 +216,10 @@ type EventRow = (typeof workerEventRules)[keyof typeof workerEventRules];
 
 function deliveries(
   worker: object,
-  event: string | symbol,
+  event: string,
+  rule: EventRow,
   args: readonly unknown[],
-): readonly Delivery[] | undefined {
-  const rule = typeof event === 'string' ? ruleFor<EventRow>(workerEventRules, event) : undefined;
-  if (rule === undefined) return undefined;
+): readonly Delivery[] {
   if (rule.kind === 'pass') return [{ context: undefined, args }];
   const engine = engines.get(worker);
   return engine === undefined ? [] : cut[rule.custom](engine, args, event === 'failed');

@@ -545,6 +545,34 @@ describe('listeners', () => {
     expect(heard['acme']).toEqual([...jobOf('acme'), ['drained', 'acme']]);
   });
 
+  it('take themselves away, also inside the tenant of a job, and nobody else’s', async () => {
+    const queue = on.queue('mail');
+    const worker = on.worker('mail', async () => undefined, { autorun: false });
+    const heard: unknown[] = [];
+    const ofService = (): void => {
+      heard.push(currentTenant()?.tenant);
+      worker.off('completed', ofService);
+    };
+    worker.on('completed', ofService);
+    const ofTenant = (): void => {
+      heard.push('tenant');
+      worker.off('completed', stays);
+    };
+    const stays = (): void => void heard.push('stays');
+    worker.on('completed', stays);
+    withTenant('acme', () => worker.on('completed', ofTenant));
+    const errors = worker.listenerCount('error');
+    const last = finished(worker, 2);
+    const completed = once(worker, 'completed');
+    void worker.run();
+    for (const name of ['one', 'two']) await withTenant('acme', () => queue.add(name, {}));
+    await completed;
+    await last;
+    expect(heard).toEqual(['acme', 'stays', 'tenant', 'stays', 'tenant']);
+    // `once` listens for errors meanwhile.
+    expect(worker.listenerCount('error')).toBe(errors);
+  });
+
   it('hear of locks by tenant', () => {
     const worker = on.worker('mail', async () => undefined, { autorun: false });
     const heard: unknown[] = [];
