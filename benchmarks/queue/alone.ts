@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto';
+import { canonicalJson } from '../../packages/queue/src/canonical.ts';
+import { HEADER, signHeader } from '../../packages/queue/src/header.ts';
+import { storedOptions } from '../../packages/queue/src/job-options.ts';
+import { queueKeyRing } from '../../packages/queue/src/keys.ts';
+import { jobNames } from '../../packages/queue/src/names.ts';
+import { verifyJob, type JobHash } from '../../packages/queue/src/verify.ts';
+import { interval, median } from '../statistics.ts';
+
+/** What a step takes, in µs per job, and between what that lies. */
+export interface Step {
+  readonly name: string;
+  readonly micros: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const JOBS = 5_000;
+const WARM_UP = 3;
+const [PREFIX, QUEUE] = ['bull', 'bench'];
+const OPTIONS = { attempts: 3, backoff: { type: 'exponential', delay: 1_000 }, removeOnComplete: true };
+const DATA = JSON.stringify({ text: 'x'.repeat(1_013) });
+
+const ring = queueKeyRing(
+  [{ kid: 'one', secret: 'a secret of the benchmark, of 32 bytes or more' }],
+  PREFIX,
+  QUEUE,
+);
+const verifier = { prefix: PREFIX, queue: QUEUE, ring, names: jobNames() };
+const claims = { tenant: 'acme', subject: 'p1', actor: 'ada', issuedAt: Date.now() };
+
+/** Signing and verifying jobs of 1 KiB: what is made of a job's options and data, and nothing is sent. */
+export function alone(rounds: number): readonly Step[] {
+  const taken = { sign: [] as number[], verify: [] as number[], both: [] as number[] };
+  const ids = Array.from({ length: JOBS }, () => `acme~${randomUUID()}`);
+  for (let round = -WARM_UP; round < rounds; round += 1) {
+    globalThis.gc?.();
+    const start = performance.now();
+    const jobs = ids.map(signed);
+    const between = performance.now();
+    for (const [at, id] of ids.entries()) verifyJob(verifier, jobs[at] ?? {}, id);
+    const end = performance.now();
+    if (round < 0) continue;
+    taken.sign.push(((between - start) * 1_000) / JOBS);
+    taken.verify.push(((end - between) * 1_000) / JOBS);
+    taken.both.push(((end - start) * 1_000) / JOBS);
+  }
+  return Object.entries({
+    'sign 1 KiB': taken.sign,
+    'verify 1 KiB': taken.verify,
+    'sign and verify 1 KiB': taken.both,
+  }).map(([name, values]) => ({ name, micros: median(values), ...interval(values) }));
+}
+
+/** A job's hash as the server has it. */
+function signed(id: string): JobHash {
+  const header = signHeader(ring, claims, {
+    prefix: PREFIX,
+    queue: QUEUE,
+    name: 'n',
+    id,
+    scheduler: '',
+    parentKey: '',
+    parent: '',
+    deduplication: '',
+    options: canonicalJson(storedOptions(OPTIONS)),
+    data: DATA,
+  });
+  return { name: 'n', data: DATA, opts: JSON.stringify({ ...OPTIONS, [HEADER]: header }) };
+}
