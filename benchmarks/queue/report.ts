@@ -31,7 +31,7 @@ export function throughput(measured: readonly Measured[]): Table {
 export function steps(taken: readonly Step[]): Table {
   return taken.map(({ name, micros, low, high }) => ({
     Alone: name,
-    µs: `${micros.toFixed(1)} (${low.toFixed(1)}–${high.toFixed(1)})`,
+    'CPU µs': `${micros.toFixed(1)} (${low.toFixed(1)}–${high.toFixed(1)})`,
   }));
 }
 

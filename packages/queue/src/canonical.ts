@@ -21,29 +21,37 @@ export function storable(value: number): number {
  *
  * Without it no signature over options would hold: cjson stores keys in the order of its hash table.
  *
+ * @param except - a member of the outermost object that is left out
  * @throws TypeError on what cannot be stored as it is: text with a lone surrogate, a number with more than 14
  * digits, what JSON does not know
  */
-export function canonicalJson(value: unknown): string {
-  if (typeof value === 'string') {
-    if (!isWellFormed(value)) throw new TypeError('a text holds a lone surrogate');
-    return JSON.stringify(value);
-  }
+export function canonicalJson(value: unknown, except?: string): string {
+  if (typeof value === 'string') return canonicalText(value);
   if (typeof value === 'number') return canonicalNumber(value);
   if (typeof value === 'boolean') return String(value);
-  if (Array.isArray(value)) return value.length === 0 ? '{}' : `[${value.map(canonicalJson).join(',')}]`;
-  if (typeof value === 'object' && value !== null) return canonicalObject(value);
+  if (Array.isArray(value))
+    return value.length === 0 ? '{}' : `[${value.map((element) => canonicalJson(element)).join(',')}]`;
+  if (typeof value === 'object' && value !== null) return canonicalObject(value, except);
   throw new TypeError(`${value === null ? 'null' : typeof value} has no place here`);
 }
 
+/** A text that JSON writes as it is: most names and values of options, for which JSON.stringify takes longer. */
+const PLAIN = /^[\w~-]*$/;
+
+function canonicalText(value: string): string {
+  if (PLAIN.test(value)) return `"${value}"`;
+  if (!isWellFormed(value)) throw new TypeError('a text holds a lone surrogate');
+  return JSON.stringify(value);
+}
+
 // One text grown in place: this runs twice for every job.
-function canonicalObject(value: object): string {
+function canonicalObject(value: object, except: string | undefined): string {
   let text = '';
   for (const key of Object.keys(value).sort()) {
     const member: unknown = Reflect.get(value, key);
-    if (member === undefined || member === null) continue;
+    if (member === undefined || member === null || key === except) continue;
     if (text !== '') text += ',';
-    text += `${canonicalJson(key)}:${canonicalJson(member)}`;
+    text += `${canonicalText(key)}:${canonicalJson(member)}`;
   }
   return `{${text}}`;
 }

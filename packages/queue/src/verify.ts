@@ -37,7 +37,6 @@ function bindingOf(
   options: Readonly<Record<string, unknown>>,
   where: Pick<JobBinding, 'prefix' | 'queue' | 'id'>,
 ): JobBinding {
-  const { [HEADER]: _header, ...bound } = options;
   try {
     return {
       ...where,
@@ -46,7 +45,7 @@ function bindingOf(
       parentKey: hash['parentKey'] ?? '',
       parent: hash['parent'] === undefined ? '' : canonicalJson(JSON.parse(hash['parent'])),
       deduplication: hash['deid'] ?? '',
-      options: canonicalJson(bound),
+      options: canonicalJson(options, HEADER),
       data: hash['data'] ?? '',
     };
   } catch {

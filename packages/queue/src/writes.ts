@@ -11,8 +11,8 @@ const given = new WeakMap<Socket, number>();
 
 /**
  * Lets what is sent on a connection in one turn leave in few writes. Each write by itself is a call of the system,
- * which costs more than signing and verifying a job together: a worker that finishes fifty jobs in a turn would make
- * fifty of them. What is sent, and in which order, stays as it is.
+ * which costs about as much as verifying a job: a worker that finishes fifty jobs in a turn would make fifty of them.
+ * What is sent, and in which order, stays as it is.
  *
  * @param connection - of a client of ioredis; `undefined` while it has none, and of a cluster, which has several
  */
