@@ -11,8 +11,14 @@ export const MAX_REPLY = 8 * 1024 * 1024;
 /** How many elements it may have, in tags: no reply of S3 has a quarter of that. */
 const MAX_TAGS = 250_000;
 
-/** Below it there is no room for that many. */
-const FEW_TAGS = MAX_TAGS * 4;
+/**
+ * How long a text in it may be, in bytes, as may be a tag with what stands in it: a key is 1,024, and all of it escaped
+ * no more than 8 KiB.
+ */
+const MAX_TEXT = 1_000_000;
+
+/** Below it there is no room for so many tags, nor for such a text. */
+const FEW = Math.min(MAX_TAGS * 4, MAX_TEXT);
 
 const LOOK =
   'Look what answers there: a server that does not know the command may answer with the object itself. Whether the command has taken effect is not known.';
@@ -106,7 +112,9 @@ function read(source: Readable, operation: string): Promise<Buffer> {
 
 /**
  * Whether the SDK's parser would take very long. Where a document may begin with a DOCTYPE it looks through all that
- * follows, once for each of them: a quarter of a megabyte of nothing else takes seconds.
+ * follows, once for each of them: a quarter of a megabyte of nothing else takes seconds. So does a single text that is
+ * all of the reply and made of entities (`&amp;`); in texts of a legal length the same takes a quarter of that, which is
+ * what a listing of a thousand keys takes of which every character is escaped.
  */
 function isCostly(bytes: Buffer): boolean {
   let doctypes = 0;
@@ -115,8 +123,13 @@ function isCostly(bytes: Buffer): boolean {
     if (letter === 0x44 || letter === 0x64) doctypes += 1;
     if (doctypes > 1) return true;
   }
-  if (bytes.length < FEW_TAGS) return false;
-  let tags = 0;
-  for (const byte of bytes) if (byte === 0x3c) tags += 1;
-  return tags > MAX_TAGS;
+  if (bytes.length < FEW) return false;
+  let from = 0;
+  for (let tags = 0; tags <= MAX_TAGS; tags += 1) {
+    const at = bytes.indexOf(0x3c, from);
+    if ((at === -1 ? bytes.length : at) - from > MAX_TEXT) return true;
+    if (at === -1) return false;
+    from = at + 1;
+  }
+  return true;
 }

@@ -189,6 +189,9 @@ describe('a reply that is read as a whole', () => {
     ['begins again and again', () => '<!DOCTYPE a>'.repeat(20_000)],
     ['begins twice, in other letters', () => '<!doctype a> <!dOcTyPe b>'],
     ['has millions of elements', () => list('<b/>'.repeat(1_500_000))],
+    ['has a text of millions of entities', () => list(`<Delimiter>${'&amp;'.repeat(1_500_000)}</Delimiter>`)],
+    ['has a tag of millions of entities', () => list(`<Delimiter a="${'&lt;'.repeat(1_500_000)}"/>`)],
+    ['ends with a text without an end', () => `${list('')}${' '.repeat(1_000_001)}`],
   ])('is not parsed when it %s', async (_what, text) => {
     hostile.answer = document(text());
     expect(await failure(listing)).toEqual(refused('would take very long'));
