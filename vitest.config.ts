@@ -6,12 +6,16 @@ const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test
 
 // Tests of the storage that a second server would add nothing to, since they talk to none.
 const serverless = [
+  'allowed.test.ts',
   'copy-source.test.ts',
   'documents.test.ts',
   'events.test.ts',
+  'grammar-random.test.ts',
   'grammar.test.ts',
+  'head.test.ts',
   'key-text.test.ts',
   'listing-endless.test.ts',
+  'last-checks.test.ts',
   'names-random.test.ts',
   'pattern.test.ts',
   'names.test.ts',
@@ -28,6 +32,7 @@ const serverless = [
   'roles.test.ts',
   'rules.test.ts',
   'seal.test.ts',
+  'subject-names.test.ts',
 ];
 const once = [...serverless, ...leftOut('s3rver')].map((file) => `packages/storage/test/${file}`);
 

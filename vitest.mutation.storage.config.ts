@@ -1,8 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { limits, source } from './vitest.config.ts';
 
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+/** By their names, so that the tests of the tables come first. */
+class ByName extends BaseSequencer {
+  override sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    return Promise.resolve(files.toSorted((one, other) => (one.moduleId < other.moduleId ? -1 : 1)));
+  }
+}
 
 // What `pnpm test:mutation:storage` runs for each mutant; see vitest.mutation.config.ts. The tests of names take the
 // codec from the package, which would load the whole SDK for each mutant.
@@ -17,6 +25,7 @@ export default defineConfig({
   },
   test: {
     ...limits,
-    include: ['packages/storage/test/pure.ts'],
+    include: ['packages/storage/test/pure-tables.ts', 'packages/storage/test/pure.ts'],
+    sequence: { sequencer: ByName },
   },
 });

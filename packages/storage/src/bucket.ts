@@ -32,7 +32,7 @@ export function checkBucket(
   bucket: unknown,
   field: string,
 ): asserts bucket is string {
-  if (typeof bucket === 'string' && realm.buckets.includes(bucket)) return;
+  if ((realm.buckets as readonly unknown[]).includes(bucket)) return;
   const problem = bucket === undefined ? `${field} is missing` : `${field} is not an accepted bucket`;
   throw refusal(
     'storage',

@@ -1,14 +1,11 @@
 import { HttpRequest } from '@smithy/core/protocols';
-import { refusal, refuse, type OperationRefusedError } from '@tenantkit/core';
-import { SIGNATURE, allowed } from './allowed.ts';
 import { astray } from './astray.ts';
-import { VERSION_ID, encodePath, parseCopySource } from './copy-source.ts';
-import type { InputRole } from './fields/index.ts';
+import { assertHeaders, assertQuery, lowerCased } from './carried.ts';
+import { encodePath, parseCopySource } from './copy-source.ts';
 import { assertHead } from './head.ts';
 import { assertLife, type PresignLimit } from './life.ts';
 import type { StorageNames } from './names.ts';
 import { assertErrand, assertPinned } from './pinned.ts';
-import { tagKeys } from './tags.ts';
 import type { Call } from './call.ts';
 
 /** The part of an HTTP request that decides where it goes and what it does. */
@@ -102,29 +99,13 @@ export function assertRequest(
   assertHost(request, call, target.endpoint);
   assertPath(request.path, call, target);
   const headers = lowerCased(call, request.headers);
-  if (headers.get('host') !== undefined && headers.get('host') !== target.endpoint.host) {
+  const { host } = target.endpoint;
+  if ((headers.get('host') ?? host) !== host) {
     throw astray(call, 'its host header names another host than the configured endpoint');
   }
   const query = new Map(Object.entries(request.query));
-  for (const [name, value] of query) {
-    if (limit !== undefined && SIGNATURE.has(name)) {
-      text(call, name, value);
-      continue;
-    }
-    const lower = name.toLowerCase();
-    // Presigning moves headers into the query: they are checked as what they are.
-    if (limit !== undefined && lower.startsWith('x-amz-')) {
-      if (headers.has(lower)) throw undecided(call, 'header', name);
-      headers.set(lower, text(call, name, value));
-    } else assertParameter(call, name, value, target.names);
-  }
-  for (const [name, value] of Object.entries(plan.fixed.must)) {
-    if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
-  }
-  for (const [name, value] of call.sealed) {
-    if (query.get(name) !== value) throw astray(call, `its parameter ${name} was taken away or changed`);
-  }
-  for (const [name, value] of headers) assertHeader(call, name, value, target);
+  assertQuery(query, headers, call, target, limit !== undefined);
+  assertHeaders(headers, call, target);
   assertPinned(headers, call);
   if (call.errand !== undefined) assertErrand(request, query, call);
   assertHead(request, query, headers, call);
@@ -163,62 +144,6 @@ function assertPath(path: string, call: Call, { names, endpoint }: Target): void
   }
 }
 
-function assertParameter(call: Call, name: string, value: unknown, names: StorageNames): void {
-  const { must, may } = call.plan.fixed;
-  if (Object.hasOwn(must, name)) return;
-  if (Object.hasOwn(may, name) && may[name] === value) return;
-  const field = allowed(call.plan).query.get(name);
-  if (field === undefined) throw undecided(call, 'query parameter', name);
-  const given = text(call, name, value);
-  const listed = field.values?.includes(given) ?? true;
-  if (!listed || !PARAMETERS[field.as]?.(given, call, names, name)) {
-    throw astray(call, `its parameter ${name} was changed after it was checked`);
-  }
-}
-
-// What a parameter may say, where that is more than that it is one text.
-const PARAMETERS: Readonly<
-  Partial<Record<InputRole, (value: string, call: Call, names: StorageNames, name: string) => boolean>>
-> = {
-  same: () => true,
-  // Looked at by itself: a listing without one is a listing of the bucket.
-  prefix: () => true,
-  marker: (value, { tenant }, names) => names.accepts(tenant, value, 'partial'),
-  version: (value) => VERSION_ID.test(value),
-  partNumber: (value) => /^[1-9]\d{0,4}$/.test(value),
-  token: isSealed,
-  uploadId: isSealed,
-  uploadIdMarker: isSealed,
-};
-
-function isSealed(value: string, { sealed }: Call, _names: StorageNames, name: string): boolean {
-  return sealed.get(name) === value;
-}
-
-function assertHeader(call: Call, name: string, value: string, { headers: further, tags }: Target): void {
-  const { headers, families } = allowed(call.plan);
-  const known =
-    headers.has(name) ||
-    further.has(name) ||
-    CHECKSUM.test(name) ||
-    TELEMETRY.test(name) ||
-    families.some((family) => name.startsWith(family));
-  if (!known || !TOKEN.test(name)) throw undecided(call, 'header', name);
-  // oxlint-disable-next-line no-control-regex -- a line break would begin a header that nobody has checked
-  if (typeof value !== 'string' || /[\r\n\u0000]/.test(value))
-    throw undecided(call, 'value of the header', name);
-  const field = headers.get(name);
-  const listed = field?.values?.includes(value) ?? true;
-  if (!listed || (field?.as === 'tags' && tagKeys(value)?.every((key) => tags.has(key)) !== true)) {
-    throw undecided(call, 'value of the header', name);
-  }
-}
-
-const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
-// What the SDK says of itself: a patch may add one.
-const TELEMETRY = /^amz-sdk-[a-z-]+$/;
-const CHECKSUM = /^x-amz-checksum-[a-z0-9]+$/;
-
 function assertSource(value: string, call: Call, { names, buckets }: Target): void {
   const source = parseCopySource(value);
   if ('kind' in source || !buckets.includes(source.bucket) || !names.accepts(call.tenant, source.key)) {
@@ -232,19 +157,6 @@ function assertPrefix(prefix: unknown, call: Call, names: StorageNames): void {
   }
 }
 
-function lowerCased(call: Call, headers: OutgoingRequest['headers']): Map<string, string> {
-  const lower = new Map<string, string>();
-  for (const [name, value] of Object.entries(headers)) {
-    // The SDK itself leaves some undefined, which the handler skips, and one or the other a number.
-    if (value === undefined) continue;
-    const key = name.toLowerCase();
-    // Two spellings of one header: which of them counts is the server's guess.
-    if (lower.has(key)) throw undecided(call, 'repeated header', name);
-    lower.set(key, typeof value === 'number' ? String(value) : value);
-  }
-  return lower;
-}
-
 function isText(value: unknown): value is string {
   return typeof value === 'string';
 }
@@ -253,27 +165,10 @@ function isRecord(value: unknown): value is Record<string, string> {
   return typeof value === 'object' && value !== null;
 }
 
-function text(call: Call, name: string, value: unknown): string {
-  if (typeof value !== 'string') throw undecided(call, 'repeated query parameter', name);
-  return value;
-}
-
 function decoded(path: string): string | undefined {
   try {
     return decodeURIComponent(path);
   } catch {
     return undefined;
   }
-}
-
-function undecided({ operation }: Call, what: string, name: string): OperationRefusedError {
-  const named = /^[\w-]{1,64}$/.test(name) ? ` "${name}"` : '';
-  return refusal(
-    'storage',
-    operation,
-    refuse(
-      `its request carries a ${what}${named} that the rules do not allow`,
-      "Use the command's own fields, or Metadata; name a header of your middleware in the client option tenant.headers.",
-    ),
-  );
 }

@@ -15,11 +15,11 @@ export function tagKeys(text: string): string[] | undefined {
 
 /** Why a tag with this key is refused, or `undefined`. */
 export function refuseTag(
-  accepted: ReadonlySet<string>,
+  accepted: ReadonlySet<unknown>,
   field: string,
   key: unknown,
 ): RefuseRule | undefined {
-  if (typeof key === 'string' && accepted.has(key)) return undefined;
+  if (accepted.has(key)) return undefined;
   return refuse(
     `${field} has a tag that tenants may not write: lifecycle rules and policies, which are of all tenants, go by tags`,
     'Name its key in the client option tenant.tags, or keep the value in Metadata.',

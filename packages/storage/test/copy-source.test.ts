@@ -3,6 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VERSION_ID, encodePath, formatCopySource, parseCopySource } from '../src/copy-source.ts';
 
+// A character of each kind that is spelled in its own way.
+const ANY_KIND = fc.constantFrom(...Array.from('aZ09/_.~-!"#$%&\'()*+,:;<=>?@[]^`{|} \n\u0000é\u0301中😀'));
+
 describe('CopySource', () => {
   it.each([
     ['b/k', { bucket: 'b', key: 'k' }],
@@ -57,14 +60,13 @@ describe('CopySource', () => {
 
   it('is written in one spelling, which reads as what it was', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), fc.boolean(), (key, versioned) => {
-        fc.pre(key.isWellFormed());
+      fc.property(fc.string({ unit: ANY_KIND, minLength: 1 }), fc.boolean(), (key, versioned) => {
         const source = { bucket: 'uploads', key, ...(versioned ? { versionId: 'v1' } : {}) };
         const text = formatCopySource(source);
         expect(text).toMatch(/^uploads\/[A-Za-z0-9._~/%-]*(?:\?versionId=v1)?$/);
         expect(parseCopySource(text)).toEqual(source);
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     );
   });
 
@@ -90,7 +92,7 @@ describe('CopySource', () => {
   it('spells a path of harmless characters as it spells each of its characters', () => {
     const one = (char: string): string =>
       char === '/' ? char : extendedEncodeURIComponent(char).replaceAll('%2f', '%2F');
-    const key = fc.string({ unit: fc.constantFrom(...Array.from('aZ09/_.~-!"#$%&\'()*+,:;<=>?@[]^`{|}é')) });
+    const key = fc.string({ unit: ANY_KIND });
     fc.assert(fc.property(key, (text) => encodePath(text) === Array.from(text, one).join('')));
     for (let code = 0; code < 128; code += 1) {
       const char = String.fromCharCode(code);

@@ -97,14 +97,17 @@ const BODIES: readonly (readonly [CommandName, given: object, body: string])[] =
   ['SelectObjectContentCommand', QUERY, QUERIED],
   ['RestoreObjectCommand', KEY, '<RestoreRequest><Days>1</Days></RestoreRequest>'],
 ];
+const GIVEN = new Map<string, object>([
+  ...BODIES.map(([name, given]) => [name, given] as const),
+  ['GetObjectCommand', KEY],
+]);
 
 const UNCHECKED = 'the request was stopped: its body names something that was not checked';
 const UNREAD = 'the request was stopped: its body is not as it was serialised';
 
 describe('a body', () => {
   const check = (operation: CommandName, body: unknown): void => {
-    const [, given = {}] = BODIES.find(([name]) => name === operation) ?? [];
-    assertDocument({ headers: {}, body } as never, callOf(operation, given), REALM);
+    assertDocument({ headers: {}, body } as never, callOf(operation, GIVEN.get(operation) ?? {}), REALM);
   };
 
   it.each(BODIES)('of %s passes as it was made', (operation, _given, body) => {
@@ -171,7 +174,27 @@ describe('a body', () => {
     expect(looked).toEqual([]);
     send('acme/b', 'acme/other');
     expect(looked).toEqual(['tenants/acme/other']);
+    // The same text of the same call has passed already.
+    send('acme/b', 'acme/other');
+    expect(looked).toEqual(['tenants/acme/other']);
     for (const foreign of ['acme2/b', 'acme/..', 'acme/']) expect(() => send(foreign)).toThrow(UNCHECKED);
+  });
+
+  it('may be none, and is not looked at where it is no document', () => {
+    for (const body of [undefined, '']) expect(() => check('RestoreObjectCommand', body)).not.toThrow();
+    for (const body of [REMOVED, Buffer.from('x')])
+      expect(() => check('GetObjectCommand', body)).not.toThrow();
+  });
+
+  it('is compared with its digest alone, among other headers', () => {
+    const call = callOf('DeleteObjectsCommand', { Delete: { Objects: [KEY] } });
+    const digest = createHash('sha256').update(REMOVED).digest('hex');
+    const send = (headers: object): void => assertDocument({ headers, body: REMOVED } as never, call, REALM);
+    expect(() => send({ 'content-type': 'application/xml' })).not.toThrow();
+    expect(() => send({ 'content-type': 'application/xml', 'x-amz-content-sha256': digest })).not.toThrow();
+    expect(() => send({ 'content-type': digest, 'x-amz-content-sha256': 'x' })).toThrow(
+      'its signature would hold for another body',
+    );
   });
 
   it.each([Buffer.from(REMOVED), `${REMOVED} `, ' '])('that is %j is stopped', (body) => {

@@ -1,10 +1,7 @@
 import { ConfigError, IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
-import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { keyProblem, shown } from '../src/grammar.ts';
 import { storageNames } from '../src/names.ts';
-import { unboundedHiddenDotSegment } from './grammar-unbounded.ts';
-import { keys } from './names-check.ts';
 
 const nested = (text: string, levels: number): string =>
   levels === 0 ? text : nested(text.replaceAll('%', '%25'), levels - 1);
@@ -63,13 +60,6 @@ describe('a key', () => {
   });
 });
 
-// What takes long to look through: characters that stand for many, and escapes of escapes, alone and together.
-const DENSE =
-  '\ufdfa \u00bd \uff05 % 25 2 2e u u002e uFDFA 00 09 2f 5c . .. / ; + e \u0301 \u0307 \u0338 \u200b EF%B7%BA %EF%BC%8E';
-const dense = fc
-  .array(fc.constantFrom(' ', ...DENSE.split(' ')), { minLength: 1, maxLength: 24 })
-  .map((pieces) => pieces.join(''));
-
 describe('the work that a key makes', () => {
   const COUNTED = ['normalize', 'replace', 'replaceAll', 'search', 'split'] as const;
   const { prototype } = String;
@@ -97,7 +87,7 @@ describe('the work that a key makes', () => {
     return count;
   };
 
-  const CONTROL = workOf('é'.repeat(500));
+  const ordinary = (): number => workOf('é'.repeat(500));
   const ACCEPTED: readonly (readonly [string, key: string])[] = [
     ['characters that stand for many', '\ufdfa'.repeat(110)],
     ['and escapes of escapes', `${'\ufdfa'.repeat(90)}${'%25252541'.repeat(40)}`],
@@ -110,8 +100,8 @@ describe('the work that a key makes', () => {
 
   it.each(ACCEPTED)('is bounded where it has %s', (_what, key) => {
     expect(keyProblem(key)).toBeUndefined();
-    expect(CONTROL).toBeGreaterThan(500);
-    expect(workOf(key)).toBeLessThan(20 * CONTROL);
+    expect(ordinary()).toBeGreaterThan(500);
+    expect(workOf(key)).toBeLessThan(20 * ordinary());
   });
 
   it.each([
@@ -120,35 +110,8 @@ describe('the work that a key makes', () => {
     [nested('%61', 40), nested('%61', 3)],
   ])('ends where it would go on: %j is refused', (key, control) => {
     expect(keyProblem(key)?.why).toBe('Key has a segment that decodes or folds to "." or ".." at index 0');
-    expect(workOf(key)).toBeLessThan(20 * CONTROL);
+    expect(workOf(key)).toBeLessThan(20 * ordinary());
     expect(keyProblem(control)).toBeUndefined();
-  });
-
-  it('leaves no key out that would be refused without a limit', () => {
-    let refused = 0;
-    let accepted = 0;
-    const judge = (key: string): void => {
-      if (keyProblem(key) !== undefined) return;
-      accepted += 1;
-      if (unboundedHiddenDotSegment(key) >= 0) expect.fail(`${JSON.stringify(key)} is accepted`);
-    };
-    fc.assert(
-      fc.property(
-        fc.oneof(
-          keys,
-          dense,
-          fc.tuple(dense, keys).map(([a, b]) => a + b),
-        ),
-        (key) => {
-          judge(key);
-          judge(key.normalize('NFC'));
-          if (unboundedHiddenDotSegment(key) >= 0) refused += 1;
-        },
-      ),
-      { numRuns: 20_000 },
-    );
-    expect(refused).toBeGreaterThan(2_000);
-    expect(accepted).toBeGreaterThan(2_000);
   });
 });
 

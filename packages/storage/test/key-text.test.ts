@@ -21,11 +21,13 @@ describe('a key in a listing', () => {
 });
 
 describe('the marker before a key that is no text', () => {
+  // Of all Unicode; fast-check's own units of it take a second to be made.
+  const unit = fc.nat(0x10_ff_ff).map((point) => String.fromCodePoint(point));
   const broken = fc
-    .tuple(fc.string({ unit: 'binary', maxLength: 5 }), fc.uint8Array({ minLength: 1, maxLength: 4 }))
+    .tuple(fc.string({ unit, maxLength: 5 }), fc.uint8Array({ minLength: 1, maxLength: 4 }))
     .map(([start, rest]) => Buffer.concat([Buffer.from(start.replaceAll(/[\uD800-\uDFFF]/gu, '')), rest]))
     .filter((bytes) => !Buffer.from(bytes.toString()).equals(bytes));
-  const key = fc.string({ unit: 'binary', minLength: 1, maxLength: 6 });
+  const key = fc.string({ unit, minLength: 1, maxLength: 6 });
 
   it('comes before it, and no other text comes in between', () => {
     fc.assert(
@@ -37,7 +39,7 @@ describe('the marker before a key that is no text', () => {
         const between = Buffer.compare(text, marker) > 0 && Buffer.compare(text, bytes) < 0;
         expect(between && !other.includes('\u{10FFFF}')).toBe(false);
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_000 },
     );
   });
 

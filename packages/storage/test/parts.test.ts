@@ -162,6 +162,7 @@ describe('a plain value', () => {
     const refused = (): unknown => withTenant('acme', () => plain(value));
     expect(refused).toThrow(OperationRefusedError);
     expect(refused).toThrow(`storage.PutObjectCommand is refused inside a tenant: ${words}`);
+    expect(refused).toThrow(expect.objectContaining({ reason: 'value' }));
   });
 
   it('that is text may have tabs and line breaks, and nothing else of the kind', () => {

@@ -1,7 +1,6 @@
-import { S3Client as RawS3Client } from '@aws-sdk/client-s3';
-import { createPresignedPost, type PresignedPost } from '@aws-sdk/s3-presigned-post';
 import { CrossTenantError } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
+import type { PresignedPost } from '../src/post.ts';
 import { assertForm, type ExpectedForm } from '../src/post-check.ts';
 import type { Call } from '../src/call.ts';
 
@@ -13,21 +12,24 @@ const FORM = {
   Fields: { 'Content-Type': 'text/plain' },
   Conditions: [['content-length-range', 0, 100] as ['content-length-range', number, number]],
 };
-const raw = new RawS3Client({
-  endpoint: ENDPOINT,
-  region: 'eu',
-  forcePathStyle: true,
-  credentials: { accessKeyId: 'AK', secretAccessKey: 'SK' },
-});
-const make = async (options: object = {}): Promise<PresignedPost> => {
-  const { url, fields } = await createPresignedPost(raw, {
-    Bucket: BUCKET,
-    Key: 'tenants/acme/one',
-    Expires: 900,
-    ...FORM,
-    ...options,
-  });
-  return { url, fields };
+const SCOPE = 'AK/20261121/eu/s3/aws4_request';
+/** What the SDK's library makes of this form; the tests on servers go through the library itself. */
+const make = ({ Expires = 900 }: { readonly Expires?: number } = {}): PresignedPost => {
+  const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  const signed = {
+    bucket: BUCKET,
+    'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+    'X-Amz-Credential': SCOPE,
+    'X-Amz-Date': now.replaceAll(/[-:]/g, ''),
+  };
+  const all = { ...FORM.Fields, ...signed, key: 'tenants/acme/one' };
+  const policy = {
+    expiration: new Date(Date.parse(now) + Expires * 1000).toISOString().replace(/\.\d+Z$/, 'Z'),
+    conditions: [...FORM.Conditions, ...Object.entries(all).map(([name, value]) => ({ [name]: value }))],
+  };
+  const Policy = Buffer.from(JSON.stringify(policy)).toString('base64');
+  const url = `${ENDPOINT}/${BUCKET}`;
+  return { url, fields: { ...all, Policy, 'X-Amz-Signature': 'f'.repeat(64) } };
 };
 
 type Policy = Record<string, unknown> & { expiration: string; conditions: unknown[] };
@@ -132,14 +134,14 @@ describe('the last check of a form', () => {
     ['a policy that is none', text(() => '[]')],
     ['a policy that is not JSON', text(() => '{')],
     ['a policy in another spelling', (form) => put('Policy', `${form.fields['Policy']}=`)(form)],
-  ])('stops %s', async (_what, change) => {
-    const form = await make();
+  ])('stops %s', (_what, change) => {
+    const form = make();
     expect(assertForm(form, call, expected())).toEqual(form);
     expect(() => assertForm(change(form), call, expected())).toThrow(CrossTenantError);
   });
 
-  it('stops a life that is longer than asked for', async () => {
-    const form = await make({ Expires: 60 });
+  it('stops a life that is longer than asked for', () => {
+    const form = make({ Expires: 60 });
     expect(() => assertForm(form, call, expected({ Expires: 60 }))).not.toThrow();
     expect(() => assertForm(form, call, expected({ Expires: 58 }))).toThrow('longer than asked for');
   });

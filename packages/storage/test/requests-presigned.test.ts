@@ -49,6 +49,11 @@ describe('a presigned request', () => {
     ['a header that is no x-amz-', query({ 'cache-control': 'x' }), 'query parameter "cache-control"'],
     ['a signature in another spelling', query({ 'x-amz-signature': 'f' }), 'header "x-amz-signature"'],
     ['a longer life', query({ 'X-Amz-Expires': '901' }), 'the URL would live longer than allowed'],
+    [
+      'a signature that stands twice',
+      query({ 'X-Amz-Signature': ['f', 'g'] }),
+      'repeated query parameter "X-Amz-Signature"',
+    ],
     ['no life', without('X-Amz-Expires'), 'the URL would live longer than allowed'],
   ])('is refused with %s', (_what, change, words) => {
     expect(() => presigned(change)).toThrow(OperationRefusedError);

@@ -1,6 +1,6 @@
 import { OperationRefusedError } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
-import { allowed } from '../src/allowed.ts';
+import type { InputFields } from '../src/fields/index.ts';
 import { rules, type CommandName } from '../src/rules.ts';
 import { KEY, PART, callOf, uploadOf } from './calls.ts';
 
@@ -14,11 +14,15 @@ const GIVEN: Readonly<Record<string, unknown>> = {
 };
 
 const ALLOWED = Object.entries(rules).flatMap(([name, rule]) =>
-  rule.kind === 'rewrite' ? [[name as CommandName, allowed(rule.rewrite).required] as const] : [],
+  rule.kind === 'rewrite' ? [[name as CommandName, requiredIn(rule.rewrite.input)] as const] : [],
 );
 const CASES = ALLOWED.flatMap(([name, required]) =>
   required.map((field) => [name, field, required] as const),
 );
+
+function requiredIn(rows: InputFields): string[] {
+  return Object.entries(rows).flatMap(([name, row]) => ('required' in row ? [name] : []));
+}
 
 describe('a field that must be there', () => {
   it('is known of each allowed command', () => {
