@@ -1,7 +1,7 @@
 import { ConfigError, IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { keyProblem, shown } from '../src/grammar.ts';
-import { storageNames } from '../src/names.ts';
+import { storageNames, type StorageNames } from '../src/names.ts';
 
 const nested = (text: string, levels: number): string =>
   levels === 0 ? text : nested(text.replaceAll('%', '%25'), levels - 1);
@@ -116,28 +116,28 @@ describe('the work that a key makes', () => {
 });
 
 describe('names', () => {
-  const names = storageNames();
+  const names = (): StorageNames => storageNames();
 
   it('begin with the prefix of the tenant', () => {
-    expect(names.prefix('acme')).toBe('tenants/acme/');
-    expect(names.template).toBe('tenants/{tenant}/');
+    expect(names().prefix('acme')).toBe('tenants/acme/');
+    expect(names().template).toBe('tenants/{tenant}/');
   });
 
   it('in a reply are plain unless it says otherwise, and a text', () => {
-    expect(names.decode('acme', 'tenants/acme/a', 'GetObjectCommand')).toBe('a');
+    expect(names().decode('acme', 'tenants/acme/a', 'GetObjectCommand')).toBe('a');
     for (const physical of ['tenants%2Facme%2Fa', undefined, 7, ['tenants/acme/a']]) {
       for (const encoded of [undefined, false]) {
-        const read = (): string => names.decode('acme', physical, 'GetObjectCommand', encoded);
+        const read = (): string => names().decode('acme', physical, 'GetObjectCommand', encoded);
         expect(read).toThrow(IsolationBreachError);
         expect(read).toThrow('storage.GetObjectCommand: a key outside the tenant came back');
       }
     }
-    expect(() => names.decode('acme', 7, 'GetObjectCommand', true)).toThrow(IsolationBreachError);
+    expect(() => names().decode('acme', 7, 'GetObjectCommand', true)).toThrow(IsolationBreachError);
   });
 
   it('that are refused name the command and the field', () => {
     const refused = (): string =>
-      names.encode('acme', '', { operation: 'ListPartsCommand', field: 'Marker' });
+      names().encode('acme', '', { operation: 'ListPartsCommand', field: 'Marker' });
     expect(refused).toThrow(OperationRefusedError);
     expect(refused).toThrow('storage.ListPartsCommand is refused: Marker is empty.');
   });

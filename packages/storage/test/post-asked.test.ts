@@ -24,6 +24,9 @@ const NONE =
   "it has a condition that is none. Give { name: value }, ['eq', '$name', value], ['starts-with', '$name', start] or";
 const ONE_KEY =
   'A form writes the one Key of its Bucket; leave the condition out, or make a form for each key.';
+const TAGS = 'a form sends tags as XML, which nothing here reads. Keep the values in x-amz-meta-… fields.';
+const REDIRECT =
+  'the server adds bucket and physical key to the address, and whoever answers there could be told any key. Give success_action_status, and let the page go on by itself.';
 const NO_TYPE =
   "it would take a file of any type. Give Fields a Content-Type, or the condition ['starts-with',";
 
@@ -40,6 +43,10 @@ describe('what is asked of a form', () => {
     [condition(['eq', '$Key', 'one']), []],
     [condition(['eq', '$Expires', 'x']), [{ Expires: 'x' }]],
     [condition(['starts-with', '$Cache-Control', '']), [['starts-with', '$Cache-Control', '']]],
+    [
+      condition(['starts-with', '$x-amz-checksum-sha256', 'a']),
+      [['starts-with', '$x-amz-checksum-sha256', 'a']],
+    ],
     [condition(['content-length-range', 5, 5]), [['content-length-range', 5, 5]]],
     [condition(['content-length-range', 0, 5 * 1024 ** 3]), [['content-length-range', 0, 5 * 1024 ** 3]]],
     [
@@ -108,9 +115,18 @@ describe('what is asked of a form', () => {
       field(name, ''),
       `${name}: the signature sets it. Leave it out.`,
     ]),
-    ...['key', 'bucket', 'file', 'tagging', 'x-amz-tagging', 'redirect', 'success_action_redirect'].map(
-      (name): [Partial<FormRequest>, string] => [field(name, ''), `is refused: ${name}: `],
-    ),
+    ...Object.entries({
+      key: 'the option Key names it. Leave it out.',
+      bucket: 'the option Bucket names it. Leave it out.',
+      file: 'whoever sends the form adds the file. Leave it out.',
+      tagging: TAGS,
+      'x-amz-tagging': TAGS,
+      redirect: REDIRECT,
+      success_action_redirect: REDIRECT,
+    }).map(([name, words]): [Partial<FormRequest>, string] => [
+      field(name, ''),
+      `is refused: ${name}: ${words}`,
+    ]),
     ...[
       'a',
       7,
@@ -121,6 +137,7 @@ describe('what is asked of a form', () => {
       ['like', '$expires', 'a'],
       ['eq', '$expires', 'a', 'b'],
     ].map((one): [Partial<FormRequest>, string] => [condition(one), NONE]),
+    [condition(['starts-with', '$bucket', BUCKET]), `its condition leaves bucket open. ${ONE_KEY}`],
     [condition(['starts-with', '$KEY', 'one']), `its condition leaves KEY open. ${ONE_KEY}`],
     [
       condition(['starts-with', '$acl', 'p']),
@@ -136,6 +153,7 @@ describe('what is asked of a form', () => {
       { conditions: [] },
       "it would take a file of any length. Give the condition ['content-length-range', min, max] in bytes;",
     ],
+    [{ conditions: [['starts-with', '$Expires', '']] }, 'a file of any length'],
     [{ conditions: [{ 'x-amz-meta-a': 'content-length-range' }] }, 'a file of any length'],
     [{ fields: {} }, NO_TYPE],
     [{ fields: { expires: 'content-type' } }, NO_TYPE],

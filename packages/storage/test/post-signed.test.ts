@@ -1,5 +1,5 @@
 import { CrossTenantError } from '@tenantkit/core';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { PresignedPost } from '../src/post.ts';
 import { assertForm, type ExpectedForm } from '../src/post-check.ts';
 import type { Call } from '../src/call.ts';
@@ -32,6 +32,9 @@ const make = ({ Expires = 900 }: { readonly Expires?: number } = {}): PresignedP
   return { url, fields: { ...all, Policy, 'X-Amz-Signature': 'f'.repeat(64) } };
 };
 
+const TOKEN = 'X-Amz-Security-Token';
+
+type Change = (form: PresignedPost) => PresignedPost;
 type Policy = Record<string, unknown> & { expiration: string; conditions: unknown[] };
 
 describe('the last check of a form', () => {
@@ -138,6 +141,69 @@ describe('the last check of a form', () => {
     const form = make();
     expect(assertForm(form, call, expected())).toEqual(form);
     expect(() => assertForm(change(form), call, expected())).toThrow(CrossTenantError);
+  });
+
+  it.each<[string, (form: PresignedPost) => PresignedPost]>([
+    ['a slash behind its address', (form) => ({ ...form, url: `${form.url}/` })],
+    ['a token of the session', both(TOKEN, 'aZ09/+=!~')],
+  ])('takes %s', (_what, change) => {
+    const form = change(make());
+    expect(assertForm(form, call, expected())).toEqual(form);
+  });
+
+  const malformed = (name: string, value: unknown): [string, Change] => [
+    `its field ${name} is malformed`,
+    both(name, value as string),
+  ];
+  const HOST = 'it would be sent to another host or bucket';
+  const UNREADABLE = 'its policy is not one that can be read in one way only';
+  const LONGER = 'it would live longer than asked for';
+  const ends = (change: (end: string) => string): Change =>
+    policy((one) => void (one.expiration = change(one.expiration)));
+
+  it.each<[why: string, Change]>([
+    [HOST, (form) => ({ ...form, url: `${form.url}x` })],
+    [HOST, (form) => ({ ...form, url: undefined as never })],
+    ...['', 'xAWS4-HMAC-SHA256', 'AWS4-HMAC-SHA256x', ['AWS4-HMAC-SHA256']].map((value) =>
+      malformed('X-Amz-Algorithm', value),
+    ),
+    ...[`a/${SCOPE}`, `${SCOPE}x`, `/${SCOPE}`].map((value) => malformed('X-Amz-Credential', value)),
+    ...['x20261121T000000Z', '20261121T000000Zx'].map((value) => malformed('X-Amz-Date', value)),
+    ...['', 'a\nb', 'a b', 'é'].map((value) => malformed(TOKEN, value)),
+    ['its field X-Amz-Date is malformed', without('X-Amz-Date')],
+    ['its fields are not those that were asked for', put('acl', 'public-read')],
+    ['its fields are not those that were asked for', put('Content-Type', 'text/html')],
+    ...['', `${'f'.repeat(64)}a`, `a${'f'.repeat(64)}`, 'F'.repeat(64), ['f'.repeat(64)]].map(
+      (value): [string, Change] => ['its signature is malformed', put('X-Amz-Signature', value)],
+    ),
+    ['its policy does not hold the conditions that were asked for, and those alone', swap(KEY)],
+    [UNREADABLE, without('Policy')],
+    ...['null', '7', '"a"', '[]', '{}', ''].map((one): [string, Change] => [UNREADABLE, text(() => one)]),
+    [UNREADABLE, policy((one) => void (one.expiration = 7 as never))],
+    [UNREADABLE, policy((one) => void delete (one as Partial<Policy>).expiration)],
+    [UNREADABLE, policy((one) => void (one.conditions = {} as never))],
+    [LONGER, ends(() => '2099-01-01T00:00:00Z')],
+    // What is parsed as a date, and is none in the one form.
+    [LONGER, ends((end) => `a ${end}`)],
+    [LONGER, ends((end) => `${end} (a)`)],
+  ])('says why it stops a form: %s', (why, change) => {
+    const form = make();
+    expect(assertForm(form, call, expected())).toEqual(form);
+    const stopped = (): unknown => assertForm(change(form), call, expected());
+    expect(stopped).toThrow(CrossTenantError);
+    expect(stopped).toThrow(`storage.createPresignedPost: the form was stopped: ${why}`);
+  });
+
+  it('takes one that was made at this very moment, for as long as asked for', () => {
+    vi.useFakeTimers({ now: Date.UTC(2026, 10, 21) });
+    try {
+      const form = make();
+      expect(assertForm(form, call, expected())).toEqual(form);
+      vi.setSystemTime(Date.UTC(2026, 10, 21) - 1);
+      expect(() => assertForm(form, call, expected())).toThrow(LONGER);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('stops a life that is longer than asked for', () => {

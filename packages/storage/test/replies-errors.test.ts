@@ -44,6 +44,10 @@ describe('an error', () => {
     for (const Key of ['acme.up', 'undefined']) {
       expect(told(errorOf({ Key: `tenants/acme/${Key}` }), own)).toMatchObject({ Key });
     }
+    const nested = callOf('GetObjectCommand', { Key: 'tenants/acme/a b' });
+    expect(told(new Error('no tenants/acme/tenants/acme/a%20b'), nested)).toMatchObject({
+      message: 'no tenants/acme/a%20b',
+    });
     const encoded = callOf('GetObjectCommand', { Key: 'a b' });
     expect(told(new Error('tenants/acme/a%20b'), encoded)).toMatchObject({ message: 'a%20b' });
   });
@@ -58,6 +62,12 @@ describe('an error', () => {
     });
     expect(told(errorOf({ Key: 'tenants/acme/a' }))).toMatchObject({ Key: 'a' });
     expect(told(errorOf({ Key: 7 }))).toMatchObject({ Key: 7 });
+  });
+
+  it('of a key of the client’s own, which is in no tenant, is none', () => {
+    const own = { ...call(), key: 'tk!subjects/acme/p1/k/a' };
+    expect(told(errorOf({ Key: own.key }), own)).toMatchObject({ Key: own.key });
+    expect(told(errorOf({ Key: `${own.key}b` }), own)).toBeInstanceOf(IsolationBreachError);
   });
 
   it('keeps nothing of a body that could not be read', () => {
@@ -89,6 +99,7 @@ describe('an error', () => {
       Size: 7,
       IsIt: false,
       Nothing: undefined,
+      None: null,
     };
     const NESTED = {
       Details: { Key: 'tenants/acme2/a' },
