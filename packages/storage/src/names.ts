@@ -69,9 +69,9 @@ export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
     });
   }
   // One tenant is asked for many times in a row: for each key of a listing.
-  let recent = { tenant: '', prefix: '' };
+  let recent: { readonly tenant: string; readonly prefix: string } | undefined;
   const prefixOf = (tenant: string): string => {
-    if (tenant !== recent.tenant || tenant === '') recent = { tenant, prefix: codec.prefix(tenant) };
+    if (tenant !== recent?.tenant) recent = { tenant, prefix: codec.prefix(tenant) };
     return recent.prefix;
   };
   return {
@@ -87,15 +87,15 @@ export function storageNames(template: string = DEFAULT_NAMES): StorageNames {
     decode(tenant, physical, operation, encoded = false) {
       const prefix = prefixOf(tenant);
       const end = typeof physical === 'string' ? prefixEnd(physical, prefix, encoded) : undefined;
-      if (typeof physical !== 'string' || end === undefined) {
+      if (end === undefined) {
         throw breach('storage', operation, 'a key outside the tenant came back', tenant);
       }
-      return physical.slice(end);
+      return (physical as string).slice(end);
     },
     accepts(tenant, physical, role = 'key') {
       const prefix = prefixOf(tenant);
       if (!physical.startsWith(prefix)) return false;
-      return keyProblem(physical.slice(prefix.length), { prefix, field: 'Key', role }) === undefined;
+      return keyProblem(physical.slice(prefix.length), { prefix, role }) === undefined;
     },
   };
 }

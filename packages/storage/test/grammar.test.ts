@@ -18,6 +18,12 @@ describe('a key', () => {
     '%f7%bf%bf%bf',
     '.%f7%bf%bf%bf.',
     nested('%61', 3),
+    // What follows a dot in more bytes than it needs.
+    '%e0%80%aea',
+    '%f0%80%80%aea',
+    // As far as it is unfolded: without the control character, two levels more than with it.
+    '%%00252561',
+    `${'\ufdfa'.repeat(113)}${'x'.repeat(14)}`,
   ])('%j is accepted', (key) => {
     expect(keyProblem(key)).toBeUndefined();
   });
@@ -26,6 +32,10 @@ describe('a key', () => {
     // Four bytes for one dot; a byte that is no character behind one.
     '%f0%80%80%ae.',
     '%2e%80',
+    '%c0%ae%80',
+    '%e0%80%ae%e0%80%ae',
+    '%%0025252561',
+    `${'\ufdfa'.repeat(113)}${'x'.repeat(15)}`,
     // Cut off at a control character, or dropped with it.
     '..%00x',
     'a／．．',
@@ -121,6 +131,11 @@ describe('names', () => {
   it('begin with the prefix of the tenant', () => {
     expect(names().prefix('acme')).toBe('tenants/acme/');
     expect(names().template).toBe('tenants/{tenant}/');
+    // One tenant after the other, and what is none.
+    const own = names();
+    for (const tenant of ['acme', 'acme', 'acme2', 'acme'])
+      expect(own.prefix(tenant)).toBe(`tenants/${tenant}/`);
+    for (const none of ['', '../acme']) expect(() => names().prefix(none)).toThrow();
   });
 
   it('in a reply are plain unless it says otherwise, and a text', () => {
@@ -147,7 +162,7 @@ describe('names', () => {
     (template) => {
       expect(() => storageNames(template)).toThrow(ConfigError);
       expect(() => storageNames(template)).toThrow(
-        /^Invalid configuration of storage\.names: .+\. Use a template such as /,
+        /^Invalid configuration of storage\.names: .+\. Use a template such as tenants\/\{tenant\}\/ or customers\/\{tenant\}\/files\/\.$/,
       );
     },
   );

@@ -217,6 +217,17 @@ describe('the rows', () => {
     ]);
   });
 
+  it('say what is written about a person: objects and copies of them, and parts of either', () => {
+    for (const [name, { about, input }] of plans) {
+      const has = (field: string): boolean => field in input;
+      const copies = has('CopySource');
+      const whole = copies ? 'copy' : 'object';
+      const part = copies ? 'partCopy' : 'part';
+      const writes = has('Metadata') || copies || has('Body');
+      expect(about, name).toBe(writes ? (has('UploadId') ? part : whole) : undefined);
+    }
+  });
+
   it('leave out what lib-storage gives to all commands of an upload, and nothing else', () => {
     const partly = plans.flatMap(([name, { ignored }]) =>
       ignored === undefined ? [] : [[name, ignored] as const],

@@ -65,6 +65,16 @@ describe('a sealed token', () => {
     expect(sealer.open(token, PLACE)).toBe('next');
   });
 
+  it('does not open where it was cut at any byte', () => {
+    const sealer = createSealer();
+    const token = sealer.seal('', PLACE);
+    const bytes = Buffer.from(token, 'base64url');
+    for (let length = 0; length < bytes.length; length += 1) {
+      expect(sealer.open(bytes.toString('base64url', 0, length), PLACE), `${length} bytes`).toBeUndefined();
+    }
+    expect(sealer.open(token, PLACE)).toBe('');
+  });
+
   it('works across processes that share a secret, and through a rotation', () => {
     const [before, after] = [createSealer([OLD]), createSealer([NEW, OLD])];
     const token = before.seal('next', PLACE);
