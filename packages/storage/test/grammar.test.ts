@@ -1,4 +1,9 @@
-import { ConfigError, IsolationBreachError, OperationRefusedError } from '@tenantkit/core';
+import {
+  ConfigError,
+  InvalidTenantError,
+  IsolationBreachError,
+  OperationRefusedError,
+} from '@tenantkit/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { keyProblem, shown } from '../src/grammar.ts';
 import { storageNames, type StorageNames } from '../src/names.ts';
@@ -135,7 +140,7 @@ describe('names', () => {
     const own = names();
     for (const tenant of ['acme', 'acme', 'acme2', 'acme'])
       expect(own.prefix(tenant)).toBe(`tenants/${tenant}/`);
-    for (const none of ['', '../acme']) expect(() => names().prefix(none)).toThrow();
+    for (const none of ['', '../acme']) expect(() => names().prefix(none)).toThrow(InvalidTenantError);
   });
 
   it('in a reply are plain unless it says otherwise, and a text', () => {

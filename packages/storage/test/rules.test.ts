@@ -151,12 +151,19 @@ function decides(rows: InputFields, schema: NormalizedSchema, path = ''): void {
       decides(row.fields ?? {}, inside, `${at}.`);
     } else expect(inside.isStructSchema(), at).toBe(false);
     const traits = type.getMergedTraits();
-    if (path === '' && traits.httpPayload === undefined) continue;
     const name = traits.xmlName ?? member;
+    if (path === '' && traits.httpPayload === undefined) {
+      const isElsewhere = ELSEWHERE.some((trait) => trait in traits);
+      expect(row.element, at).toBe(isElsewhere ? undefined : `${schema.getName()}/${name}`);
+      continue;
+    }
     const [list] = type.isListSchema() && traits.xmlFlattened === undefined ? [elementOf(type)] : [];
     expect(row.element ?? member, at).toBe(list === undefined ? name : `${name}/${list}`);
   }
 }
+
+/** How a member says that it is no element of the body. */
+const ELSEWHERE = ['httpHeader', 'httpPrefixHeaders', 'httpQuery', 'httpLabel'];
 
 function elementOf(list: NormalizedSchema): string {
   return list.getValueSchema().getMergedTraits().xmlName ?? 'member';
