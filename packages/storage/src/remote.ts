@@ -1,9 +1,11 @@
 import type {
   $Command,
+  GetObjectCommand,
   S3ClientResolvedConfig,
   ServiceInputTypes,
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { ConfigError, StoreUnreachableError, currentTenant, refusal, refuse } from '@tenantkit/core';
 import { bucketIn } from './bucket.ts';
 import { engineOf, type S3Client } from './client.ts';
@@ -99,6 +101,25 @@ export class Remote {
   async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
     command: Command<Input, Output>,
   ): Promise<Output> {
+    return this.#try((abortSignal) => this.#client.send(command, { abortSignal }));
+  }
+
+  /**
+   * Reads a short object in the same time, and no more of it than it may have.
+   *
+   * @returns `undefined` when it is longer: a server may pass over a `Range`, and never end
+   * @throws as {@link send}
+   */
+  async read(command: GetObjectCommand, atMost: number): Promise<Buffer | undefined> {
+    return this.#try(async (abortSignal) => {
+      const { Body } = await this.#client.send(command, { abortSignal });
+      return Body === undefined
+        ? Buffer.alloc(0)
+        : wholeOf(addAbortSignal(abortSignal, Body as Readable), atMost);
+    });
+  }
+
+  async #try<T>(fn: (signal: AbortSignal) => Promise<T>): Promise<T> {
     this.#signal.throwIfAborted();
     const expiry = AbortSignal.timeout(this.#timeout);
     const signal = AbortSignal.any([this.#signal, expiry]);
@@ -108,13 +129,7 @@ export class Remote {
       if (!signal.aborted) last = error;
     };
     try {
-      return await patiently(
-        () => this.#engine.visit(this.#home, () => this.#client.send(command, { abortSignal: signal })),
-        {
-          signal,
-          onFailure,
-        },
-      );
+      return await patiently(() => this.#engine.visit(this.#home, () => fn(signal)), { signal, onFailure });
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!expiry.aborted && isAnswered(error)) throw error;
@@ -126,6 +141,18 @@ export class Remote {
       });
     }
   }
+}
+
+async function wholeOf(body: Readable, atMost: number): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    length += chunk.length;
+    // Leaving the loop ends the stream, and with it the connection.
+    if (length > atMost) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** The engine of a client, after the bucket was found among its accepted ones. */

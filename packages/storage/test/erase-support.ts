@@ -1,4 +1,4 @@
-import { createServer, request as forward } from 'node:http';
+import { createServer, request as forward, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import {
   ListObjectVersionsCommand as RawListObjectVersionsCommand,
@@ -100,13 +100,17 @@ export const CUT = 'cut';
 /** A guarded client behind a proxy that answers some requests itself. */
 export async function proxied(
   own: Opened,
-  answer: (url: string, method: string) => string | undefined,
+  answer: (url: string, method: string) => string | ((response: ServerResponse) => void) | undefined,
 ): Promise<{ readonly s3: S3Client; readonly bucket: string } & AsyncDisposable> {
   const proxy = createServer((request, response) => {
     const { url = '', method = '', headers } = request;
     const answered = answer(url, method);
     if (answered === CUT) {
       request.socket.destroy();
+      return;
+    }
+    if (typeof answered === 'function') {
+      answered(response);
       return;
     }
     if (answered !== undefined) {

@@ -119,6 +119,17 @@ describe('the policy', () => {
     });
   });
 
+  it.each(['role/tenants', 'role/apps/files/tenants', 'role/a.b/Tenants_1+=,.@-', `role/${'x'.repeat(64)}`])(
+    'denies on Ceph the role %s',
+    (role) => {
+      const options = { roleArn: `arn:aws:iam:::${role}`, principals, server: 'ceph' } as const;
+      const name = role.slice(role.lastIndexOf('/') + 1);
+      expect(storageTrustPolicy(options).Statement[1]?.Principal?.AWS).toEqual([
+        `arn:aws:iam:::role/${name}`,
+      ]);
+    },
+  );
+
   it('allows tags of sessions where they are asked for', () => {
     const { Statement } = storageTrustPolicy({ roleArn, principals, sessionTags: true });
     expect(Statement.map(({ Action }) => Action)).toEqual([['sts:AssumeRole', 'sts:TagSession']]);
@@ -128,6 +139,13 @@ describe('the policy', () => {
     [{ roleArn: undefined }, 'roleArn'],
     [{ roleArn: 'tenants' }, 'roleArn'],
     [{ roleArn: 'arn:aws:iam::1:user/x' }, 'roleArn'],
+    [{ roleArn: 'arn:aws:iam::1:role/' }, 'roleArn'],
+    [{ roleArn: 'arn:aws:iam::1:role/tenants/' }, 'roleArn'],
+    [{ roleArn: 'arn:aws:iam::1:role/apps//tenants' }, 'roleArn'],
+    [{ roleArn: 'arn:aws:iam::1:role/apps/../tenants' }, 'roleArn'],
+    [{ roleArn: 'arn:aws:iam::1:role/apps/..' }, 'roleArn'],
+    [{ roleArn: 'arn:aws:iam::1:role/*' }, 'roleArn'],
+    [{ roleArn: `arn:aws:iam::1:role/${'x'.repeat(65)}` }, 'roleArn'],
     [{ principals: [] }, 'principals'],
     [{ principals: ['*'] }, 'principals'],
     [{ principals: [roleArn] }, 'principals'],
