@@ -1,5 +1,6 @@
 import type { S3ClientResolvedConfig } from '@aws-sdk/client-s3';
 import { currentScope, refusal, refuse, runInScope } from '@tenantkit/core';
+import { absentIn, signAbsent } from './absent.ts';
 import { SIGNATURE } from './allowed.ts';
 import { viewOf } from './body.ts';
 import type { OutgoingRequest } from './guard.ts';
@@ -41,6 +42,10 @@ export class Keeper {
   readonly #now: () => number;
   readonly #hasFixedCredentials: boolean;
   readonly #made: Map<string, ReturnType<Signer>> | undefined;
+  /** What the gate gives to whoever asks now. */
+  #credentials: () => ReturnType<Credentials> = () => {
+    throw refusal('storage', 'credentials', NO_CREDENTIALS);
+  };
   /** Where the credentials came from when they were last asked for. */
   #source: object | undefined;
 
@@ -82,6 +87,7 @@ export class Keeper {
       this.#source = { ...('$source' in real ? Object(real.$source) : {}) } as object;
       return isReal ? real : placeholderOf(this.#source);
     };
+    this.#credentials = () => gated();
     // The marks of a provider that the SDK takes as it is: it must not keep the answer in front of the gate.
     return Object.assign(gated, { memoized: true, configBound: true, attributed: true });
   }
@@ -158,7 +164,17 @@ export class Keeper {
     };
     // A URL that outlives its credentials would end before its time.
     const until = signingDate.getTime() + options.expiresIn * 1000;
-    return this.lend(call, () => inner.presign(unsigned, options), until);
+    const absent = absentIn(request);
+    return this.lend(
+      call,
+      async () => {
+        const url = await inner.presign(unsigned, options);
+        if (absent.length === 0) return url;
+        const { secretAccessKey: secret } = await this.#credentials();
+        return signAbsent(url as OutgoingRequest, absent, { operation: call.operation, secret });
+      },
+      until,
+    );
   }
 
   /**

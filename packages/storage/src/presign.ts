@@ -9,6 +9,8 @@ import type {
 import { getSignedUrl as sign } from '@aws-sdk/s3-request-presigner';
 import { refusal, requireScope, ruleFor, type Rule } from '@tenantkit/core';
 import { z } from 'zod';
+import { closing } from './absent.ts';
+import type { PolicyServer } from './backstop-actions.ts';
 import { engineOf, type S3Client } from './client.ts';
 import { parseArgument } from './options.ts';
 import { rules, type CommandPlan } from './rules.ts';
@@ -49,6 +51,12 @@ export interface PresignOptions {
          * and checksums are not.
          */
         readonly sign?: readonly SignedPart[] | undefined;
+        /**
+         * `'ceph'` for Ceph, which takes headers that nobody has signed: then a URL of a `PutObject`, `UploadPart` or
+         * `DeleteObject` is refused with headers that copy, open or lock an object, label or tag it, or pass by a
+         * retention. Default `'aws'`: AWS refuses what is not signed, and would refuse such a URL.
+         */
+        readonly server?: PolicyServer | undefined;
       }
     | undefined;
 }
@@ -64,8 +72,8 @@ const DEFAULT_EXPIRES_IN = 900;
  *
  * Whoever holds the URL can use it until it expires, as often as they like, without a tenant and also after the tenant
  * was frozen, and may add headers to it. On servers that take an unsigned `x-amz-copy-source` (Ceph does, AWS does
- * not), a URL of a PUT or of a part copies any object that the client's credentials can read: give such a client
- * credentials of the tenant, see `storageBackstop`. The URL shows the physical key, and that of a part or of an abort
+ * not), a URL of a PUT or of a part copies any object that the client's credentials can read: say `server: 'ceph'`
+ * there, and give the client credentials of the tenant, see `storageBackstop`. The URL shows the physical key, and that of a part or of an abort
  * the server's own upload id.
  *
  * @throws MissingTenantError, TenantFencedError
@@ -133,7 +141,9 @@ export async function getSignedUrl(
   };
   // The guard in the client's stack does the rest: it also reads the life of the signed URL.
   // One command of the union: the SDK's type asks for one in particular, and any would do.
-  const url = await sign(client, own as GetObjectCommand, asked as Parameters<typeof sign>[2]);
+  const url = await closing.run(tenant?.server === 'ceph', () =>
+    sign(client, own as GetObjectCommand, asked as Parameters<typeof sign>[2]),
+  );
   assertSigned(url, headers);
   return url;
 }
@@ -150,5 +160,10 @@ const optionsSchema: z.ZodType<PresignOptions> = z.strictObject({
   signingDate: z.date().optional(),
   signableHeaders: z.set(z.string()).optional(),
   unhoistableHeaders: z.set(z.string()).optional(),
-  tenant: z.strictObject({ sign: z.array(z.enum(SIGNED_PARTS)).optional() }).optional(),
+  tenant: z
+    .strictObject({
+      sign: z.array(z.enum(SIGNED_PARTS)).optional(),
+      server: z.enum(['aws', 'ceph']).optional(),
+    })
+    .optional(),
 });

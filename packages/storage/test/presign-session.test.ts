@@ -136,6 +136,17 @@ describe('credentials of a tenant', () => {
     expect(await put(s3, 'x-amz-acl', 'private')).toEqual({ ...PLAIN, status: 200, body: 'x' });
   });
 
+  it('sign URLs that take no such header', async () => {
+    const closed = await withTenant('acme', () =>
+      getSignedUrl(s3, new PutObjectCommand({ Key: 'closed' }), { tenant: { server: 'ceph' } }),
+    );
+    for (const name of ['x-amz-acl', 'x-amz-tagging', 'x-amz-website-redirect-location'])
+      expect((await fetch(closed, { method: 'PUT', headers: { [name]: 'private' }, body: 'x' })).status).toBe(
+        403,
+      );
+    expect((await fetch(closed, { method: 'PUT', body: 'x' })).status).toBe(200);
+  });
+
   it.each([
     ['x-amz-meta-a', 'b', { metadata: { a: 'b' } }],
     ['x-amz-tagging', 'a=b', { tags: 1 }],
