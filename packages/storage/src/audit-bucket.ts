@@ -1,6 +1,7 @@
 import {
   GetBucketAclCommand,
   GetBucketCorsCommand,
+  GetBucketNotificationConfigurationCommand,
   GetBucketOwnershipControlsCommand,
   GetBucketPolicyCommand,
   GetBucketPolicyStatusCommand,
@@ -9,6 +10,7 @@ import {
   GetPublicAccessBlockCommand,
 } from '@aws-sdk/client-s3';
 import { judgeGrants, type AclJudging } from './audit-acl.ts';
+import { eventTargets } from './beyond.ts';
 import type { Found } from './audit-findings.ts';
 import { judgePolicy } from './audit-policy.ts';
 import type { Remote } from './remote.ts';
@@ -96,5 +98,16 @@ export async function auditBucket(remote: Remote, principals: ReadonlySet<string
     const isForeign = Account !== undefined && !principals.has(Account);
     found.push({ code: isForeign ? 'replicated_to_account' : 'replicated', name: Bucket });
   }
+
+  const events = read(
+    'Where events are sent',
+    await settingOf(
+      remote,
+      new GetBucketNotificationConfigurationCommand(target),
+      'NotificationConfiguration',
+    ),
+  );
+  for (const name of eventTargets(events))
+    if (!principals.has(name)) found.push({ code: 'events_sent', name });
   return { found, acls: enforced === true ? undefined : acls };
 }

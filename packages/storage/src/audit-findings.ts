@@ -112,6 +112,11 @@ export const FINDINGS = {
     message: 'Objects of all tenants are replicated to another account.',
     hint: 'Look whether that account may have them. Erasures have to be run there as well.',
   },
+  events_sent: {
+    severity: 'medium',
+    message: 'Events with the keys and metadata of all tenants’ objects are sent elsewhere.',
+    hint: 'Look who has set this up: on Ceph a session of a tenant can, where the user that opens it owns the bucket. Remove it, or name the target in the option principals if it may hear of all tenants.',
+  },
   replicated: {
     severity: 'info',
     message: 'Objects are replicated to another bucket.',

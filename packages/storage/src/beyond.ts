@@ -4,6 +4,7 @@ import {
   GetBucketNotificationConfigurationCommand,
   GetBucketReplicationCommand,
   ListBucketInventoryConfigurationsCommand,
+  type GetBucketNotificationConfigurationCommandOutput,
 } from '@aws-sdk/client-s3';
 import { traitsOf } from './listing.ts';
 import type { Remote } from './remote.ts';
@@ -99,24 +100,28 @@ const LOOKS: readonly Look[] = [
         new GetBucketNotificationConfigurationCommand({ Bucket }),
         'NotificationConfiguration',
       ),
-    told: ({
-      TopicConfigurations = [],
-      QueueConfigurations = [],
-      LambdaFunctionConfigurations = [],
-      EventBridgeConfiguration,
-    }) => {
-      const targets = [
-        ...TopicConfigurations.map(({ TopicArn }) => TopicArn),
-        ...QueueConfigurations.map(({ QueueArn }) => QueueArn),
-        ...LambdaFunctionConfigurations.map(({ LambdaFunctionArn }) => LambdaFunctionArn),
-        ...(EventBridgeConfiguration === undefined ? [] : ['EventBridge']),
-      ];
-      return namesOf(targets, (target) => target).map(
+    told: (output) =>
+      eventTargets(output).map(
         (name) => `Events with keys of objects go to ${name}, and what it keeps of them is not erased.`,
-      );
-    },
+      ),
   }),
 ];
+
+/** Where the events of a bucket are sent. */
+export function eventTargets({
+  TopicConfigurations = [],
+  QueueConfigurations = [],
+  LambdaFunctionConfigurations = [],
+  EventBridgeConfiguration,
+}: Partial<GetBucketNotificationConfigurationCommandOutput>): string[] {
+  const targets = [
+    ...TopicConfigurations.map(({ TopicArn }) => TopicArn),
+    ...QueueConfigurations.map(({ QueueArn }) => QueueArn),
+    ...LambdaFunctionConfigurations.map(({ LambdaFunctionArn }) => LambdaFunctionArn),
+    ...(EventBridgeConfiguration === undefined ? [] : ['EventBridge']),
+  ];
+  return namesOf(targets, (target) => target);
+}
 
 function namesOf<T>(things: readonly T[] = [], nameOf: (thing: T) => string | undefined): string[] {
   return [...new Set(things.map((thing) => nameOf(thing) ?? 'an unnamed target'))];

@@ -59,7 +59,7 @@ describe('the settings of a bucket', () => {
     });
     const all = await audited({ s3, bucket: own.bucket });
     const unknown = all.filter(({ code }) => code === 'not_examined').map(({ message }) => message);
-    expect(unknown.filter((message) => /No, status (?:501|405)\./.test(message))).toHaveLength(10);
+    expect(unknown.filter((message) => /No, status (?:501|405)\./.test(message))).toHaveLength(11);
     expect(unknown.join('\n')).toMatch(/Earlier versions[^]*Unfinished uploads/);
     // Nobody knows who owns the bucket: then nobody is a stranger.
     expect(all.filter(({ code }) => code !== 'not_examined')).toMatchObject([
@@ -155,16 +155,28 @@ describe('the settings of a bucket', () => {
         Grants: [{ Grantee: { Type: 'CanonicalUser', ID: 'stranger' }, Permission: 'READ' }],
       },
       GetBucketPolicyStatusCommand: { PolicyStatus: { IsPublic: true } },
+      GetBucketNotificationConfigurationCommand: {
+        TopicConfigurations: [{ TopicArn: 'arn:aws:sns:::known' }, { TopicArn: 'arn:aws:sns:::topic' }],
+        EventBridgeConfiguration: {},
+      },
     });
     expect((await found({ s3, bucket: own.bucket })).sort()).toEqual([
       `called_public ${own.bucket}`,
+      'events_sent EventBridge',
+      'events_sent arn:aws:sns:::known',
+      'events_sent arn:aws:sns:::topic',
       `foreign_grant ${own.bucket}`,
       `replicated ${replica}`,
       `replicated_to_account ${replica}2`,
     ]);
-    const known = await found({ s3, bucket: own.bucket }, { principals: ['stranger', '1'] });
+    const known = await found(
+      { s3, bucket: own.bucket },
+      { principals: ['stranger', '1', 'arn:aws:sns:::known'] },
+    );
     expect(known.sort()).toEqual([
       `called_public ${own.bucket}`,
+      'events_sent EventBridge',
+      'events_sent arn:aws:sns:::topic',
       `replicated ${replica}`,
       `replicated ${replica}2`,
     ]);

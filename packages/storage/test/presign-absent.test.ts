@@ -107,6 +107,29 @@ describe('a URL of a PUT', () => {
     expect(await head(`${Key} (closed)*`)).toMatchObject({ Metadata: { 'tk-subject': 'p1' }, grants: 1 });
   });
 
+  it.each([
+    'x-amz-copy-source-range',
+    'x-amz-grant-full-control',
+    'x-amz-grant-read',
+    'x-amz-grant-read-acp',
+    'x-amz-grant-write',
+    'x-amz-grant-write-acp',
+    'x-amz-metadata-directive',
+    'x-amz-object-lock-mode',
+    'x-amz-object-lock-retain-until-date',
+    'x-amz-storage-class',
+    'x-amz-tagging-directive',
+  ])('takes no %s either', async (name) => {
+    const answer = async (server: 'aws' | 'ceph') => {
+      const url = await sign(new PutObjectCommand({ Key: 'single' }), server);
+      const response = await fetch(url, { method: 'PUT', headers: { [name]: 'x' }, body: 'x' });
+      return (await response.text()).includes('AccessDenied');
+    };
+    expect(await answer('ceph')).toBe(true);
+    // The control: whatever this server makes of it, its signature is good.
+    expect(await answer('aws')).toBe(false);
+  });
+
   it('takes other metadata all the same, which is said', async () => {
     const url = await sign(new PutObjectCommand({ Key: 'meta' }), 'ceph');
     expect(await send(url, 'PUT', { 'x-amz-meta-a': 'b' }, 'x')).toBe(200);

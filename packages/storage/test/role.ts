@@ -31,12 +31,14 @@ export interface RoleOptions {
   /** Who may assume the role of this ARN; everybody without it. */
   readonly trust?: ((roleArn: string) => PolicyDocument) | undefined;
   readonly path?: string | undefined;
+  /** What else its policy says, beside that everything is allowed. */
+  readonly statements?: readonly object[] | undefined;
 }
 
 /** Makes one on the server of a bucket. */
 export async function openRole(
   { options }: Pick<Opened, 'options'>,
-  { trust, path = '/' }: RoleOptions = {},
+  { trust, path = '/', statements = [] }: RoleOptions = {},
 ): Promise<OpenedRole> {
   const { endpoint, region, credentials } = options;
   const iam = new IAMClient({ endpoint, region, credentials });
@@ -48,7 +50,11 @@ export async function openRole(
   const { Role } = await iam.send(new CreateRoleCommand({ RoleName, Path: path, AssumeRolePolicyDocument }));
   const everything = { Effect: 'Allow', Action: ['s3:*'], Resource: ['arn:aws:s3:::*'] };
   await iam.send(
-    new PutRolePolicyCommand({ RoleName, PolicyName: 'all', PolicyDocument: policy([everything]) }),
+    new PutRolePolicyCommand({
+      RoleName,
+      PolicyName: 'all',
+      PolicyDocument: policy([everything, ...statements]),
+    }),
   );
   const arn = Role?.Arn ?? '';
   return {

@@ -121,6 +121,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'place-moved.test.ts': ['sts'],
   'presign-session.test.ts': ['sts'],
   'presign-signed.test.ts': ['signatures'],
+  'session-limits.test.ts': ['sts'],
   'sts.test.ts': ['sts'],
   'trust.test.ts': ['sts'],
 };
