@@ -5,7 +5,6 @@ import type {
   ServiceInputTypes,
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
-import { addAbortSignal, type Readable } from 'node:stream';
 import { ConfigError, StoreUnreachableError, currentTenant, refusal, refuse } from '@tenantkit/core';
 import { bucketIn } from './bucket.ts';
 import { engineOf, type S3Client } from './client.ts';
@@ -113,9 +112,8 @@ export class Remote {
   async read(command: GetObjectCommand, atMost: number): Promise<Buffer | undefined> {
     return this.#try(async (abortSignal) => {
       const { Body } = await this.#client.send(command, { abortSignal });
-      return Body === undefined
-        ? Buffer.alloc(0)
-        : wholeOf(addAbortSignal(abortSignal, Body as Readable), atMost);
+      // The signal ends it as well.
+      return wholeOf(Body as AsyncIterable<Uint8Array> | undefined, atMost);
     });
   }
 
@@ -143,10 +141,13 @@ export class Remote {
   }
 }
 
-async function wholeOf(body: Readable, atMost: number): Promise<Buffer | undefined> {
+async function wholeOf(
+  body: AsyncIterable<Uint8Array> | undefined,
+  atMost: number,
+): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+  for await (const chunk of body ?? []) {
     length += chunk.length;
     // Leaving the loop ends the stream, and with it the connection.
     if (length > atMost) return undefined;
