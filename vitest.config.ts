@@ -7,6 +7,7 @@ const pure = ['packages/core/test/**/*.test.ts', 'packages/crypto/test/**/*.test
 // Tests of the storage that a second server would add nothing to, since they talk to none.
 const serverless = [
   'allowed.test.ts',
+  'checksum-cut.test.ts',
   'copy-source.test.ts',
   'documents.test.ts',
   'events.test.ts',

@@ -16,7 +16,7 @@ import { failed, withEvents } from './events.ts';
 import { Keeper, type Check, type Identify, type Own } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
-import { detachReply } from './reply-body.ts';
+import { detachReply, quietReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { poolOf, type Home } from './place.ts';
@@ -121,7 +121,7 @@ export class Engine {
       const call = this.begin(operation, args['input']);
       if (call === undefined)
         return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
-          resolve((given) => outside(() => last(awaited(operation, given))))(args),
+          resolve(async (given) => quietReply(await outside(() => last(awaited(operation, given)))))(args),
         );
       return this.#run(await this.subjects.prepare(call, { last, signal }), resolve, last);
     };

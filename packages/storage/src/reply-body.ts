@@ -27,9 +27,31 @@ export function detachReply(
   const isRead = !isEmpty || hasEvents || 'Body' in plan.output;
   const body = isRead ? new ReplyBody(source, hasEvents ? new Frames() : undefined) : drained(source);
   if (hasEvents && body instanceof ReplyBody) noteEvents(call, body);
-  return {
+  return quietReply({
     response: new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) }),
-  };
+  });
+}
+
+/**
+ * A reply of which no body ends the process when its connection fails while nobody reads it. The SDK puts a stream of
+ * its own in front of one that comes with a checksum, and listens to no error of it; what it makes of the reply may
+ * fail, too, so that nobody ever gets that stream.
+ */
+export function quietReply<Reply extends Readonly<Record<string, unknown>>>(reply: Reply): Reply {
+  const { response } = reply;
+  if (!HttpResponse.isInstance(response) || !(response.body instanceof Readable)) return reply;
+  let body: unknown = response.body;
+  Object.defineProperty(response, 'body', {
+    get: () => body,
+    set: (given: unknown) => {
+      // Whoever reads it later gets the error.
+      if (given instanceof Readable) given.on('error', () => undefined);
+      body = given;
+    },
+    enumerable: true,
+    configurable: true,
+  });
+  return reply;
 }
 
 /** What a handler on `fetch` answers is looked at like all others. */
