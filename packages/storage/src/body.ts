@@ -28,7 +28,7 @@ export class BoundedBody extends Readable {
     // The call is rejected through whatever this is piped into; without a listener the process would end.
     this.on('error', nothing);
     // A stream can fail before anybody reads it.
-    source.on('error', (error) => this.destroy(error));
+    source.on('error', (error) => this.#fail(error));
     const size = fileSize(source);
     // Where the SDK looks for a length when none was given.
     if (size !== undefined) Object.defineProperty(this, 'size', { value: size });
@@ -76,11 +76,20 @@ export class BoundedBody extends Readable {
     void this.#run();
   }
 
+  // What a caller's code throws can be anything, and throw in turn when it is looked at: nobody would catch that.
+  #fail(error: unknown): void {
+    try {
+      this.destroy(error instanceof Error ? error : new Error('The body failed', { cause: error }));
+    } catch {
+      this.destroy(new Error('The body failed'));
+    }
+  }
+
   async #run(): Promise<void> {
     try {
       await this.#next();
     } catch (error) {
-      this.destroy(error instanceof Error ? error : new Error('The body failed', { cause: error }));
+      this.#fail(error);
       return;
     } finally {
       this.#pulling = false;

@@ -71,7 +71,7 @@ export function ownSend(prototype: RawS3Client): void {
     const [command, options, callback] = args;
     const called = typeof options === 'function' ? options : callback;
     try {
-      const own = ownArguments(this, [command, typeof options === 'function' ? undefined : options]);
+      const own = ownArguments([command, typeof options === 'function' ? undefined : options]);
       return called === undefined ? inner.apply(this, [...own]) : inner.apply(this, [...own, called]);
     } catch (error) {
       return refused(error, called as never);

@@ -25,6 +25,7 @@ import { Requests } from './request-check.ts';
 import type { Call } from './call.ts';
 import { rewriteInput } from './rewrite.ts';
 import { rules, type CommandPlan } from './rules.ts';
+import { isOwn } from './send.ts';
 import { outside, running, type Running } from './running.ts';
 import { createSealer, type Sealer } from './seal.ts';
 import type { Around, Step } from './stack.ts';
@@ -123,7 +124,12 @@ export class Engine {
         return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
           resolve(async (given) => quietReply(await outside(() => last(awaited(operation, given)))))(args),
         );
-      return this.#run(await this.subjects.prepare(call, { last, signal }), resolve, last);
+      const own = isOwn(args) ? last : undefined;
+      return this.#run(
+        await this.subjects.prepare(call, { last: own, signal }),
+        resolve,
+        own ?? unsent(operation),
+      );
     };
 
   async #run(call: Call, resolve: (last: Step) => Step, last: Step): ReturnType<Step> {
@@ -233,6 +239,18 @@ export class Engine {
   }
 }
 
+/**
+ * Where the chain of a command ends that was not made by this package's `send`: its last step came with the command,
+ * and could change what was checked. The presigner's ends before it.
+ */
+function unsent(operation: string): Step {
+  return () => Promise.reject(refusal('storage', operation, NOT_SENT));
+}
+
+const NOT_SENT = refuse(
+  'the command was not sent by the client’s own send, and may bring code of its own',
+  'Send it with the client: client.send(command).',
+);
 const CONTROL = refuse(
   'its tenant has the id of a throw-away one of a verification, whose objects anybody’s erasure removes',
   'Give the tenant another id.',

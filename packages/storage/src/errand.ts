@@ -10,8 +10,8 @@ export interface Errand {
 
 /** How the requests of a call leave. */
 export interface Way {
-  /** With the signal and the timeouts of the call. */
-  readonly last: Step;
+  /** With the signal and the timeouts of the call; by default the errand's own. */
+  readonly last: Step | undefined;
   /** Ends the pauses between two attempts as well. */
   readonly signal: AbortSignal | undefined;
 }

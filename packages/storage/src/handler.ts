@@ -75,12 +75,12 @@ const STREAMS: ReadonlySet<string> = new Set([
   'SelectObjectContentCommand',
 ]);
 
-/** What ends the call that a connection's request is made for. */
-const ending = new AsyncLocalStorage<() => void>();
+/** What ends the call that a connection's request is made for, until it has its answer. */
+const ending = new AsyncLocalStorage<{ end?: () => void }>();
 
 /** After an answer that changes the protocol nothing is heard of a request any more, not even that it has ended. */
 function endUpgrades(message: unknown): void {
-  const end = ending.getStore();
+  const { end } = ending.getStore() ?? {};
   if (end === undefined) return;
   const { request } = message as { readonly request: ClientRequest };
   request.once('upgrade', (_reply: IncomingMessage, socket: Socket) => {
@@ -173,8 +173,15 @@ function answered(what: Leaving | undefined, run: () => Promise<Reply>): Promise
   // What nobody has sent as a command is an operator's own.
   if (what === undefined) return run();
   return new Promise((resolve, reject) => {
-    const end = (): void => reject(anotherProtocol(what.operation));
-    ending.run(end, () => void run().then(resolve, reject));
+    const store: { end?: () => void } = { end: () => reject(anotherProtocol(what.operation)) };
+    // What a caller sends when the answer comes is in this context, and is theirs.
+    const answeredBy =
+      <T>(tell: (what: T) => void) =>
+      (answer: T): void => {
+        delete store.end;
+        tell(answer);
+      };
+    ending.run(store, () => void run().then(answeredBy(resolve), answeredBy(reject)));
   });
 }
 

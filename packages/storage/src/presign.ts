@@ -123,7 +123,7 @@ export async function getSignedUrl(
 ): Promise<string> {
   const { maxExpiresIn } = engineOf(client, 'getSignedUrl');
   const { tenant: inside } = requireScope({ surface: 'storage', operation: 'getSignedUrl' });
-  const own = inside === undefined ? command : (ownCommand(client, command) as PresignableCommand);
+  const own = inside === undefined ? command : (ownCommand(command) as PresignableCommand);
   // The guard looks at what was presigned; by then a copy has been prepared.
   if (inside !== undefined) assertPresignable(own);
   const {

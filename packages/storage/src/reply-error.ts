@@ -28,6 +28,7 @@ export function rewriteError(realm: Realm, call: Call, error: unknown): unknown 
   if (texts.some(isForeign)) {
     return breach('storage', call.operation, 'an error named a key outside the tenant', call.tenant);
   }
+  if (isDocument) dropNestedId(own['$metadata']?.value);
   const tell = teller(realm, call);
   const changed = elements.flatMap(([name, value]) => {
     const parts = isDocument ? partsOf([name, value]) : [];
@@ -60,11 +61,44 @@ type Element = readonly [name: string, value: unknown];
 /** Around all others in the documents of some servers; the SDK gives it besides what is in it. */
 const WRAPPER = 'Error';
 
+/**
+ * What the SDK itself sets on an error. An element of any other name is one of S3's, which begin with a capital: others
+ * would pass for what callers know errors by (`code`, `cause`), or for methods.
+ */
+const OBJECTS: ReadonlySet<string> = new Set(['$metadata', '$response']);
+const TEXTS: ReadonlySet<string> = new Set([
+  '$fault',
+  '$service',
+  '$responseBodyText',
+  'name',
+  'message',
+  'stack',
+]);
+const ELEMENT = /^[A-Z]/;
+
 /** Of an element that is no text nothing; of the one around all others those inside that are texts. */
 function withoutNested(name: string, value: unknown): unknown {
-  if (!isNested(value) || name.startsWith('$') || name === 'cause') return value;
+  if (OBJECTS.has(name) || isMade(value)) return value;
+  if (!TEXTS.has(name) && !ELEMENT.test(name)) return undefined;
+  if (!isNested(value)) return value;
   if (name !== WRAPPER || Array.isArray(value)) return undefined;
   return Object.fromEntries(Object.entries(value).filter(([, part]) => !isNested(part)));
+}
+
+/** What no document can be read as: the cause of an error, and what the SDK knows of its being retried. */
+function isMade(value: unknown): boolean {
+  if (value instanceof Error) return true;
+  return (
+    isNested(value) &&
+    Object.keys(value).join('') === 'throttling' &&
+    Reflect.get(value, 'throttling') === true
+  );
+}
+
+// The SDK takes it from the document where no header has it, whatever it is.
+function dropNestedId(metadata: unknown): void {
+  if (isNested(metadata) && isNested(Reflect.get(metadata, 'requestId')))
+    Reflect.deleteProperty(metadata, 'requestId');
 }
 
 function partsOf([name, value]: Element): Element[] {

@@ -8,17 +8,23 @@ import { refusal, refuse } from '@tenantkit/core';
  */
 export const MAX_REPLY = 8 * 1024 * 1024;
 
-/** How many elements it may have, in tags: no reply of S3 has a quarter of that. */
-const MAX_TAGS = 250_000;
+/** How many elements it may have, in tags: no reply of S3 has half of that. */
+const MAX_TAGS = 125_000;
 
 /**
- * How long a text in it may be, in bytes, as may be a tag with what stands in it: a key is 1,024, and all of it escaped
- * no more than 8 KiB.
+ * How long a text in it may be, in bytes: a key has 1,024, and all of it escaped no more than 8 KiB. A single text that
+ * is all of a reply, and made of entities (`&amp;`), takes the SDK's parser seconds.
  */
 const MAX_TEXT = 1_000_000;
 
-/** Below it there is no room for so many tags, nor for such a text. */
-const FEW = Math.min(MAX_TAGS * 4, MAX_TEXT);
+/**
+ * How long the document of an error may be, in bytes. The SDK hands on every element of it; those of S3 have less than
+ * two kilobytes. Longer ones are pages of something in between, whose status says enough.
+ */
+export const MAX_ERROR = 64 * 1024;
+
+/** How long a tag may be, with its attributes: S3 has two of them, and the SDK's parser takes long for each. */
+const MAX_TAG = 1024;
 
 const LOOK =
   'Look what answers there: a server that does not know the command may answer with the object itself. Whether the command has taken effect is not known.';
@@ -66,8 +72,10 @@ export async function wholeReply<Reply extends { readonly response: unknown }>(
     throw refusal('storage', operation, TOO_LONG);
   }
   const bytes = await read(source, operation);
-  if (isCostly(bytes)) throw refusal('storage', operation, TOO_COSTLY);
-  const body = new WholeBody(bytes);
+  // What an error says besides its status is not needed, and a busy server is asked again by its status.
+  const isDropped = statusCode >= 300 && (bytes.length > MAX_ERROR || isCostly(bytes));
+  if (!isDropped && (isCostly(bytes) || isLongError(bytes))) throw refusal('storage', operation, TOO_COSTLY);
+  const body = new WholeBody(isDropped ? new Uint8Array(0) : bytes);
   const whole = new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) });
   return { ...reply, response: whole };
 }
@@ -123,13 +131,42 @@ function isCostly(bytes: Buffer): boolean {
     if (letter === 0x44 || letter === 0x64) doctypes += 1;
     if (doctypes > 1) return true;
   }
-  if (bytes.length < FEW) return false;
-  let from = 0;
-  for (let tags = 0; tags <= MAX_TAGS; tags += 1) {
-    const at = bytes.indexOf(0x3c, from);
-    if ((at === -1 ? bytes.length : at) - from > MAX_TEXT) return true;
-    if (at === -1) return false;
-    from = at + 1;
+  return bytes.length > MAX_TAG && hasCostlyParts(bytes);
+}
+
+function hasCostlyParts(bytes: Buffer): boolean {
+  let tags = 0;
+  /** Where the current text begins. */
+  let text = 0;
+  /** Where the current tag begins, and the sign around the current value of an attribute. */
+  let start = -1;
+  let quote = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at] ?? 0;
+    if (byte === LESS) tags += 1;
+    if (start === -1) {
+      if (byte !== LESS) continue;
+      if (at - text > MAX_TEXT) return true;
+      start = at;
+      continue;
+    }
+    if (at - start > MAX_TAG) return true;
+    if (quote !== 0) quote = byte === quote ? 0 : quote;
+    else if (byte === QUOTE || byte === APOSTROPHE) quote = byte;
+    else if (byte === GREATER) {
+      start = -1;
+      text = at + 1;
+    }
   }
-  return true;
+  return tags > MAX_TAGS || bytes.length - text > MAX_TEXT;
+}
+
+const LESS = 0x3c;
+const GREATER = 0x3e;
+const QUOTE = 0x22;
+const APOSTROPHE = 0x27;
+
+/** Whether the SDK takes a reply for an error, in spite of its status, that is longer than those of S3. */
+function isLongError(bytes: Buffer): boolean {
+  return bytes.length > MAX_ERROR && bytes.subarray(-16).includes('</Error>');
 }

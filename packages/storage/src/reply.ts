@@ -1,4 +1,4 @@
-import { breach, ruleFor } from '@tenantkit/core';
+import { breach, refusal, refuse, ruleFor } from '@tenantkit/core';
 import { encodePath } from './copy-source.ts';
 import type { OutputField, OutputFields } from './fields/index.ts';
 import { named, otherBuckets, speaker } from './speaking.ts';
@@ -52,8 +52,18 @@ function rewriteValue(reading: Reading, field: OutputField, value: unknown, wher
   const record = (fields: OutputFields, one: unknown): Record<string, unknown> =>
     rewriteRecord(reading, fields, Object(one) as object);
   if ('of' in field) return record(field.of, value);
-  return Array.isArray(value) ? value.map((one) => record(field.each, one)) : [];
+  if (!Array.isArray(value)) return [];
+  if (value.length > MAX_ENTRIES) throw refusal('storage', reading.call.operation, TOO_MANY);
+  return value.map((one) => record(field.each, one));
 }
+
+/** How many entries a list may have: S3 has 1,000, other servers up to this. The upload id of each is sealed. */
+export const MAX_ENTRIES = 10_000;
+
+const TOO_MANY = refuse(
+  `the server’s reply has a list of more than ${MAX_ENTRIES} entries`,
+  'Look what answers there: no S3 lists that many at once. Whether the command has taken effect is not known.',
+);
 
 type Reader = (reading: Reading, value: unknown, where: Where) => unknown;
 

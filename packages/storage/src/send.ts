@@ -1,4 +1,4 @@
-import type { S3Client as RawS3Client } from '@aws-sdk/client-s3';
+import { S3Client as RawS3Client } from '@aws-sdk/client-s3';
 import { refusal, refuse, ruleFor, type Rule } from '@tenantkit/core';
 import * as allowed from './commands.ts';
 import { rules, type CommandPlan } from './rules.ts';
@@ -39,11 +39,11 @@ const STEPS = new Map<CommandClass, ReadonlySet<string>>();
  *
  * @throws OperationRefusedError
  */
-export function ownArguments(
-  client: RawS3Client,
-  [command, given]: readonly [unknown, unknown?],
-): readonly [Command, SendOptions | undefined] {
-  const own = ownCommand(client, command);
+export function ownArguments([command, given]: readonly [unknown, unknown?]): readonly [
+  Command,
+  SendOptions | undefined,
+] {
+  const own = ownCommand(command);
   return [own, outside(() => plainOptions(operationOf(own), given))];
 }
 
@@ -52,15 +52,24 @@ export function ownArguments(
  *
  * @throws OperationRefusedError when no tenant may send it, or when it brings code of its own
  */
-export function ownCommand(client: RawS3Client, command: unknown): Command {
+export function ownCommand(command: unknown): Command {
   const operation = outside(() => operationOf(command));
   const rule: Rule<CommandPlan> | undefined = ruleFor(rules, operation);
   const Class = CLASSES.get(operation);
   if (rule?.kind !== 'rewrite' || Class === undefined)
     throw refusal('storage', operation, rule?.kind === 'refuse' ? rule : undefined);
-  if (outside(() => hasOwnCode(client, command as object, Class)))
-    throw refusal('storage', operation, OWN_CODE);
-  return new Class(outside(() => Reflect.get(command as object, 'input') as object));
+  if (outside(() => hasOwnCode(command as object, Class))) throw refusal('storage', operation, OWN_CODE);
+  const own = new Class(outside(() => Reflect.get(command as object, 'input') as object));
+  made.add(own);
+  return own;
+}
+
+/** The commands that were made here and not sent yet, which nobody else has. */
+const made = new WeakSet<object>();
+
+/** Whether a command was made here: then it has built its chain itself, up to its last step. Once. */
+export function isOwn(command: object): boolean {
+  return made.delete(command);
 }
 
 /** What `send` answers when nothing is sent. */
@@ -97,7 +106,7 @@ export function operationOf(command: unknown): string {
 }
 
 // It would not be run: better to say so than to leave it out.
-function hasOwnCode(client: RawS3Client, command: object, Class: CommandClass): boolean {
+function hasOwnCode(command: object, Class: CommandClass): boolean {
   const resolve: unknown = Reflect.get(command, 'resolveMiddleware');
   const isOurs = command instanceof Class;
   if (
@@ -112,18 +121,22 @@ function hasOwnCode(client: RawS3Client, command: object, Class: CommandClass): 
   const added = stack?.identify?.() ?? [];
   if (added.length === 0) return false;
   // One that was sent before has steps of the SDK's.
-  const usual = stepsOf(client, Class);
+  const usual = stepsOf(Class);
   return added.some((step) => !usual.has(step));
 }
 
-function stepsOf(client: RawS3Client, Class: CommandClass): ReadonlySet<string> {
+let probeClient: RawS3Client | undefined;
+
+function stepsOf(Class: CommandClass): ReadonlySet<string> {
   const known = STEPS.get(Class);
   if (known !== undefined) return known;
   const probe = new Class({ Bucket: 'probe', Key: 'probe' }) as Command & RawS3Client;
   const { resolveMiddleware } = probe as unknown as {
     readonly resolveMiddleware: (...args: unknown[]) => unknown;
   };
-  resolveMiddleware.call(probe, client.middlewareStack, client.config, {});
+  // Not of the client that was given: it may be any object, and what is found counts for all.
+  probeClient ??= new RawS3Client({ region: 'probe' });
+  resolveMiddleware.call(probe, probeClient.middlewareStack, probeClient.config, {});
   const steps = new Set(probe.middlewareStack.identify());
   STEPS.set(Class, steps);
   return steps;

@@ -162,6 +162,31 @@ describe.each(CHECKSUMS)('a stream, with checksums %s', (checksums) => {
       }),
   );
 
+  it.each<readonly [string, () => unknown]>([
+    ['cannot be looked at', () => new Proxy({}, { getPrototypeOf: () => expect.unreachable() })],
+    [
+      'throws when it is read',
+      () => Object.defineProperty(new Error('no'), 'stack', { get: () => expect.unreachable() }),
+    ],
+  ])('that fails with what %s rejects the call, and nothing else', (_what, thrown) =>
+    withClient(async (client) => {
+      const uncaught: unknown[] = [];
+      const hear = (error: unknown): void => void uncaught.push(error);
+      for (const event of ['uncaughtException', 'unhandledRejection']) process.on(event, hear);
+      const Body = Object.defineProperty(new Readable({ read() {} }), Symbol.asyncIterator, {
+        value: () => ({ next: () => Promise.reject(thrown()) }),
+      });
+      await expect(put({ Body, ContentLength: 3 }, client)).rejects.toThrow('The body failed');
+      const emitting = new Readable({ read() {} });
+      const failing = put({ Body: emitting, ContentLength: 3 }, client);
+      emitting.emit('error', thrown());
+      await expect(failing).rejects.toThrow('The body failed');
+      await put({ Body: 'still alive' }, client);
+      for (const event of ['uncaughtException', 'unhandledRejection']) process.off(event, hear);
+      expect(uncaught).toEqual([]);
+    }),
+  );
+
   it('is not given the connection, nor credentials', () =>
     withClient(async (client) => {
       const seen: unknown[] = [];

@@ -135,6 +135,21 @@ describe('an error', () => {
       expect(fieldsOf(told(list))).toStrictEqual(DOCUMENT);
     });
 
+    it('has elements of S3 alone, and none that passes for what callers know errors by', () => {
+      const key = { Key: 'tenants/acme2/a' };
+      const spoofed = { code: 'TENANT_MISSING', cause: key, toString: '1', $other: key, $fault: 'client' };
+      const error = errorOf({ ...DOCUMENT, ...spoofed, $retryable: { throttling: 'true', Key: key.Key } });
+      Object.assign(error, { $metadata: { requestId: key, attempts: 1 } });
+      const shown = told(error) as Error & Record<string, unknown>;
+      expect(shown).toBe(error);
+      expect([shown['code'], shown['cause'], shown['$other'], shown['$retryable']]).toEqual(
+        Array(4).fill(undefined),
+      );
+      expect(String(shown)).toBe('Error: no');
+      expect(shown).toMatchObject({ Code: 'InvalidArgument', $fault: 'client', $metadata: { attempts: 1 } });
+      expect(JSON.stringify(fieldsOf(shown))).not.toContain('acme2');
+    });
+
     it('keeps everything where no server has made it', () => {
       const cause = new Error('tenants/acme/');
       const errors = [cause];

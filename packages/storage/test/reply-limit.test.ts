@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { request } from 'node:http';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { acrossTenants, withTenant, type OperationRefusedError } from '@tenantkit/core';
 import {
   GetBucketPolicyCommand,
@@ -13,7 +15,8 @@ import {
   type S3ClientConfig,
 } from '@tenantkit/storage';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_REPLY } from '../src/reply-limit.ts';
+import { MAX_ENTRIES } from '../src/reply.ts';
+import { MAX_ERROR, MAX_REPLY } from '../src/reply-limit.ts';
 import { open, type Opened } from './open.ts';
 
 // A server of a tenant's own is the tenant's to run, and that of all tenants may be in foreign hands: whatever one
@@ -192,6 +195,10 @@ describe('a reply that is read as a whole', () => {
     ['has a text of millions of entities', () => list(`<Delimiter>${'&amp;'.repeat(1_500_000)}</Delimiter>`)],
     ['has a tag of millions of entities', () => list(`<Delimiter a="${'&lt;'.repeat(1_500_000)}"/>`)],
     ['ends with a text without an end', () => `${list('')}${' '.repeat(1_000_001)}`],
+    ['has an element of many attributes', () => list(`<b${' c="d"'.repeat(300)}/>`)],
+    ['has one whose values look like its end', () => list(`<b a=">" c='>'${' d=""'.repeat(300)}/>`)],
+    ['has one that does not end', () => list(`<b ${'c'.repeat(1_100)}`)],
+    ['is a long error in spite of its status', () => `<Error><A>${'x'.repeat(MAX_ERROR)}</A></Error>`],
   ])('is not parsed when it %s', async (_what, text) => {
     hostile.answer = document(text());
     expect(await failure(listing)).toEqual(refused('would take very long'));
@@ -201,6 +208,33 @@ describe('a reply that is read as a whole', () => {
     const page = '<!DOCTYPE html><html><body><!-- padding --><!-- padding --><h1>503</h1></body></html>';
     hostile.answer = document(page, '503 Busy');
     expect(await failure(listing)).toMatchObject({ $metadata: { httpStatusCode: 503 } });
+  });
+
+  it('is parsed with attributes as S3 has them, and an error that is short in spite of its status', async () => {
+    const owner = '<Owner xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">';
+    hostile.answer = document(
+      list(`<Contents><Key>tenants/acme/x</Key>${owner}<ID>one</ID></Owner></Contents>`),
+    );
+    expect(await listing()).toMatchObject({ Contents: [{ Key: 'x', Owner: { ID: 'one' } }] });
+  });
+
+  it.each([
+    ['is no longer than S3 makes it, and has what it says', '<Message>no</Message>', 'BadKey'],
+    ['is longer, and is known by its status alone', `<Message>${'x'.repeat(MAX_ERROR)}</Message>`, 'Unknown'],
+    ['has elements without end', '<a/>'.repeat(MAX_ERROR), 'Unknown'],
+    ['has attributes without end', `<Message${' a="b"'.repeat(300)}>no</Message>`, 'Unknown'],
+    ['begins again and again', '<!DOCTYPE a>'.repeat(3), 'Unknown'],
+  ])('is an error that %s', async (_what, inner, name) => {
+    hostile.answer = document(`<Error><Code>BadKey</Code>${inner}</Error>`, '400 No');
+    expect(await failure(listing)).toMatchObject({ name, $metadata: { httpStatusCode: 400 } });
+  });
+
+  it.each([MAX_ENTRIES, MAX_ENTRIES + 1])('may list so many at once: %i', async (count) => {
+    hostile.answer = document(list('<Contents><Size>1</Size></Contents>'.repeat(count)));
+    const reply = listing();
+    if (count === MAX_ENTRIES)
+      expect(((await reply) as { Contents: unknown[] }).Contents).toHaveLength(count);
+    else expect(await failure(() => reply)).toEqual(refused('more than 10000 entries'));
   });
 
   it('that is slow does not outlast its caller', async () => {
@@ -283,6 +317,31 @@ describe('an answer that changes the protocol', () => {
     }
     pool.destroy();
     await others();
+  });
+
+  it('is the caller’s own where it comes to a request of theirs, made when a download ends', async () => {
+    hostile.answer = (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na');
+      setImmediate(() => socket.write('b'));
+    };
+    const { Body } = (await withTenant('acme', () => s3.send(new GetObjectCommand({ Key: 'x' })))) as {
+      Body: Readable;
+    };
+    const upgraded = new Promise<boolean>((resolve, reject) => {
+      Body.once('end', () => {
+        hostile.answer = (socket) =>
+          socket.write('HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n');
+        request(hostile.endpoint, { headers: { connection: 'upgrade', upgrade: 'websocket' } })
+          .on('upgrade', (_reply, socket: Socket) => {
+            resolve(!socket.destroyed);
+            socket.destroy();
+          })
+          .on('error', reject)
+          .end();
+      });
+    });
+    Body.resume();
+    expect(await upgraded).toBe(true);
   });
 
   it('is no other interim answer', async () => {

@@ -1,4 +1,5 @@
 import * as raw from '@aws-sdk/client-s3';
+import { getSignedUrl as rawGetSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { OperationRefusedError, acrossTenants, withTenant } from '@tenantkit/core';
 import * as ours from '@tenantkit/storage';
 import { getSignedUrl } from '@tenantkit/storage/presign';
@@ -76,6 +77,47 @@ describe('a command with code of its own', () => {
     );
     expect(seen).toEqual([]);
     expect(await text(await send(get()))).toBe('of acme');
+  });
+
+  it('is sent by nothing else than the client’s own send, which makes it anew', async () => {
+    const { send: rawSend } = raw.S3Client.prototype as unknown as {
+      send: (this: object, command: object) => Promise<unknown>;
+    };
+    const past = (command: object) => withTenant('acme', () => rawSend.call(own.s3, command));
+    await stopped(() => past(new Changing({ Bucket: own.bucket, Key: 'one' })), /own send/);
+    await stopped(() => past(get()), /own send/);
+    expect(seen).toEqual([]);
+    // One of a person has something written before it, which is the client's own.
+    const url = await withTenant({ tenant: 'acme', subject: 'p7' }, () =>
+      rawGetSignedUrl(own.s3, new raw.PutObjectCommand({ Bucket: own.bucket, Key: 'of p7' })),
+    );
+    expect((await fetch(url, { method: 'PUT', body: 'x' })).status).toBeGreaterThanOrEqual(200);
+    const { Body } = (await acrossTenants({ reason: 'test', actor: 'test' }, () =>
+      rawSend.call(own.s3, new raw.GetObjectCommand({ Bucket: own.bucket, Key: 'tenants/acme2/one' })),
+    )) as ours.GetObjectCommandOutput;
+    expect(await Body?.transformToString()).toBe('of acme2');
+    expect(await text(await send(get()))).toBe('of acme');
+  });
+
+  it('is not made to pass by what a client that is none has shown', async () => {
+    const shared = new raw.HeadObjectCommand({ Bucket: own.bucket, Key: 'one' });
+    await acrossTenants({ reason: 'test', actor: 'test' }, () => own.s3.send(shared)).catch(() => undefined);
+    const poisoned = new raw.HeadObjectCommand({ Bucket: own.bucket, Key: 'one' });
+    poisoned.middlewareStack.add((next) => next, { name: 'mine', step: 'build' });
+    const concat = (stack: raw.HeadObjectCommand['middlewareStack']) => {
+      for (const step of stack.identify()) stack.remove(step.split(' ')[0] ?? '');
+      stack.add(((next: never) => next) as never, { name: 'mine', step: 'build' });
+      return { resolve: () => () => Promise.resolve({}), identifyOnResolve: () => false };
+    };
+    const fake = { config: { ...own.s3.config }, middlewareStack: { concat } };
+    const { send: ownSend } = ours.S3Client.prototype as unknown as {
+      send: (this: object, command: object) => Promise<unknown>;
+    };
+    for (const command of [poisoned, poisoned]) {
+      await stopped(() => withTenant('acme', () => ownSend.call(fake, command)), /of its own/);
+      await stopped(() => send(command), /of its own/);
+    }
+    expect(await send(shared)).toHaveProperty('ContentLength', 'of acme'.length);
   });
 
   it('reaches callbacks with the refusal', async () => {
