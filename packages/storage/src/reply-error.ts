@@ -88,11 +88,7 @@ function withoutNested(name: string, value: unknown): unknown {
 /** What no document can be read as: the cause of an error, and what the SDK knows of its being retried. */
 function isMade(value: unknown): boolean {
   if (value instanceof Error) return true;
-  return (
-    isNested(value) &&
-    Object.keys(value).join('') === 'throttling' &&
-    Reflect.get(value, 'throttling') === true
-  );
+  return isNested(value) && Reflect.get(value, 'throttling') === true;
 }
 
 // The SDK takes it from the document where no header has it, whatever it is.

@@ -320,9 +320,10 @@ describe('an answer that changes the protocol', () => {
   });
 
   it('is the caller’s own where it comes to a request of theirs, made when a download ends', async () => {
+    let finish = (): void => undefined;
     hostile.answer = (socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na');
-      setImmediate(() => socket.write('b'));
+      finish = () => void socket.write('b');
     };
     const { Body } = (await withTenant('acme', () => s3.send(new GetObjectCommand({ Key: 'x' })))) as {
       Body: Readable;
@@ -340,7 +341,8 @@ describe('an answer that changes the protocol', () => {
           .end();
       });
     });
-    Body.resume();
+    // So that its end comes with the connection.
+    Body.on('data', () => finish());
     expect(await upgraded).toBe(true);
   });
 
