@@ -395,7 +395,12 @@ describe('the guard', () => {
         'stopped',
       );
       const own1 = new RawGetObjectCommand({ Bucket: own.bucket, Key: 'one' });
-      await withTenant('acme', () => own1.resolveMiddleware(stack, s3.config, {})(own1));
+      // Its last step came with the command.
+      const inside = withTenant('acme', () => own1.resolveMiddleware(stack, s3.config, {})(own1));
+      await expect(inside).rejects.toThrow('own send');
+      const lifted = new RawGetObjectCommand({ Bucket: own.bucket, Key: 'tenants/acme/one' });
+      const across = acrossTenants({ reason: 'a test', actor: 'test' }, () => lifted.resolveMiddleware(stack, s3.config, {})(lifted));
+      expect(await across).toMatchObject({ output: { ContentLength: expect.any(Number) as number } });
     }
   });
 

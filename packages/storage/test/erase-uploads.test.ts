@@ -11,7 +11,7 @@ const begin = ({ raw, bucket }: Opened, Key: string) =>
   raw.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
 const uploads = async ({ raw, bucket }: Opened): Promise<string[]> => {
   const { Uploads = [] } = await raw.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
-  return Uploads.map(({ Key = '' }) => Key).sort();
+  return Uploads.map(({ Key = '' }) => Key).toSorted();
 };
 
 /** A server that lists a further upload, of a key of bytes that are no UTF-8, under that prefix. */

@@ -40,6 +40,7 @@ describe('a text is made logical', () => {
   });
 
   it('as it would be by trying all names, at each place the longest', () => {
+    expect.hasAssertions();
     let seed = 7;
     const random = (below: number): number => (seed = (seed * 48_271) % 0x7f_ff_ff_ff) % below;
     const word = (): string => Array.from({ length: random(5) }, () => 'ab/%'[random(4)]).join('');
