@@ -57,7 +57,7 @@ describe('a label', () => {
     expect(labelOf(['p1'])).toBe('p1');
     expect(labelOf(['p1', 'p2'])).toBe('p1,p2');
     expect(subjectsIn('p1')).toEqual(['p1']);
-    expect(subjectsIn('p1,p2, p1 ,p3')).toEqual(['p1', 'p2', 'p3']);
+    expect(subjectsIn('p1, p2 ,p1,p3')).toEqual(['p1', 'p2', 'p3']);
     for (const none of [undefined, '', ',', 'a b', '../p1']) expect(subjectsIn(none)).toEqual([]);
     expect(subjectsIn('a b,p1')).toEqual(['p1']);
   });
