@@ -50,6 +50,15 @@ describe('the id of an upload', () => {
     expect(sealedTo(POOL)).toEqual([]);
   });
 
+  it('tells whom the upload is about, in any place of its own', () => {
+    for (const subjects of [['p1'], ['p1', 'p2']]) {
+      const sealed = sealUploadId(sealer, 'u1', { ...NAME, subjects });
+      expect(openUploadId(sealer, sealed, NAME)).toEqual({ id: 'u1', subjects });
+      expect(openUploadId(sealer, sealed, { ...NAME, key: undefined })).toEqual({ id: 'u1', subjects });
+      expect(openUploadId(sealer, sealed, { ...NAME, key: 'tenants/acme/b' })).toBeUndefined();
+    }
+  });
+
   it('is as long for a long key as for a short one, and empty when the server’s own is', () => {
     const of = (key: string, id = 'u1'): string => sealUploadId(sealer, id, { ...NAME, key });
     expect(of('x'.repeat(1024))).toHaveLength(of('x').length);
