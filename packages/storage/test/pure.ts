@@ -6,7 +6,6 @@ import './copy-source.test.ts';
 import './documents.test.ts';
 import './grammar.test.ts';
 import './head.test.ts';
-import './key-text.test.ts';
 import './last-checks.test.ts';
 import './names.test.ts';
 import './parts.test.ts';
