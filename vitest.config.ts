@@ -33,6 +33,7 @@ const serverless = [
   'roles.test.ts',
   'rules.test.ts',
   'seal.test.ts',
+  'speaking.test.ts',
   'subject-names.test.ts',
 ];
 const once = [...serverless, ...leftOut('s3rver')].map((file) => `packages/storage/test/${file}`);

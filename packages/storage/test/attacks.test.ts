@@ -11,6 +11,7 @@ import {
   CrossTenantError,
   IsolationBreachError,
   OperationRefusedError,
+  acrossTenants,
   isTenantkitError,
   withTenant,
 } from '@tenantkit/core';
@@ -399,7 +400,9 @@ describe('the guard', () => {
       const inside = withTenant('acme', () => own1.resolveMiddleware(stack, s3.config, {})(own1));
       await expect(inside).rejects.toThrow('own send');
       const lifted = new RawGetObjectCommand({ Bucket: own.bucket, Key: 'tenants/acme/one' });
-      const across = acrossTenants({ reason: 'a test', actor: 'test' }, () => lifted.resolveMiddleware(stack, s3.config, {})(lifted));
+      const across = acrossTenants({ reason: 'a test', actor: 'test' }, () =>
+        lifted.resolveMiddleware(stack, s3.config, {})(lifted),
+      );
       expect(await across).toMatchObject({ output: { ContentLength: expect.any(Number) as number } });
     }
   });

@@ -20,4 +20,5 @@ import './required.test.ts';
 import './rewriting-refused.test.ts';
 import './rewriting.test.ts';
 import './seal.test.ts';
+import './speaking.test.ts';
 import './subject-names.test.ts';
