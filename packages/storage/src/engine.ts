@@ -16,7 +16,7 @@ import { failed, withEvents } from './events.ts';
 import { Keeper, type Check, type Identify, type Own } from './keeper.ts';
 import { admit, awaited } from './handler.ts';
 import { prepareBody } from './outgoing.ts';
-import { detachReply, quietReply } from './reply-body.ts';
+import { answering, detachReply, quietReply } from './reply-body.ts';
 import { storageNames, type StorageNames } from './names.ts';
 import type { StorageTenantOptions } from './options.ts';
 import { poolOf, type Home } from './place.ts';
@@ -120,10 +120,13 @@ export class Engine {
       const errand = this.subjects.take(args['input']);
       if (errand !== undefined) return this.#run(errand.call, resolve, errand.way?.last ?? last);
       const call = this.begin(operation, args['input']);
-      if (call === undefined)
-        return running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
+      if (call === undefined) {
+        const lifted = await running.run({ owner: this.keeper, call, home: this.#visited.getStore() }, () =>
           resolve(async (given) => quietReply(await outside(() => last(awaited(operation, given)))))(args),
         );
+        answering(lifted['output']);
+        return lifted;
+      }
       const own = isOwn(args) ? last : undefined;
       return this.#run(
         await this.subjects.prepare(call, { last: own, signal }),
@@ -137,7 +140,7 @@ export class Engine {
       const run = resolve(this.#checked(call, last));
       const result = await running.run({ owner: this.keeper, call }, () => run({ input: call.input }));
       const output = await this.#reply(call, result['output']);
-      return { ...result, output: withEvents(this, call, output) };
+      return { ...result, output: answering(withEvents(this, call, output)) };
     } catch (error) {
       this.#credentials?.learn(call.tenant, error);
       throw failed(this, call, error);

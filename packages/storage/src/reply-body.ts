@@ -54,6 +54,27 @@ export function quietReply<Reply extends Readonly<Record<string, unknown>>>(repl
   return reply;
 }
 
+/** Of what the SDK adds to a body, what reads all of it. */
+const READERS = ['transformToByteArray', 'transformToString'] as const;
+
+/**
+ * An output whose body can be read when it has failed before anybody did: the SDK's readers listen for an error that is
+ * to come, and would wait for ever.
+ */
+export function answering<Output>(output: Output): Output {
+  const body: unknown = Reflect.get(Object(output) as object, 'Body');
+  if (!(body instanceof Readable)) return output;
+  for (const name of READERS) {
+    const read: unknown = Reflect.get(body, name);
+    if (typeof read !== 'function') continue;
+    Reflect.set(body, name, async (...args: readonly unknown[]): Promise<unknown> => {
+      if (body.errored !== null) throw body.errored;
+      return Reflect.apply(read, body, args);
+    });
+  }
+  return output;
+}
+
 /** What a handler on `fetch` answers is looked at like all others. */
 function streamOf(body: unknown): unknown {
   return body instanceof ReadableStream ? Readable.fromWeb(body as never) : body;

@@ -94,6 +94,16 @@ describe.each(calls)('an unread download %s', (_where, get) => {
     },
   );
 
+  it.each(['transformToString', 'transformToByteArray'] as const)(
+    'tells who reads it by %s that it has failed',
+    async (reader) => {
+      const { Body } = await get();
+      for (const socket of sockets) socket.destroy();
+      await closed(Body as Readable);
+      await expect(Body?.[reader]()).rejects.toThrow(/abort|closed|lost|terminated|premature/i);
+    },
+  );
+
   it('does not when its caller aborts it', async () => {
     const controller = new AbortController();
     const body = (await get(controller.signal)).Body as Readable;
