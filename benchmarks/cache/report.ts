@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { cpus, release, totalmem } from 'node:os';
+import { settingOf } from '../setting.ts';
 import { interval, median } from '../statistics.ts';
 import { KINDS, type Kind } from './rows.ts';
 import type { Tenants } from './tenants.ts';
@@ -50,19 +49,9 @@ export function missed(measured: readonly Measured[]): string[] {
 }
 
 /** On what it ran. */
-export async function setting(server: string): Promise<string> {
-  const [cpu] = cpus();
-  const ioredis = JSON.parse(
-    await readFile(new URL('../package.json', import.meta.resolve('ioredis')), 'utf8'),
-  ) as { version: string };
-  return [
-    new Date().toISOString().slice(0, 10),
-    `${cpu?.model ?? 'unknown processor'}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
-    `Linux ${release()}`,
-    `Node ${process.versions.node}, V8 ${process.versions.v8}`,
-    `ioredis ${ioredis.version}`,
-    `Redis ${server}, on the same machine over TCP`,
-  ].join('; ');
+export function setting(server: string): Promise<string> {
+  const manifest = new URL('../package.json', import.meta.resolve('ioredis'));
+  return settingOf({ name: 'ioredis', manifest }, `Redis ${server}`);
 }
 
 /** A table as Markdown. */

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { cpus, release, totalmem } from 'node:os';
 import type { Table } from '../cache/report.ts';
+import { settingOf } from '../setting.ts';
 import { interval, median } from '../statistics.ts';
 import type { Step } from './alone.ts';
 import type { Kind } from './rows.ts';
@@ -49,19 +48,9 @@ export function missed(measured: readonly Measured[], taken: readonly Step[]): s
 }
 
 /** On what it ran. */
-export async function setting(server: string): Promise<string> {
-  const [cpu] = cpus();
-  const { version } = JSON.parse(
-    await readFile(new URL('../../package.json', import.meta.resolve('bullmq')), 'utf8'),
-  ) as { version: string };
-  return [
-    new Date().toISOString().slice(0, 10),
-    `${cpu?.model ?? 'unknown processor'}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
-    `Linux ${release()}`,
-    `Node ${process.versions.node}, V8 ${process.versions.v8}`,
-    `BullMQ ${version}`,
-    `Redis ${server}, on the same machine over TCP`,
-  ].join('; ');
+export function setting(server: string): Promise<string> {
+  const manifest = new URL('../../package.json', import.meta.resolve('bullmq'));
+  return settingOf({ name: 'BullMQ', manifest }, `Redis ${server}`);
 }
 
 function perSecond(samples: readonly Sample[]): string {

@@ -17,8 +17,6 @@ export function assertPinned(headers: ReadonlyMap<string, string>, call: Call): 
     if (headers.get(name) !== value) throw astray(call, `its header ${name} was taken away or changed`);
   }
   for (const name of headers.keys()) {
-    // As nearly none.
-    if (!name.startsWith('x-amz-meta-')) continue;
     if (OWN_HEADER.test(name) && !call.pinned.has(name))
       throw astray(call, 'it carries metadata that is reserved');
   }

@@ -3,7 +3,7 @@ import { HttpResponse } from '@smithy/core/protocols';
 import type { Call } from './call.ts';
 import { Frames } from './event-frames.ts';
 import { noteEvents } from './events.ts';
-import { WholeBody } from './reply-limit.ts';
+import { WholeBody, streamOf } from './reply-limit.ts';
 
 /**
  * A reply whose body leads nowhere: the connection's own stream knows the agent, and the agent all requests that
@@ -73,11 +73,6 @@ export function answering<Output>(output: Output): Output {
     });
   }
   return output;
-}
-
-/** What a handler on `fetch` answers is looked at like all others. */
-function streamOf(body: unknown): unknown {
-  return body instanceof ReadableStream ? Readable.fromWeb(body as never) : body;
 }
 
 // Read to its end: until then its connection is not used again.

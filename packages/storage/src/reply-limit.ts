@@ -64,20 +64,24 @@ export async function wholeReply<Reply extends { readonly response: unknown }>(
   const { response } = reply;
   if (!HttpResponse.isInstance(response)) return reply;
   const { statusCode, reason, headers } = response;
-  const given = response.body as unknown;
-  const source = given instanceof ReadableStream ? Readable.fromWeb(given as never) : given;
+  const source = streamOf(response.body);
   if (!(source instanceof Readable)) return reply;
   if (Number(headers['content-length']) > MAX_REPLY) {
     source.on('error', () => undefined).destroy();
     throw refusal('storage', operation, TOO_LONG);
   }
   const bytes = await read(source, operation);
+  const isTooMuch = isCostly(bytes) || isLong(bytes, statusCode);
   // What an error says besides its status is not needed, and a busy server is asked again by its status.
-  const isDropped = statusCode >= 300 && (bytes.length > MAX_ERROR || isCostly(bytes));
-  if (!isDropped && (isCostly(bytes) || isLongError(bytes))) throw refusal('storage', operation, TOO_COSTLY);
-  const body = new WholeBody(isDropped ? new Uint8Array(0) : bytes);
+  if (isTooMuch && statusCode < 300) throw refusal('storage', operation, TOO_COSTLY);
+  const body = new WholeBody(isTooMuch ? new Uint8Array(0) : bytes);
   const whole = new HttpResponse({ statusCode, headers, body, ...(reason === undefined ? {} : { reason }) });
   return { ...reply, response: whole };
+}
+
+/** What a handler on `fetch` answers is looked at like all others. */
+export function streamOf(body: unknown): unknown {
+  return body instanceof ReadableStream ? Readable.fromWeb(body as never) : body;
 }
 
 /** A body that was read; it leads to no connection. */
@@ -166,7 +170,7 @@ const GREATER = 0x3e;
 const QUOTE = 0x22;
 const APOSTROPHE = 0x27;
 
-/** Whether the SDK takes a reply for an error, in spite of its status, that is longer than those of S3. */
-function isLongError(bytes: Buffer): boolean {
-  return bytes.length > MAX_ERROR && bytes.subarray(-16).includes('</Error>');
+/** Whether it is an error that is longer than those of S3; the SDK takes a reply for one that ends like it, too. */
+function isLong(bytes: Buffer, statusCode: number): boolean {
+  return bytes.length > MAX_ERROR && (statusCode >= 300 || bytes.subarray(-16).includes('</Error>'));
 }

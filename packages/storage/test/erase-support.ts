@@ -33,6 +33,20 @@ export const run = (
 export const put = ({ raw, bucket }: Opened, key: string, body = 'x') =>
   raw.send(new RawPutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
 
+/** Writes past tenantkit what is retained for an hour, unless somebody may pass by that. */
+export async function putRetained({ raw, bucket }: Opened, key: string): Promise<string | undefined> {
+  const { VersionId } = await raw.send(
+    new RawPutObjectCommand({
+      Bucket: bucket,
+      Key: key,
+      Body: 'x',
+      ObjectLockMode: 'GOVERNANCE',
+      ObjectLockRetainUntilDate: new Date(Date.now() + 3_600_000),
+    }),
+  );
+  return VersionId;
+}
+
 /** Every version and delete marker in the bucket, with the raw client. */
 export async function everything({ raw, bucket }: Opened): Promise<string[]> {
   const found: string[] = [];

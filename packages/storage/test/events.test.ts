@@ -1,13 +1,13 @@
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { OperationRefusedError, withTenant } from '@tenantkit/core';
 import { S3Client, SelectObjectContentCommand } from '@tenantkit/storage';
 import { EventStreamCodec } from '@smithy/core/event-streams';
 import { HttpResponse } from '@smithy/core/protocols';
 import { fromUtf8, toUtf8 } from '@smithy/core/serde';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { FrameError, Frames, MAX_DOCUMENT, MAX_FRAME, MAX_HEADERS } from '../src/event-frames.ts';
+import { clientOf } from './own-server.ts';
 
 // A server that a tenant has chosen for itself, and that answers SelectObjectContent as it likes.
 
@@ -48,21 +48,9 @@ const server = createServer((request, response) => {
 });
 let s3: S3Client;
 beforeAll(async () => {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  s3 = new S3Client({
-    region: 'us-east-1',
-    endpoint: `http://127.0.0.1:${port}`,
-    forcePathStyle: true,
-    credentials: { accessKeyId: 'none', secretAccessKey: 'none' },
-    tenant: { buckets: ['uploads'] },
-  });
-});
-afterAll(async () => {
-  s3.destroy();
-  server.closeAllConnections();
-  await new Promise((resolve) => void server.close(resolve));
+  const opened = await clientOf(server);
+  ({ s3 } = opened);
+  return opened.close;
 });
 
 const select = async (client: S3Client) => {

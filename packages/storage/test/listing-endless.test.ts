@@ -1,12 +1,11 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ConfigError } from '@tenantkit/core';
-import { S3Client, storageAuditor, storageEraser } from '@tenantkit/storage';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { storageAuditor, storageEraser, type S3Client } from '@tenantkit/storage';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { run } from './erase-support.ts';
+import { clientOf } from './own-server.ts';
 
 // A server that a tenant has chosen for itself: each page of its list has a thousand keys that were never there before.
 
@@ -53,21 +52,9 @@ const server = createServer((request, response) => {
 
 let s3: S3Client;
 beforeAll(async () => {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  s3 = new S3Client({
-    region: 'us-east-1',
-    endpoint: `http://127.0.0.1:${port}`,
-    forcePathStyle: true,
-    credentials: { accessKeyId: 'none', secretAccessKey: 'none' },
-    tenant: { buckets: ['uploads'], subjects: ['users/{subject}/**'] },
-  });
-});
-afterAll(async () => {
-  s3.destroy();
-  server.closeAllConnections();
-  await new Promise((resolve) => void server.close(resolve));
+  const opened = await clientOf(server, { buckets: ['uploads'], subjects: ['users/{subject}/**'] });
+  ({ s3 } = opened);
+  return opened.close;
 });
 
 const SCOPE = { tenant: 'acme' };

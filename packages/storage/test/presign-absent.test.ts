@@ -11,15 +11,14 @@ import {
 } from '@tenantkit/storage';
 import { getSignedUrl, type PresignableCommand } from '@tenantkit/storage/presign';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run } from './erase-support.ts';
+import { putRetained, run } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
 
 // Headers that nobody has signed: what Ceph makes of them, and that a URL can be signed so that they must not come.
 
 let own: Opened;
 const p1 = { tenant: 'acme', subject: 'p1' };
-const RETAINED = new Date(Date.now() + 3_600_000);
-const UNTIL = RETAINED.toISOString().replace(/\.\d+Z$/, 'Z');
+const UNTIL = new Date(Date.now() + 3_600_000).toISOString().replace(/\.\d+Z$/, 'Z');
 /** Of versions that the tests have locked. */
 const locked: { readonly Key: string; readonly VersionId: string | undefined }[] = [];
 
@@ -171,18 +170,7 @@ it('a URL of a part copies no part', async () => {
 });
 
 it('a URL of a DELETE passes by no retention', async () => {
-  const retained = async (): Promise<string | undefined> => {
-    const { VersionId } = await own.raw.send(
-      new raw.PutObjectCommand({
-        Bucket: own.bucket,
-        Key: 'tenants/acme/kept',
-        Body: 'x',
-        ObjectLockMode: 'GOVERNANCE',
-        ObjectLockRetainUntilDate: RETAINED,
-      }),
-    );
-    return VersionId;
-  };
+  const retained = () => putRetained(own, 'tenants/acme/kept');
   const bypass = { 'x-amz-bypass-governance-retention': 'true' };
   const first = await sign(new DeleteObjectCommand({ Key: 'kept', VersionId: await retained() }));
   expect(await send(first, 'DELETE')).toBe(403);

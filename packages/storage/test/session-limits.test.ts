@@ -9,6 +9,7 @@ import {
 } from '@tenantkit/storage';
 import { getSignedUrl } from '@tenantkit/storage/presign';
 import { describe, expect, it } from 'vitest';
+import { putRetained } from './erase-support.ts';
 import { open, type Opened } from './open.ts';
 import { openRole, type Session } from './role.ts';
 import { openTopic } from './topic.ts';
@@ -109,15 +110,7 @@ describe('a governance retention', () => {
 
   /** What a presigned DELETE of a retained version is answered with an unsigned header to pass by. */
   async function bypass(own: Opened, s3: S3Client): Promise<number> {
-    const { VersionId } = await own.raw.send(
-      new raw.PutObjectCommand({
-        Bucket: own.bucket,
-        Key: 'tenants/acme/kept',
-        Body: 'x',
-        ObjectLockMode: 'GOVERNANCE',
-        ObjectLockRetainUntilDate: new Date(Date.now() + 3_600_000),
-      }),
-    );
+    const VersionId = await putRetained(own, 'tenants/acme/kept');
     const url = await withTenant('acme', () =>
       getSignedUrl(s3, new DeleteObjectCommand({ Key: 'kept', VersionId })),
     );
