@@ -87,7 +87,6 @@ export function storageAuditor(client: S3Client, options: StorageAuditorOptions)
     store,
     async *audit(given) {
       const signal = auditSignal('storage', 'storageAuditor.audit', given);
-      signal.throwIfAborted();
       const remote = new Remote(client, bucket, { operation: 'audit', timeout, signal });
       // Entered, and published, once.
       const bypass = { reason: `audit of ${store}`, actor: 'tenantkit/storageAuditor' };

@@ -28,7 +28,6 @@ async function once(person: Person, traits: BucketTraits, progress: Progress): P
     found ||= page.length > 0;
   }
   for await (const { entries, keys } of marked(person, traits, untold)) {
-    progress.signal.throwIfAborted();
     const held = new Set<string>();
     await each(keys, async ([marker, key]) => {
       const done = await eraseKey(person, key, { traits, kept, progress });
@@ -42,7 +41,6 @@ async function once(person: Person, traits: BucketTraits, progress: Progress): P
     for (const { key } of entries) if (held.has(key)) kept.keep('markers', HELD);
   }
   for await (const keys of matching(person, traits, untold)) {
-    progress.signal.throwIfAborted();
     // What is held there was kept with its marker, where it has one.
     await each(keys, async (key) => {
       const again = await person.isMarked(key, traits);
@@ -81,7 +79,6 @@ async function eraseKey(
     held ||= stuck.size > 0;
   };
   for await (const page of person.entries(key, traits)) {
-    progress.signal.throwIfAborted();
     const { mine, others, hidden } = await judged(person, page);
     remains ||= others;
     // What is listed and cannot be looked at is not gone: the next listing has to say so.

@@ -71,7 +71,6 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
     signal: AbortSignal,
     fn: (remotes: readonly Remote[], persons: readonly Person[] | undefined) => Promise<T>,
   ): Promise<T> => {
-    signal.throwIfAborted();
     if (subject !== undefined && !engine.subjects.kept)
       throw refusal('storage', operation, refuse(NO_PERSONS, LOOK));
     const options = { operation, timeout, signal };

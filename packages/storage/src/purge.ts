@@ -45,7 +45,6 @@ export async function purgeEach<T>(
   run: EraseRun,
   fn: (part: T, progress: Progress) => Promise<Tally>,
 ): Promise<Tally> {
-  run.signal.throwIfAborted();
   const erased = new Tally();
   restore(erased, await run.checkpoint.load());
   const kept = new Tally();
@@ -64,10 +63,6 @@ export class Progress {
   constructor(erased: Tally, run: EraseRun) {
     this.#erased = erased;
     this.#run = run;
-  }
-
-  get signal(): AbortSignal {
-    return this.#run.signal;
   }
 
   expect(kinds: readonly Entry['kind'][]): void {
@@ -137,7 +132,6 @@ async function once(
   await each(
     pagesOf(remote, { prefix, versioned }),
     async (listed) => {
-      progress.signal.throwIfAborted();
       const page = listed.filter((entry) => entry.unnamed === undefined);
       unnamed += listed.length - page.length;
       const held = await removeAll(remote, page, { kept, progress });

@@ -9,6 +9,7 @@ import {
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import type { PolicyDocument } from '@tenantkit/storage';
 import type { Opened } from './open.ts';
+import type { Keys } from './signed.ts';
 
 /** What a session is signed with. */
 export interface Session {
@@ -17,7 +18,9 @@ export interface Session {
   readonly sessionToken: string;
 }
 
-/** A role that may do everything, so that what is refused is refused by a tenant's policy alone. */
+const EVERYTHING = { Effect: 'Allow', Action: ['s3:*'], Resource: ['arn:aws:s3:::*'] };
+
+/** A role that may do everything unless it is said, so that what is refused is refused by a tenant's policy alone. */
 export interface OpenedRole {
   readonly arn: string;
   readonly sts: STSClient;
@@ -33,27 +36,30 @@ export interface RoleOptions {
   readonly path?: string | undefined;
   /** What else its policy says, beside that everything is allowed. */
   readonly statements?: readonly object[] | undefined;
+  /** What its policy says instead of that. */
+  readonly allowed?: readonly object[] | undefined;
+  /** Whose keys assume it; without them the service's. */
+  readonly keys?: Keys | undefined;
 }
 
 /** Makes one on the server of a bucket. */
 export async function openRole(
   { options }: Pick<Opened, 'options'>,
-  { trust, path = '/', statements = [] }: RoleOptions = {},
+  { trust, path = '/', statements = [], allowed = [EVERYTHING], keys }: RoleOptions = {},
 ): Promise<OpenedRole> {
   const { endpoint, region, credentials } = options;
   const iam = new IAMClient({ endpoint, region, credentials });
-  const sts = new STSClient({ endpoint, region, credentials });
+  const sts = new STSClient({ endpoint, region, credentials: keys ?? credentials });
   const RoleName = `tk-test-${randomBytes(4).toString('hex')}`;
   const everybody = { Effect: 'Allow', Principal: { AWS: ['*'] }, Action: ['sts:AssumeRole'] };
   const AssumeRolePolicyDocument =
     trust === undefined ? policy([everybody]) : JSON.stringify(trust(`arn:aws:iam:::role${path}${RoleName}`));
   const { Role } = await iam.send(new CreateRoleCommand({ RoleName, Path: path, AssumeRolePolicyDocument }));
-  const everything = { Effect: 'Allow', Action: ['s3:*'], Resource: ['arn:aws:s3:::*'] };
   await iam.send(
     new PutRolePolicyCommand({
       RoleName,
       PolicyName: 'all',
-      PolicyDocument: policy([everything, ...statements]),
+      PolicyDocument: policy([...allowed, ...statements]),
     }),
   );
   const arn = Role?.Arn ?? '';

@@ -122,6 +122,7 @@ export const FILES: Readonly<Record<string, readonly Feature[]>> = {
   'presign-session.test.ts': ['sts'],
   'presign-signed.test.ts': ['signatures'],
   'session-limits.test.ts': ['sts'],
+  'session-user.test.ts': ['sts'],
   'sts.test.ts': ['sts'],
   'trust.test.ts': ['sts'],
 };

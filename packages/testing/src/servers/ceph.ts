@@ -75,7 +75,7 @@ export async function bringUpCeph(host: CephHost): Promise<CephKeys> {
     '--display-name=tenantkit',
     `--access-key=${keys.accessKeyId}`,
     `--secret-key=${keys.secretAccessKey}`,
-    '--caps=roles=*;user-policy=*;oidc-provider=*',
+    '--caps=roles=*;user-policy=*;oidc-provider=*;users=*',
   ]);
   return keys;
 }
