@@ -1,0 +1,220 @@
+/** Who may be a lane, so that an entry of another writer never becomes a key. */
+const IS_TENANT = `
+local function isTenant(text)
+  return #text <= 64 and text:find('^[%w_%-]+$') ~= nil and text ~= 'undefined' and text ~= 'null'
+end`;
+
+/**
+ * Hands out turns: which lanes the next jobs are to be taken from. It takes no job, so a worker that dies with its
+ * turns takes nothing along.
+ *
+ * The order is that of start-time fair queueing: each lane has a tag, its virtual start; the smallest one comes
+ * first, and a turn moves the tag on by 1/weight. The virtual time is the tag that was served last. A lane that comes
+ * anew has the score 0 and begins at the virtual time, so that nobody saves up turns by being idle.
+ *
+ * `past` closes the way around this: a lane that is emptied keeps its tag there for as long as it lies ahead of
+ * the virtual time. Else a tenant that adds single jobs, each when the last one has been taken, would be new every
+ * time, and would stand before all others every time.
+ *
+ * Two rules, without which jobs lie until somebody happens to look:
+ *
+ * - W1: while any lane is ready, `wake` is set before the script ends. Who has asked may have no free slot for all
+ *   that there is, and took the only wake-up with him; another worker that waits has to hear.
+ * - A lane is removed from `ready` only in the step that has seen it empty, and whoever adds a job notes it *behind*
+ *   the job: either the look has seen the job, or the note comes after the removal.
+ *
+ * (W2 is the caller's: see turns.ts.)
+ *
+ * The lanes' keys are computed here, as BullMQ's own scripts compute those of jobs: on a cluster the prefix has to put
+ * all of them into one slot, as BullMQ demands.
+ *
+ * KEYS: ready, due, past, vt, wake, meta of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
+ * Answers: turns, number of ready lanes, time of the first that is due (0: none), lanes with a limit of concurrency,
+ * lanes whose limits are no numbers.
+ */
+export const PICK = `
+local rcall = redis.call
+local ready, due, past, vt, wake, base = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local now, wanted = tonumber(ARGV[2]), tonumber(ARGV[3])
+${IS_TENANT}
+
+-- An operator's pause of all lanes. Nothing is removed: they are as ready when it ends.
+if rcall('HEXISTS', base, 'paused') == 1 then return { {}, 0, 0, {}, {} } end
+
+-- The next pick goes on where this one has stopped: a thousand delays that end together are no reason to let all
+-- other clients wait.
+for _, lane in ipairs(rcall('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 200)) do
+  rcall('ZREM', due, lane)
+  rcall('ZADD', ready, 'NX', 0, lane)
+end
+
+local time = tonumber(rcall('GET', vt) or '0') or 0
+-- Tags that the virtual time has reached say nothing any more.
+rcall('ZREMRANGEBYSCORE', past, '-inf', time)
+local remembers = rcall('EXISTS', past) == 1
+
+local capped, unreadable = {}, {}
+
+-- A limit of meta: the number, nil for none, false for what is no number.
+local function limit(text)
+  if not text then return nil end
+  local number = tonumber(text)
+  return number ~= nil and number >= 0 and number or false
+end
+
+-- How many jobs of a lane could run now, and else when to look again; and its weight.
+local function look(lane)
+  local at = ARGV[1] .. lane .. ':'
+  local meta = rcall('HMGET', at .. 'meta', 'paused', 'concurrency', 'max', 'weight')
+  -- Its resume is noted like a new job.
+  if meta[1] then return 0 end
+  local concurrency, max, weight = limit(meta[2]), limit(meta[3]), limit(meta[4])
+  local used = max and limit(rcall('GET', at .. 'limiter') or '0')
+  if concurrency == false or max == false or weight == false or used == false then
+    -- BullMQ's script would fail at it, and the worker with it, again and again.
+    unreadable[#unreadable + 1] = lane
+    return 0
+  end
+  local count, again = rcall('LLEN', at .. 'wait'), nil
+  if count < wanted then count = count + rcall('ZCARD', at .. 'prioritized') end
+  if count < wanted then
+    -- As BullMQ scores them: milliseconds times 4096, and a counter.
+    local first = rcall('ZRANGE', at .. 'delayed', 0, 0, 'WITHSCORES')
+    if first[2] then
+      local time = math.floor(tonumber(first[2]) / 4096)
+      if time <= now then count = count + 1 else again = time end
+    end
+  end
+  if concurrency then
+    capped[#capped + 1] = lane
+    local left = concurrency - rcall('LLEN', at .. 'active')
+    -- Who finishes one of them notes the lane. Once a second is for a process that died instead.
+    if left <= 0 and count > 0 then again = now + 1000 end
+    count = math.max(0, math.min(count, left))
+  end
+  if max and count > 0 then
+    local ttl = used >= max and rcall('PTTL', at .. 'limiter') or 0
+    if ttl > 0 then
+      again = now + ttl
+      count = 0
+    else
+      count = math.min(count, math.max(1, used < max and max - used or max))
+    end
+  end
+  return math.floor(count), again, math.min(1000, math.max(1, math.floor(weight or 1)))
+end
+
+local lanes, available, start, weights = {}, {}, {}, {}
+local looked, most = 0, wanted + 500
+while #lanes < wanted and looked < most do
+  -- Those that were kept stand first, whatever was removed between them.
+  local batch = rcall('ZRANGE', ready, #lanes, wanted - 1, 'WITHSCORES')
+  if #batch == 0 then break end
+  for i = 1, #batch, 2 do
+    local lane, tag = batch[i], tonumber(batch[i + 1])
+    looked = looked + 1
+    local kept = remembers and tag < time and rcall('ZSCORE', past, lane)
+    if not isTenant(lane) then
+      rcall('ZREM', ready, lane)
+    elseif kept then
+      rcall('ZREM', past, lane)
+      rcall('ZADD', ready, kept, lane)
+      -- It stands further back now, so the rest of the batch is no longer in order.
+      break
+    else
+      local count, again, weight = look(lane)
+      if count > 0 then
+        lanes[#lanes + 1] = lane
+        available[lane], start[lane], weights[lane] = count, math.max(tag, time), weight
+      else
+        rcall('ZREM', ready, lane)
+        if tag > time then
+          rcall('ZADD', past, tag, lane)
+          remembers = true
+        end
+        if again then rcall('ZADD', due, again, lane) end
+      end
+    end
+  end
+end
+
+-- Round by round, so that the turns of a lane do not all stand together.
+local turns, given = {}, {}
+local left, progress = wanted, true
+while left > 0 and progress do
+  progress = false
+  for _, lane in ipairs(lanes) do
+    local more = math.min(weights[lane], available[lane], left)
+    for _ = 1, more do turns[#turns + 1] = lane end
+    if more > 0 then
+      available[lane] = available[lane] - more
+      given[lane] = (given[lane] or 0) + more
+      left = left - more
+      progress = true
+    end
+  end
+end
+for lane, count in pairs(given) do rcall('ZADD', ready, 'XX', start[lane] + count / weights[lane], lane) end
+if lanes[1] and start[lanes[1]] > time then rcall('SET', vt, start[lanes[1]]) end
+
+local size = rcall('ZCARD', ready)
+if size > 0 then rcall('ZADD', wake, 0, '0') end
+local first = rcall('ZRANGE', due, 0, 0, 'WITHSCORES')
+return { turns, size, first[2] and math.ceil(tonumber(first[2])) or 0, capped, unreadable }`;
+
+/**
+ * Notes that lanes may have something to run. One script and not two commands: between them the process could die,
+ * and workers would sleep beside a ready lane.
+ *
+ * KEYS: ready, wake. ARGV: tenants.
+ */
+export const TOUCH = `
+for i = 1, #ARGV do redis.call('ZADD', KEYS[1], 'NX', 0, ARGV[i]) end
+redis.call('ZADD', KEYS[2], 0, '0')
+return 1`;
+
+/**
+ * Looks at some lanes for what nobody has noted: a process died between a job and its note, or wrote it without
+ * knowing of lanes. And it retires lanes that hold nothing and that nobody has used since.
+ *
+ * A lane that is only waiting for a limit comes into `ready` as well; the next pick sends it back.
+ *
+ * KEYS: ready, due, lanes, wake. ARGV: lane prefix, retire what was registered before (ms), tenants.
+ * Answers: lanes with jobs in work or suspected to be stalled, number of lanes found ready, number of retired ones.
+ */
+export const SWEEP = `
+local rcall = redis.call
+local ready, due, registered, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local before = tonumber(ARGV[2])
+local active, found, retired = {}, 0, 0
+for i = 3, #ARGV do
+  local lane = ARGV[i]
+  local at = ARGV[1] .. lane .. ':'
+  if rcall('HEXISTS', at .. 'meta', 'paused') == 0 then
+    local missed = rcall('EXISTS', at .. 'wait', at .. 'prioritized') > 0
+    if not missed then
+      local first = rcall('ZRANGE', at .. 'delayed', 0, 0, 'WITHSCORES')
+      if first[2] then
+        -- Noted for a later time than its first job is for is as good as not noted.
+        local noted = tonumber(rcall('ZSCORE', due, lane) or math.huge)
+        missed = noted > math.floor(tonumber(first[2]) / 4096)
+      end
+    end
+    if missed then found = found + rcall('ZADD', ready, 'NX', 0, lane) end
+  end
+  if rcall('EXISTS', at .. 'active', at .. 'stalled') > 0 then
+    active[#active + 1] = lane
+  elseif rcall('EXISTS', at .. 'wait', at .. 'paused', at .. 'delayed', at .. 'prioritized', at .. 'waiting-children',
+               at .. 'completed', at .. 'failed', at .. 'repeat') == 0 then
+    local since = tonumber(rcall('ZSCORE', registered, lane) or math.huge)
+    -- Whoever adds registers first, so a lane that is about to get a job is a young one.
+    if since < before then
+      rcall('ZREM', registered, lane)
+      rcall('ZREM', ready, lane)
+      rcall('ZREM', due, lane)
+      retired = retired + 1
+    end
+  end
+end
+if found > 0 then rcall('ZADD', wake, 0, '0') end
+return { active, found, retired }`;

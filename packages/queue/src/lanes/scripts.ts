@@ -1,0 +1,131 @@
+import type { IRedisClient } from 'bullmq';
+import { breach, tenantId } from '@tenantkit/core';
+import { z } from 'zod';
+import { PICK, SWEEP, TOUCH } from './lua.ts';
+import type { LaneKeys } from './names.ts';
+
+/** As much of BullMQ's client as a script of ours needs. */
+export type ScriptClient = Pick<IRedisClient, 'defineCommand' | 'runCommand'>;
+
+/** A client, or a pipeline that is sent later. */
+export type ScriptTarget = { runCommand(name: string, args: (string | number)[]): unknown };
+
+/** What a look at the lanes has found. */
+export interface Picked {
+  /** Where the next jobs are to be taken from, one entry per job, in this order. */
+  readonly turns: readonly string[];
+  /** How many lanes may have something to run, those of the turns included. */
+  readonly ready: number;
+  /** When the first lane is due that has nothing to run now, in milliseconds; 0 when there is none. */
+  readonly due: number;
+  /** Of the lanes that were looked at: those with a limit of concurrency, which are ready again when a job ends. */
+  readonly capped: readonly string[];
+  /** Of the lanes that were looked at: those whose limits in Redis are no numbers. Nothing of them runs. */
+  readonly unreadable: readonly string[];
+}
+
+/** What a sweep of some lanes has found. */
+export interface Swept {
+  /** Lanes that have jobs in work, so that some of them may be stalled. */
+  readonly active: readonly string[];
+  /** How many lanes had work that nobody had noted. */
+  readonly found: number;
+  /** How many lanes were empty and old, and are no longer looked at. */
+  readonly retired: number;
+}
+
+// No name of ours may meet one that the owner of the connection has defined on it.
+const COMMANDS = {
+  pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 6, lua: PICK },
+  touch: { name: 'tenantkit:lanes:touch:1', numberOfKeys: 2, lua: TOUCH },
+  sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
+} as const;
+
+const count = z.number().int().nonnegative();
+const tenants = z.array(tenantId);
+const pickReply = z.tuple([tenants, count, count, tenants, tenants]);
+const sweepReply = z.tuple([tenants, count, count]);
+
+/**
+ * Makes the scripts known to a connection: it sends their hashes from then on, and their texts where the server does
+ * not know them. A second time does nothing else.
+ */
+export function defineLaneScripts(client: ScriptClient): void {
+  for (const { name, numberOfKeys, lua } of Object.values(COMMANDS)) {
+    client.defineCommand(name, { numberOfKeys, lua });
+  }
+}
+
+/**
+ * Asks for turns.
+ *
+ * @param client - knows the scripts: {@link defineLaneScripts}
+ * @param now - in milliseconds, by the clock that BullMQ's scripts are given too
+ * @param wanted - how many turns at most, 1 or more
+ * @throws {@link IsolationBreachError} on a reply of another shape than ours
+ */
+export async function pick(
+  client: ScriptClient,
+  keys: LaneKeys,
+  now: number,
+  wanted: number,
+): Promise<Picked> {
+  const { ready, due, past, vt, wake, meta, lanePrefix } = keys;
+  const reply: unknown = await client.runCommand(COMMANDS.pick.name, [
+    ready,
+    due,
+    past,
+    vt,
+    wake,
+    meta,
+    lanePrefix,
+    now,
+    wanted,
+  ]);
+  const [turns, size, first, capped, unreadable] = parsed(pickReply, reply, 'pick');
+  // More turns than were asked for would pass every bound that is built on it.
+  if (turns.length > wanted) throw unknownReply('pick');
+  return { turns, ready: size, due: first, capped, unreadable };
+}
+
+/** Notes that lanes may have something to run, behind what was written before on the same connection. */
+export function touch(target: ScriptTarget, keys: LaneKeys, touched: readonly string[]): unknown {
+  return target.runCommand(COMMANDS.touch.name, [keys.ready, keys.wake, ...touched]);
+}
+
+/**
+ * Looks at some lanes for work that nobody has noted.
+ *
+ * @param retireBefore - lanes that hold nothing are retired when they were registered before this, in milliseconds
+ * @throws {@link IsolationBreachError} on a reply of another shape than ours
+ */
+export async function sweep(
+  client: ScriptClient,
+  keys: LaneKeys,
+  retireBefore: number,
+  looked: readonly string[],
+): Promise<Swept> {
+  const { ready, due, lanes, wake, lanePrefix } = keys;
+  const reply: unknown = await client.runCommand(COMMANDS.sweep.name, [
+    ready,
+    due,
+    lanes,
+    wake,
+    lanePrefix,
+    retireBefore,
+    ...looked,
+  ]);
+  const [active, found, retired] = parsed(sweepReply, reply, 'sweep');
+  return { active, found, retired };
+}
+
+function parsed<T>(schema: z.ZodType<T>, reply: unknown, operation: string): T {
+  const result = schema.safeParse(reply);
+  if (result.success) return result.data;
+  throw unknownReply(operation);
+}
+
+// What such a reply names could be any key: no queue is made of it.
+function unknownReply(operation: string): Error {
+  return breach('queue', operation, 'the reply of a script has a shape that is not known');
+}
