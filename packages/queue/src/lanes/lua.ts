@@ -12,9 +12,9 @@ end`;
  * first, and a turn moves the tag on by 1/weight. The virtual time is the tag that was served last. A lane that comes
  * anew has the score 0 and begins at the virtual time, so that nobody saves up turns by being idle.
  *
- * `past` closes the way around this: a lane that is emptied keeps its tag there for as long as it lies ahead of
- * the virtual time. Else a tenant that adds single jobs, each when the last one has been taken, would be new every
- * time, and would stand before all others every time.
+ * A lane that is emptied keeps nothing. That is no way to more turns, say by adding single jobs, each when the last one
+ * has been taken: a lane is only seen empty when it is its turn to be looked at, and in one pick nobody has a second
+ * round before all others have had their first.
  *
  * Two rules, without which jobs lie until somebody happens to look:
  *
@@ -28,13 +28,13 @@ end`;
  * The lanes' keys are computed here, as BullMQ's own scripts compute those of jobs: on a cluster the prefix has to put
  * all of them into one slot, as BullMQ demands.
  *
- * KEYS: ready, due, past, vt, wake, meta of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
+ * KEYS: ready, due, vt, wake, meta of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
  * Answers: turns, number of ready lanes, time of the first that is due (0: none), lanes with a limit of concurrency,
  * lanes whose limits are no numbers.
  */
 export const PICK = `
 local rcall = redis.call
-local ready, due, past, vt, wake, base = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local ready, due, vt, wake, base = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local now, wanted = tonumber(ARGV[2]), tonumber(ARGV[3])
 ${IS_TENANT}
 
@@ -49,10 +49,6 @@ for _, lane in ipairs(rcall('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 200))
 end
 
 local time = tonumber(rcall('GET', vt) or '0') or 0
--- Tags that the virtual time has reached say nothing any more.
-rcall('ZREMRANGEBYSCORE', past, '-inf', time)
-local remembers = rcall('EXISTS', past) == 1
-
 local capped, unreadable = {}, {}
 
 -- A limit of meta: the number, nil for none, false for what is no number.
@@ -113,14 +109,8 @@ while #lanes < wanted and looked < most do
   for i = 1, #batch, 2 do
     local lane, tag = batch[i], tonumber(batch[i + 1])
     looked = looked + 1
-    local kept = remembers and tag < time and rcall('ZSCORE', past, lane)
     if not isTenant(lane) then
       rcall('ZREM', ready, lane)
-    elseif kept then
-      rcall('ZREM', past, lane)
-      rcall('ZADD', ready, kept, lane)
-      -- It stands further back now, so the rest of the batch is no longer in order.
-      break
     else
       local count, again, weight = look(lane)
       if count > 0 then
@@ -128,10 +118,6 @@ while #lanes < wanted and looked < most do
         available[lane], start[lane], weights[lane] = count, math.max(tag, time), weight
       else
         rcall('ZREM', ready, lane)
-        if tag > time then
-          rcall('ZADD', past, tag, lane)
-          remembers = true
-        end
         if again then rcall('ZADD', due, again, lane) end
       end
     end

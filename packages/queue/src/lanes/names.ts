@@ -17,8 +17,6 @@ export interface LaneKeys {
   readonly ready: string;
   /** Sorted set of tenants that have nothing to run before a certain time, by that time in milliseconds. */
   readonly due: string;
-  /** Sorted set of tenants that have emptied their lane ahead of the virtual time, by what they had used up. */
-  readonly past: string;
   /** The virtual time of the queue. */
   readonly vt: string;
   /** What idle workers wait at, in the format of BullMQ's marker. */
@@ -89,7 +87,6 @@ export function laneKeys(prefix: string, queue: string): LaneKeys {
     lanes: `${lanePrefix}:lanes`,
     ready: `${lanePrefix}:ready`,
     due: `${lanePrefix}:due`,
-    past: `${lanePrefix}:past`,
     vt: `${lanePrefix}:vt`,
     wake: `${lanePrefix}:wake`,
     sweep: `${lanePrefix}:sweep`,

@@ -36,7 +36,7 @@ export interface Swept {
 
 // No name of ours may meet one that the owner of the connection has defined on it.
 const COMMANDS = {
-  pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 6, lua: PICK },
+  pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 5, lua: PICK },
   touch: { name: 'tenantkit:lanes:touch:1', numberOfKeys: 2, lua: TOUCH },
   sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
 } as const;
@@ -70,11 +70,10 @@ export async function pick(
   now: number,
   wanted: number,
 ): Promise<Picked> {
-  const { ready, due, past, vt, wake, meta, lanePrefix } = keys;
+  const { ready, due, vt, wake, meta, lanePrefix } = keys;
   const reply: unknown = await client.runCommand(COMMANDS.pick.name, [
     ready,
     due,
-    past,
     vt,
     wake,
     meta,

@@ -15,7 +15,7 @@ export interface Lanes {
   /** Takes one job of a lane, as a worker does, and leaves it in work. */
   take(tenant: string): Promise<string | undefined>;
   /** The members of one of our sorted sets. */
-  members(key: 'ready' | 'due' | 'past' | 'wake' | 'lanes'): Promise<string[]>;
+  members(key: 'ready' | 'due' | 'wake' | 'lanes'): Promise<string[]>;
 }
 
 export function lanesOf(on: Bench, queue: string, prefix = 'bull'): Lanes {
