@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { createIORedisClient } from 'bullmq';
+import { createIORedisClient, type IRedisClient } from 'bullmq';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { touch } from '../../src/lanes/scripts.ts';
 import {
@@ -149,7 +149,8 @@ describe('notes', () => {
 
   it('can be part of a pipeline, behind its jobs', async () => {
     const { mail } = batch();
-    const pipeline = createIORedisClient(on.redis).pipeline();
+    const client: IRedisClient = createIORedisClient(on.redis);
+    const pipeline = client.pipeline();
     pipeline.hset('x', { a: 1 });
     touch(pipeline, mail.keys, ['acme', 'a']);
     expect((await pipeline.exec())?.map(([error]) => error)).toEqual([null, null]);
