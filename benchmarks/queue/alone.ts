@@ -41,7 +41,7 @@ export function alone(rounds: number): readonly Step[] {
     const stored = headers.map(asStored);
     globalThis.gc?.();
     const begunAgain = process.cpuUsage();
-    for (const [at, id] of ids.entries()) verifyJob(verifier, stored[at] ?? {}, id);
+    for (const [at, id] of ids.entries()) verifyJob(verifier, stored[at] ?? {}, id, claims.tenant);
     const verifying = since(begunAgain);
     if (round < 0) continue;
     taken.sign.push(signing);

@@ -172,7 +172,7 @@ function judge(
   fence: TenantRegistry | undefined,
 ): Code | undefined {
   try {
-    const { tenant } = verifyJob(verifier, hash, id);
+    const { tenant } = verifyJob(verifier, hash, id, verifier.names.tenantOf(id));
     return fence?.state(tenant) === 'erased' ? 'erased_tenant_job' : undefined;
   } catch (error) {
     if (!(error instanceof SignatureError)) throw error;

@@ -15,11 +15,13 @@ import { canonicalJson } from './canonical.ts';
 import { isEngineOf } from './engine.ts';
 import { HEADER, signHeader } from './header.ts';
 import { checkJobOptions, checkTurn, storedOptions } from './job-options.ts';
+import type { Lane } from './lanes/lane.ts';
+import type { LaneStore } from './lanes/store.ts';
 import { toList } from './list.ts';
 import { memberOf } from './members.ts';
 import { checkId, checkNewId } from './names.ts';
 import { backendRules, type BackendCustom } from './rules.ts';
-import { isJson, logicalJob, type JobStore, type StoreContext } from './store.ts';
+import { isJson, logicalJob, type StoreContext } from './store.ts';
 
 /** A job as BullMQ hands it over to be stored. */
 interface Entry {
@@ -40,7 +42,7 @@ type Handler = (guard: Guard, tenant: TenantContext, operation: string, args: re
 
 /** What a guarded backend stands on; kept outside of the object, so that the store cannot be reached through it. */
 interface Guard {
-  readonly store: JobStore;
+  readonly store: LaneStore;
   readonly context: StoreContext;
   /** Whose loops may pass. */
   readonly owner: object;
@@ -84,32 +86,38 @@ const BAD_TIME = refuse(
   'Leave the option timestamp out, or use milliseconds.',
 );
 
-/** How a call of a tenant is carried out. Arguments and replies are logical here, physical at the store. */
+/**
+ * How a call of a tenant is carried out: on the tenant's own lane and on no other. Arguments and replies are logical
+ * here, physical in the lane.
+ */
 const handlers: Readonly<Record<BackendCustom, Handler>> = {
   async add(guard, tenant, operation, [job, jobId, parentKeyOpts]) {
     const entry = sign(guard, tenant, { job, jobId, parentKeyOpts } as Entry);
+    const lane = await guard.store.registered(tenant.tenant);
     const since = await admitted(guard, tenant, operation);
-    const id = await guard.store.addJob(entry.job, entry.jobId);
-    await stillAdmitted(guard, tenant, operation, since, [id]);
+    const id = await lane.addJob(entry.job, entry.jobId);
+    await stillAdmitted(guard, lane, operation, since, [id]);
     return ownId(guard, tenant, id);
   },
   // All are signed before the first is stored: one bad job of a hundred must not leave fifty behind.
   async addBulk(guard, tenant, operation, [entries]) {
     const signed = toList(entries, operation).map((entry) => sign(guard, tenant, entry as Entry));
+    const lane = await guard.store.registered(tenant.tenant);
     const since = await admitted(guard, tenant, operation);
-    const ids = await guard.store.addJobs(signed);
-    await stillAdmitted(guard, tenant, operation, since, ids);
+    const ids = await lane.addJobs(signed);
+    await stillAdmitted(guard, lane, operation, since, ids);
     return ids.map((id) => ownId(guard, tenant, id));
   },
   async read(guard, tenant, operation, [id]) {
-    const found = await guard.store.readVerified(physicalId(guard, tenant, operation, id));
+    const lane = guard.store.lane(tenant.tenant);
+    const found = await lane.readVerified(physicalId(guard, tenant, operation, id));
     if (found === undefined) return undefined;
     return logicalJob(found.job, found.claims, guard.context);
   },
   async byId(guard, tenant, operation, [id, ...rest]) {
     const physical = physicalId(guard, tenant, operation, id);
     await admitted(guard, tenant, operation);
-    return call(guard, operation, [physical, ...rest]);
+    return onLane(guard, tenant, operation, [physical, ...rest]);
   },
   async extendLock(guard, tenant, operation, [id, token, duration]) {
     if (typeof duration !== 'number' || !(duration > 0 && duration <= LONGEST_LOCK))
@@ -117,8 +125,19 @@ const handlers: Readonly<Record<BackendCustom, Handler>> = {
     return handlers.byId(guard, tenant, operation, [id, token, duration]);
   },
   byIdInState: (guard, tenant, operation, [state, id]) =>
-    call(guard, operation, [state, physicalId(guard, tenant, operation, id)]),
+    onLane(guard, tenant, operation, [state, physicalId(guard, tenant, operation, id)]),
 };
+
+/** Calls a member of the tenant's own lane. What it answers is physical: whoever shows it makes it logical. */
+function onLane(
+  { store }: Guard,
+  { tenant }: TenantContext,
+  member: string,
+  args: readonly unknown[],
+): unknown {
+  const lane = store.lane(tenant);
+  return Reflect.apply(Reflect.get(lane, member) as (...args: readonly unknown[]) => unknown, lane, args);
+}
 
 /**
  * The backend that queues, workers and jobs hold: every call of BullMQ goes through it, and so does every call
@@ -135,7 +154,7 @@ class TenantBackend {
  * @returns typed as the backend that it stands in for: a Queue whose backend had another type would not be
  * accepted where a library asks for BullMQ's. Members that BullMQ makes public and that are refused do exist.
  */
-export function guardBackend(store: JobStore, context: StoreContext, owner: object): RedisQueueBackend {
+export function guardBackend(store: LaneStore, context: StoreContext, owner: object): RedisQueueBackend {
   const backend = new TenantBackend();
   guards.set(backend, { store, context, owner, sealed: false });
   return backend as unknown as RedisQueueBackend;
@@ -274,17 +293,17 @@ async function admitted(
  * have come after an erasure is removed again.
  */
 async function stillAdmitted(
-  { store, context: { fence } }: Guard,
-  { tenant }: TenantContext,
+  { context: { fence } }: Guard,
+  lane: Lane,
   operation: string,
   since: number,
   ids: readonly unknown[],
 ): Promise<void> {
   if (fence === undefined || performance.now() - since <= fence.maxStaleness) return;
   await fence.refresh();
-  if (fence.state(tenant) !== 'erased') return;
-  for (const id of ids) await store.remove(String(id), false);
-  fence.check(tenant, { surface: 'queue', operation });
+  if (fence.state(lane.tenant) !== 'erased') return;
+  for (const id of ids) await lane.remove(String(id), false);
+  fence.check(lane.tenant, { surface: 'queue', operation });
 }
 
 function physicalId({ context }: Guard, { tenant }: TenantContext, operation: string, id: unknown): string {

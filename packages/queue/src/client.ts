@@ -17,7 +17,10 @@ import { memberOf } from './members.ts';
 import { jobNames } from './names.ts';
 import { parseTenantOptions } from './options.ts';
 import type { ClientCustom } from './rules.ts';
-import { JobStore, type StoreContext } from './store.ts';
+import { LoopStore } from './lanes/loop.ts';
+import { checkQueueName } from './lanes/names.ts';
+import { openStore } from './lanes/store.ts';
+import type { StoreContext } from './store.ts';
 
 /** BullMQ's default. */
 export const DEFAULT_PREFIX = 'bull';
@@ -29,7 +32,7 @@ export interface Wiring {
   readonly owner: object;
   readonly factory: BackendFactory<RedisQueueBackend>;
   /** The store, once BullMQ has asked the factory for its backend. */
-  readonly store: () => JobStore;
+  readonly store: () => LoopStore;
 }
 
 /**
@@ -44,20 +47,20 @@ export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PR
   const { signingKeys, names, fence } = parseTenantOptions(tenant);
   const context: StoreContext = {
     prefix,
-    queue,
+    queue: checkQueueName(queue),
     ring: queueKeyRing(signingKeys, prefix, queue),
     names: jobNames(names),
     fence,
   };
   const owner = {};
-  let store: JobStore | undefined;
+  let store: LoopStore | undefined;
   return {
     context,
     owner,
     factory(_name, options, connections = {}) {
       // BullMQ keeps the factory on its object: a second store would take the verdicts of the first.
       if (store !== undefined) throw unsupported('the backend was asked for a second time');
-      store = JobStore.open(context, options, connections);
+      store = openStore(LoopStore, context, options, connections);
       return guardBackend(store, context, owner);
     },
     store() {

@@ -6,7 +6,16 @@ import { Job, type Loose } from './job.ts';
 import { toList } from './list.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
-import type { JobStore } from './store.ts';
+import type { LaneStore } from './lanes/store.ts';
+
+/** Refused in `acrossTenants` as well: each tenant has a queue of its own inside, and a limit of the whole would hold for none. */
+const ALWAYS: ReadonlySet<string> = new Set([
+  'upsertJobScheduler',
+  'setGlobalConcurrency',
+  'removeGlobalConcurrency',
+  'setGlobalRateLimit',
+  'removeGlobalRateLimit',
+]);
 
 const owners = new WeakMap<object, object>();
 
@@ -38,7 +47,7 @@ export class Queue<
       rules: queueRules,
       owner: (self) => owners.get(self),
       custom: { bulk },
-      always: new Set(['upsertJobScheduler']),
+      always: ALWAYS,
     });
     scopeListeners<EventRow>(this.prototype, { rules: queueEventRules, deliveries });
   }
@@ -74,7 +83,7 @@ function bulk({ operation, args: [jobs], proceed }: ClientCall): unknown {
 }
 
 async function writeMeta(
-  store: JobStore,
+  store: LaneStore,
   queue: { closing: unknown; metaValues: Record<string, string | number> },
 ): Promise<void> {
   try {

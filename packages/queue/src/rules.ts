@@ -34,6 +34,10 @@ const NO_DEDUPLICATION =
 
 const seesAll = (what: string) => refuse(`it ${what} of every tenant`, ONE_JOB);
 const acts = (what: string) => refuse(`it ${what} for every tenant`, ACROSS);
+const noTotal = refuse(
+  'each tenant has a queue of its own inside, and a limit over all of them together has no cheap truth',
+  'Use the options concurrency and limiter of the Worker.',
+);
 const flow = refuse('it reads or changes other jobs through a link that no header binds yet', NO_FLOWS);
 const schedulers = refuse('a scheduler makes jobs that no tenant has signed', NO_SCHEDULERS);
 const deduplication = refuse('deduplication keys are not namespaced yet', NO_DEDUPLICATION);
@@ -116,10 +120,10 @@ export const queueRules = defineRules({
   resume: acts('starts the queue'),
   rateLimit: acts('slows the queue down'),
   removeRateLimitKey: acts('lifts the rate limit'),
-  setGlobalConcurrency: acts('limits the queue'),
-  removeGlobalConcurrency: acts('lifts the limit'),
-  setGlobalRateLimit: acts('limits the queue'),
-  removeGlobalRateLimit: acts('lifts the limit'),
+  setGlobalConcurrency: noTotal,
+  removeGlobalConcurrency: noTotal,
+  setGlobalRateLimit: noTotal,
+  removeGlobalRateLimit: noTotal,
   drain: acts('removes the waiting jobs'),
   clean: acts('removes jobs'),
   obliterate: acts('removes the queue'),

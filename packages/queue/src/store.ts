@@ -1,9 +1,7 @@
-import { QueueKeys, RedisQueueBackend, raw2NextJobData, type JobJson } from 'bullmq';
-import { SignatureError, currentTenant, publish, runInScope, type TenantRegistry } from '@tenantkit/core';
-import { connect, connectBlocking, type StoreOptions } from './connections.ts';
+import { raw2NextJobData, type JobJson } from 'bullmq';
+import { SignatureError, currentTenant, publish, type TenantRegistry } from '@tenantkit/core';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
-import { writeTogether } from './writes.ts';
 
 /** What was found when a job was looked at. Only a `verified` one may be shown. */
 export type Verdict =
@@ -66,154 +64,97 @@ const HOLLOW_OF_ERASED = hollow('{"removeOnFail":true}');
 const COUNTERS = ['atm', 'ats', 'stc'] as const;
 const COUNT = /^\d{1,9}$/;
 
-/** The fields through which finishing a job changes other jobs and keys. */
-const LINKS = ['parentKey', 'parent', 'deid', 'rjk'] as const;
+/**
+ * What is taken from a refused job before it is failed: the fields through which finishing a job changes other jobs
+ * and keys; and its counters, since BullMQ's script cannot fail a job whose attempts are no number.
+ */
+export const DISARMED: readonly string[] = ['parentKey', 'parent', 'deid', 'rjk', ...COUNTERS];
+
+/** A place where jobs are looked at. */
+export interface Place {
+  readonly context: StoreContext;
+  /** The tenant in whose lane it is. */
+  readonly lane: string;
+}
 
 /**
- * BullMQ's Redis backend with physical names, which verifies every job on its way out. It is never handed out:
- * queues, workers and jobs hold the guarded backend in front of it.
+ * Looks at a job that a script has handed over to be run.
+ *
+ * @param fields - as the server has answered them, names and values in turn
+ * @returns the verdict, and the fields that BullMQ may see
  */
-export class JobStore extends RedisQueueBackend {
-  readonly #context: StoreContext;
-  readonly #verdicts = new Map<string, Verdict>();
+export function judgePickUp(
+  place: Place,
+  fields: readonly unknown[],
+  id: string,
+): { readonly verdict: Verdict; readonly seen: readonly string[] } {
+  const hash = toHash(fields);
+  const shown = fieldsOf(hash);
+  const verdict = pickUp(place, hash, shown, id);
+  return { verdict, seen: seen(verdict, shown) };
+}
 
-  /** Opens the connections outside of any tenant: whoever happens to make a queue must not own them. */
-  static open(
-    context: StoreContext,
-    options: StoreOptions,
-    { withBlockingConnection = false }: { readonly withBlockingConnection?: boolean },
-  ): JobStore {
-    return runInScope(undefined, () => new JobStore(context, options, withBlockingConnection));
-  }
+/**
+ * Looks at a job that somebody asks for.
+ *
+ * @throws {@link SignatureError} when its header is not accepted
+ */
+export function judgeRead(
+  place: Place,
+  hash: JobHash,
+  id: string,
+): { readonly claims: JobClaims; readonly job: JobJson } {
+  const verdict = judge(place, hash, id, 'getJob');
+  if (verdict.kind === 'refused') throw verdict.error;
+  return { claims: verdict.claims, job: decode(fieldsOf(hash), id) };
+}
 
-  private constructor(context: StoreContext, options: StoreOptions, withBlockingConnection: boolean) {
-    const { prefix, queue } = context;
-    const keys = new QueueKeys(prefix);
-    super(
-      connect(options),
-      queue,
-      // Public as `queue.keys`: who could write to it would decide where everybody's jobs go.
-      Object.freeze(keys.getKeys(queue)),
-      (type) => keys.toKey(queue, type),
-      options,
-      withBlockingConnection ? connectBlocking(options, prefix, queue) : undefined,
-    );
-    this.#context = context;
-  }
+type Refused = Extract<Verdict, { kind: 'refused' }>;
 
-  /**
-   * The one place through which every script of BullMQ runs. A job that a script hands over is verified here,
-   * as the server has it, before BullMQ parses anything of it: a hash that does not parse would otherwise throw
-   * in the middle of the worker's loop and take the event of the job before with it.
-   */
-  override execCommand(...call: Parameters<RedisQueueBackend['execCommand']>): unknown {
-    writeTogether(Reflect.get(call[0], 'stream'));
-    const reply: unknown = super.execCommand(...call);
-    return PICK_UPS.has(call[1]) ? this.#screened(reply) : reply;
-  }
+function pickUp(place: Place, hash: JobHash, fields: readonly string[], id: string): Verdict {
+  const verdict = judge(place, hash, id, 'process');
+  if (verdict.kind === 'refused') return verdict;
+  const { claims } = verdict;
+  const { context } = place;
+  // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
+  if (!COUNTERS.every((counter) => COUNT.test(hash[counter] ?? '0')))
+    return refused(context, signatureError('malformed'), 'process', claims);
+  if (hash['finishedOn'] !== undefined)
+    return refused(context, signatureError('replayed'), 'process', claims);
+  const state = context.fence?.state(claims.tenant) ?? 'active';
+  if (state === 'erased') return refused(context, signatureError('fenced'), 'process', claims);
+  if (state !== 'active') return { kind: 'held', claims };
+  return { kind: 'verified', claims, job: decode(fields, id) };
+}
 
-  /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */
-  override finishedErrors(details: Parameters<RedisQueueBackend['finishedErrors']>[0]): Error {
-    const tenant = currentTenant()?.tenant;
-    const { jobId } = details;
-    const { names } = this.#context;
-    if (tenant === undefined || jobId === undefined || !names.owns(tenant, jobId)) {
-      return super.finishedErrors(details);
-    }
-    return super.finishedErrors({ ...details, jobId: names.decode(tenant, jobId) });
+function judge(
+  { context, lane }: Place,
+  hash: JobHash,
+  id: string,
+  operation: string,
+): { readonly kind: 'accepted'; readonly claims: JobClaims } | Refused {
+  try {
+    return { kind: 'accepted', claims: verifyJob(context, hash, id, lane) };
+  } catch (error) {
+    const known = error instanceof SignatureError ? error : signatureError('malformed');
+    return refused(context, known, operation);
   }
+}
 
-  /**
-   * Resolves when a command would be written at once, and rejects as any command would that does not get through.
-   */
-  async connected(): Promise<void> {
-    const client = await this.client;
-    while (client.status !== 'ready') await client.hget(this.keys['meta'] ?? '', 'version');
-  }
-
-  /** The verdict on a job that the last script handed over; taken once. */
-  takeVerdict(id: string): Verdict {
-    const verdict = this.#verdicts.get(id) ?? { kind: 'unseen' };
-    this.#verdicts.delete(id);
-    return verdict;
-  }
-
-  /**
-   * Reads one job.
-   *
-   * @throws {@link SignatureError} when its header is not accepted
-   */
-  async readVerified(id: string): Promise<{ readonly claims: JobClaims; readonly job: JobJson } | undefined> {
-    const client = await this.client;
-    const hash: JobHash = await client.hgetall(this.toKey(id));
-    if (Object.keys(hash).length === 0) return undefined;
-    const verdict = this.#judge(hash, id, 'getJob');
-    if (verdict.kind === 'refused') throw verdict.error;
-    return { claims: verdict.claims, job: decode(fieldsOf(hash), id) };
-  }
-
-  /**
-   * Takes from a refused job what failing it would act on: another job's dependencies, deduplication, schedule; and
-   * its counters, since BullMQ's script cannot fail a job whose attempts are no number.
-   */
-  async disarm(id: string): Promise<void> {
-    const client = await this.client;
-    await client.hdel(this.toKey(id), ...LINKS, ...COUNTERS);
-  }
-
-  async #screened(pending: unknown): Promise<unknown> {
-    const reply = await pending;
-    if (!Array.isArray(reply) || !Array.isArray(reply[0])) return reply;
-    const [fields, id, ...rest]: unknown[] = reply;
-    const physical = String(id);
-    const hash = toHash(fields);
-    const shown = fieldsOf(hash);
-    const verdict = this.#pickUp(hash, shown, physical);
-    this.#verdicts.set(physical, verdict);
-    return [seen(verdict, shown), physical, ...rest];
-  }
-
-  #pickUp(hash: JobHash, fields: readonly string[], id: string): Verdict {
-    const verdict = this.#judge(hash, id, 'process');
-    if (verdict.kind === 'refused') return verdict;
-    const { claims } = verdict;
-    // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
-    if (!COUNTERS.every((counter) => COUNT.test(hash[counter] ?? '0')))
-      return this.#refused(signatureError('malformed'), 'process', claims);
-    if (hash['finishedOn'] !== undefined) return this.#refused(signatureError('replayed'), 'process', claims);
-    const state = this.#context.fence?.state(claims.tenant) ?? 'active';
-    if (state === 'erased') return this.#refused(signatureError('fenced'), 'process', claims);
-    if (state !== 'active') return { kind: 'held', claims };
-    return { kind: 'verified', claims, job: decode(fields, id) };
-  }
-
-  #judge(
-    hash: JobHash,
-    id: string,
-    operation: string,
-  ): { readonly kind: 'accepted'; readonly claims: JobClaims } | Extract<Verdict, { kind: 'refused' }> {
-    try {
-      return { kind: 'accepted', claims: verifyJob(this.#context, hash, id) };
-    } catch (error) {
-      const known = error instanceof SignatureError ? error : signatureError('malformed');
-      return this.#refused(known, operation);
-    }
-  }
-
-  #refused(
-    error: SignatureError,
-    operation: string,
-    claims?: JobClaims,
-  ): Extract<Verdict, { kind: 'refused' }> {
-    publish('refused', {
-      surface: 'queue',
-      operation,
-      message: error.message,
-      tenant: claims?.tenant ?? currentTenant()?.tenant,
-      extra: { queue: this.#context.queue, reason: error.reason },
-    });
-    return { kind: 'refused', error };
-  }
+function refused(
+  { queue }: StoreContext,
+  error: SignatureError,
+  operation: string,
+  claims?: JobClaims,
+): Refused {
+  publish('refused', {
+    surface: 'queue',
+    operation,
+    message: error.message,
+    tenant: claims?.tenant ?? currentTenant()?.tenant,
+    extra: { queue, reason: error.reason },
+  });
+  return { kind: 'refused', error };
 }
 
 /** The job as its tenant sees it: logical id, no header, the time at which it was signed. */

@@ -19,16 +19,23 @@ export type JobHash = Readonly<Record<string, string>>;
  *
  * @param hash - the fields of the job's hash
  * @param id - the physical id under which it was found; the hash's own field `id` is not believed
+ * @param lane - the tenant in whose lane it was found; `undefined` for a place that is no lane, where nothing is accepted
  * @throws {@link SignatureError} with the reason `missing`, `malformed`, `unknownKey` or `mismatch`
  */
-export function verifyJob({ prefix, queue, ring, names }: Verifier, hash: JobHash, id: string): JobClaims {
+export function verifyJob(
+  { prefix, queue, ring, names }: Verifier,
+  hash: JobHash,
+  id: string,
+  lane: string | undefined,
+): JobClaims {
   const options = parseOptions(hash['opts']);
   const header = options[HEADER];
   if (header === undefined) throw signatureError('missing');
   if (typeof header !== 'string') throw signatureError('malformed');
   const binding = bindingOf(hash, options, { prefix, queue, id });
   const claims = verifyHeader(ring, header, binding);
-  if (!names.owns(claims.tenant, id)) throw signatureError('mismatch');
+  // A genuine job that somebody has copied into another tenant's lane would run, and be shown there.
+  if (claims.tenant !== lane || !names.owns(claims.tenant, id)) throw signatureError('mismatch');
   return claims;
 }
 

@@ -5,7 +5,7 @@ import { KEY, OTHER_KEY, audited, bench, finished, type Bench } from './support.
 
 /** Stands in the data of the victim; must not be seen anywhere. */
 const PAYLOAD = 'the-payload-of-the-victim';
-const VICTIM = 'bull:mail:acme~victim';
+const VICTIM = 'bull:mail~acme:acme~victim';
 
 let on: Bench;
 beforeAll(async () => {
@@ -69,7 +69,7 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'a deduplication id added': { reason: 'mismatch', act: () => on.redis.hset(VICTIM, 'deid', 'acme2~d') },
   'a parent key added': {
     reason: 'mismatch',
-    act: () => on.redis.hset(VICTIM, 'parentKey', 'bull:mail:acme2~p'),
+    act: () => on.redis.hset(VICTIM, 'parentKey', 'bull:mail~acme2:acme2~p'),
   },
   'a parent added': {
     reason: 'mismatch',
@@ -111,16 +111,16 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'header of another job': {
     reason: 'mismatch',
     act: async () =>
-      setOptions({ ...(await options()), 'tk!': (await options('bull:mail:acme~twin'))['tk!'] }),
+      setOptions({ ...(await options()), 'tk!': (await options('bull:mail~acme:acme~twin'))['tk!'] }),
   },
   'header and data of another job': {
     reason: 'mismatch',
-    act: async () => on.redis.hset(VICTIM, await on.redis.hgetall('bull:mail:acme~twin')),
+    act: async () => on.redis.hset(VICTIM, await on.redis.hgetall('bull:mail~acme:acme~twin')),
   },
   'header of another tenant’s job': {
     reason: 'mismatch',
     act: async () =>
-      setOptions({ ...(await options()), 'tk!': (await options('bull:mail:acme2~victim'))['tk!'] }),
+      setOptions({ ...(await options()), 'tk!': (await options('bull:mail~acme2:acme2~victim'))['tk!'] }),
   },
   'version edited': {
     reason: 'malformed',
@@ -217,12 +217,12 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'copied to another id': {
     reason: 'mismatch',
     id: 'acme~copy',
-    act: () => moveTo('bull:mail:acme~copy', 'bull:mail:wait', 'acme~copy'),
+    act: () => moveTo('bull:mail~acme:acme~copy', 'bull:mail:wait', 'acme~copy'),
   },
   'copied to another id, with the genuine id inside': {
     reason: 'mismatch',
     id: 'acme~copy',
-    act: () => moveTo('bull:mail:acme~copy', 'bull:mail:wait', 'acme~copy', { id: 'acme~victim' }),
+    act: () => moveTo('bull:mail~acme:acme~copy', 'bull:mail:wait', 'acme~copy', { id: 'acme~victim' }),
   },
   'copied to another tenant': {
     reason: 'mismatch',
@@ -412,14 +412,14 @@ describe('a hostile writer', () => {
       .multi()
       .zrem('bull:mail:delayed', 'acme2~p')
       .zadd('bull:mail:waiting-children', 1, 'acme2~p')
-      .sadd('bull:mail:acme2~p:dependencies', 'bull:mail:acme~evil')
+      .sadd('bull:mail~acme2:acme2~p:dependencies', 'bull:mail~acme:acme~evil')
       .set('bull:mail:de:acme2~d', 'acme~evil')
       .zadd('bull:mail:repeat', Date.now() + 60_000, 'acme2~s')
       .hset('bull:mail:repeat:acme2~s', { name: 's', ic: '1', every: '60000' })
       .exec();
     await on.raw('mail').add('n', {}, { jobId: 'acme~evil' });
-    await on.redis.hset('bull:mail:acme~evil', {
-      parentKey: 'bull:mail:acme2~p',
+    await on.redis.hset('bull:mail~acme:acme~evil', {
+      parentKey: 'bull:mail~acme2:acme2~p',
       parent: JSON.stringify({ id: 'acme2~p', queueKey: 'bull:mail', fpof: true }),
       deid: 'acme2~d',
       rjk: 'acme2~s',
@@ -429,8 +429,10 @@ describe('a hostile writer', () => {
     void worker.run();
     expect(await done).toMatchObject([{ event: 'failed', error: { reason: 'missing' } }]);
     expect(await on.redis.zrange('bull:mail:waiting-children', 0, '-1')).toEqual(['acme2~p']);
-    expect(await on.redis.hget('bull:mail:acme2~p', 'defa')).toBeNull();
-    expect(await on.redis.smembers('bull:mail:acme2~p:dependencies')).toEqual(['bull:mail:acme~evil']);
+    expect(await on.redis.hget('bull:mail~acme2:acme2~p', 'defa')).toBeNull();
+    expect(await on.redis.smembers('bull:mail~acme2:acme2~p:dependencies')).toEqual([
+      'bull:mail~acme:acme~evil',
+    ]);
     expect(await on.redis.get('bull:mail:de:acme2~d')).toBe('acme~evil');
     expect(await on.redis.keys('bull:mail:repeat:*')).toEqual(['bull:mail:repeat:acme2~s']);
     expect(await on.redis.zrange('bull:mail:delayed', 0, '-1')).toEqual([]);
@@ -439,7 +441,7 @@ describe('a hostile writer', () => {
   it('what is not signed does not stop a signed job: hostile progress is left out', async () => {
     const queue = on.queue('mail');
     const added = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
-    await on.redis.hset('bull:mail:acme~one', {
+    await on.redis.hset('bull:mail~acme:acme~one', {
       timestamp: '1',
       progress: '{not JSON',
       stacktrace: '{',
@@ -465,7 +467,7 @@ describe('a hostile writer', () => {
     await raw.addBulk(
       Array.from({ length: forged }, (_, n) => ({ name: 'n', data: { n }, opts: { jobId: `acme~f${n}` } })),
     );
-    for (let n = 0; n < forged; n += 3) await on.redis.hset(`bull:mail:acme~f${n}`, 'opts', '{broken');
+    for (let n = 0; n < forged; n += 3) await on.redis.hset(`bull:mail~acme:acme~f${n}`, 'opts', '{broken');
     await withTenant('acme', () => queue.add('real', {}, { jobId: 'real' }));
     const ran: unknown[] = [];
     const worker = on.worker('mail', async (job) => void ran.push(job.id), {

@@ -87,7 +87,11 @@ describe('test vectors', () => {
       ...(v.deduplication === '' ? {} : { deid: v.deduplication }),
     };
     const verifier = { prefix: v.prefix, queue: v.queue, ring: ringOf(v), names: jobNames() };
-    expect(verifyJob(verifier, hash, v.id)).toEqual(claimsOf(v.claims));
+    const said = claimsOf(v.claims);
+    expect(verifyJob(verifier, hash, v.id, said.tenant)).toEqual(said);
+    // Genuine, and in a lane that is not its tenant's, or in none.
+    for (const lane of ['other', undefined])
+      expect(reasonOf(() => verifyJob(verifier, hash, v.id, lane))).toBe('mismatch');
   });
 
   // A second implementation, from the page alone: WebCrypto, and bytes put together in another way.
@@ -291,9 +295,11 @@ describe('header', () => {
         ...(JSON.parse(v.storedOptions) as object),
       }),
     });
-    expect(verifyJob(verifier, stored({ tenant: 'acme', issuedAt: 1 }), v.id).tenant).toBe('acme');
+    expect(verifyJob(verifier, stored({ tenant: 'acme', issuedAt: 1 }), v.id, 'acme').tenant).toBe('acme');
     for (const tenant of ['acme2', 'a', 'ac', 'ACME']) {
-      expect(reasonOf(() => verifyJob(verifier, stored({ tenant, issuedAt: 1 }), v.id))).toBe('mismatch');
+      const signed = stored({ tenant, issuedAt: 1 });
+      for (const lane of ['acme', tenant])
+        expect(reasonOf(() => verifyJob(verifier, signed, v.id, lane))).toBe('mismatch');
     }
   });
 

@@ -54,7 +54,7 @@ describe('what is handed to the store', () => {
     await withTenant('acme2', () => queue.add('n', {}, { jobId: 'one', delay: 60_000 }));
     const before = await victimKeys();
     const links = {
-      parentKey: 'bull:mail:acme2~one',
+      parentKey: 'bull:mail~acme2:acme2~one',
       parent: { id: 'acme2~one', queueKey: 'bull:mail' },
       deduplicationId: 'd',
       repeatJobKey: 'r',
@@ -67,7 +67,7 @@ describe('what is handed to the store', () => {
         { get: () => (reads++ === 0 ? undefined : value), enumerable: true },
       );
       await withTenant('acme', () => queue.backend.addJob(job as never, link));
-      const stored = await on.redis.hgetall(`bull:mail:acme~${link}`);
+      const stored = await on.redis.hgetall(`bull:mail~acme:acme~${link}`);
       expect(stored).not.toHaveProperty(link);
       expect(stored).toMatchObject({ name: 'n', data: '{}' });
       // The control: what is named openly is refused.
@@ -87,7 +87,7 @@ describe('what is handed to the store', () => {
       removeOnComplete: { age: 60 },
       limiter: { max: 100, duration: 1000 },
     });
-    expect(() => Object.assign(queue.keys, { wait: 'bull:mail:acme~own:logs' })).toThrow(TypeError);
+    expect(() => Object.assign(queue.keys, { wait: 'bull:mail~acme:acme~own:logs' })).toThrow(TypeError);
     expect(() => Object.assign(queue.backend.keys, { '': 'gone' })).toThrow(TypeError);
     expect(() => Object.assign(queue.jobsOpts, { removeOnComplete: true })).toThrow(TypeError);
     expect(() => Object.assign(worker.opts, { removeOnComplete: { count: 0 } })).toThrow(TypeError);
@@ -103,7 +103,7 @@ describe('what is handed to the store', () => {
     await withTenant('acme2', () => queue.add('n', {}, { jobId: 'one' }));
     void worker.run();
     await done;
-    expect(await on.redis.hget('bull:mail:acme2~one', 'returnvalue')).toBe('"ran"');
+    expect(await on.redis.hget('bull:mail~acme2:acme2~one', 'returnvalue')).toBe('"ran"');
   });
 });
 
@@ -197,9 +197,9 @@ describe('code of a processor', () => {
         ]),
       ),
     );
-    expect(await on.redis.hget('bull:mail:acme~toJSON', 'returnvalue')).toBe('{"written":"as JSON"}');
-    expect(await on.redis.hget('bull:mail:acme~thenable', 'returnvalue')).toBe('"queried"');
-    expect(await on.redis.hmget('bull:mail:acme~error', 'failedReason', 'stacktrace')).toEqual([
+    expect(await on.redis.hget('bull:mail~acme:acme~toJSON', 'returnvalue')).toBe('{"written":"as JSON"}');
+    expect(await on.redis.hget('bull:mail~acme:acme~thenable', 'returnvalue')).toBe('"queried"');
+    expect(await on.redis.hmget('bull:mail~acme:acme~error', 'failedReason', 'stacktrace')).toEqual([
       'peculiar',
       '["a stack"]',
     ]);
@@ -416,7 +416,7 @@ describe('code of a processor', () => {
         { event: 'completed', id: 'one', result: 'ran' },
       ]);
       expect(runs).toBe(1);
-      expect(await on.redis.hget('bull:mail:acme~one', 'failedReason')).toMatch(reason);
+      expect(await on.redis.hget('bull:mail~acme:acme~one', 'failedReason')).toMatch(reason);
       expect(await on.redis.llen('bull:mail:active')).toBe(0);
     },
   );
@@ -508,8 +508,8 @@ describe('a fenced queue', () => {
     await fence.freeze('acme');
     await expect(late).rejects.toMatchObject({ code: 'TENANT_FENCED' });
     expect((await other).id).toBe('late');
-    expect(await fenced.redis.exists('bull:mail:acme~late')).toBe(0);
-    expect(await fenced.redis.exists('bull:mail:acme~before')).toBe(1);
+    expect(await fenced.redis.exists('bull:mail~acme:acme~late')).toBe(0);
+    expect(await fenced.redis.exists('bull:mail~acme:acme~before')).toBe(1);
     await queue.close();
     connection.disconnect();
     fence.close();
@@ -558,8 +558,8 @@ describe('an erasure that has ended', () => {
     proxy.restore();
     await expect(late).rejects.toMatchObject({ code: 'TENANT_FENCED' });
     expect((await other).id).toBe('late');
-    expect(await fenced.redis.exists('bull:mail:acme~late')).toBe(0);
-    expect(await fenced.redis.exists('bull:mail:acme2~late')).toBe(1);
+    expect(await fenced.redis.exists('bull:mail~acme:acme~late')).toBe(0);
+    expect(await fenced.redis.exists('bull:mail~acme2:acme2~late')).toBe(1);
     await queue.close();
     connection.disconnect();
     fence.close();

@@ -48,7 +48,7 @@ describe('adding', () => {
     });
     expect(JSON.stringify(job)).not.toMatch(/acme|tk!/);
 
-    const hash = await on.redis.hgetall('bull:mail:acme~w-1');
+    const hash = await on.redis.hgetall('bull:mail~acme:acme~w-1');
     expect(hash).toMatchObject({ name: 'welcome', data: '{"to":"x"}' });
     const header = String((JSON.parse(hash['opts'] ?? '') as Record<string, unknown>)['tk!']);
     const [version, kid, claims] = header.split('.');
@@ -59,7 +59,7 @@ describe('adding', () => {
       'ada',
       job.timestamp,
     ]);
-    expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(['acme~w-1']);
+    expect(await on.redis.lrange('bull:mail~acme:wait', 0, -1)).toEqual(['acme~w-1']);
   });
 
   it('keeps the same id of five tenants apart', async () => {
@@ -68,7 +68,7 @@ describe('adding', () => {
       const job = await withTenant(tenant, () => queue.add('n', { tenant }, { jobId: 'one' }));
       expect(job.id).toBe('one');
     }
-    expect(await on.redis.llen('bull:mail:wait')).toBe(TENANTS.length);
+    for (const tenant of TENANTS) expect(await on.redis.llen(`bull:mail~${tenant}:wait`)).toBe(1);
     for (const tenant of TENANTS) {
       await withTenant(tenant, async () => {
         const job = await queue.getJob('one');
@@ -91,7 +91,9 @@ describe('adding', () => {
     expect(first?.id).toMatch(/^[0-9a-f-]{36}$/);
     expect(second?.id).toMatch(/^[0-9a-f-]{36}$/);
     expect(first?.id).not.toBe(second?.id);
-    expect(await on.redis.exists(`bull:mail:acme~${first?.id}`, `bull:mail:acme~${second?.id}`)).toBe(2);
+    expect(
+      await on.redis.exists(`bull:mail~acme:acme~${first?.id}`, `bull:mail~acme:acme~${second?.id}`),
+    ).toBe(2);
   });
 
   it('keeps a job that is there, as BullMQ does, and tells nobody else’s', async () => {
@@ -99,7 +101,7 @@ describe('adding', () => {
     await withTenant('acme', () => queue.add('first', { n: 1 }, { jobId: 'one' }));
     const again = await withTenant('acme', () => queue.add('second', { n: 2 }, { jobId: 'one' }));
     expect(again.id).toBe('one');
-    expect(await on.redis.hget('bull:mail:acme~one', 'data')).toBe('{"n":1}');
+    expect(await on.redis.hget('bull:mail~acme:acme~one', 'data')).toBe('{"n":1}');
   });
 
   it('adds all of a bulk or none', async () => {
@@ -109,9 +111,9 @@ describe('adding', () => {
     await expect(withTenant('acme', () => queue.addBulk([good, bad, good]))).rejects.toThrow(
       OperationRefusedError,
     );
-    expect(await on.redis.llen('bull:mail:wait')).toBe(0);
+    expect(await on.redis.llen('bull:mail~acme:wait')).toBe(0);
     await withTenant('acme', () => queue.addBulk([good, { ...bad, opts: { removeOnComplete: true } }, good]));
-    expect(await on.redis.llen('bull:mail:wait')).toBe(3);
+    expect(await on.redis.llen('bull:mail~acme:wait')).toBe(3);
   });
 
   it('stores default job options after checking them', async () => {
@@ -151,7 +153,7 @@ describe('adding', () => {
       await add('acme');
       await fence.markErased('acme');
       await expect(add('acme')).rejects.toThrow(TenantFencedError);
-      expect(await on.redis.llen('bull:mail:wait')).toBe(2);
+      for (const tenant of ['acme', 'acme2']) expect(await on.redis.llen(`bull:mail~${tenant}:wait`)).toBe(1);
     } finally {
       fence.close();
     }
@@ -203,14 +205,14 @@ describe('hostile options', () => {
     // The one that has only inherited properties loses them, as in any copy.
     if (Object.keys(opts).length === 0) {
       const job = (await add()) as Job;
-      expect(await on.redis.hget(`bull:mail:acme~${job.id}`, 'parentKey')).toBeNull();
+      expect(await on.redis.hget(`bull:mail~acme:acme~${job.id}`, 'parentKey')).toBeNull();
     } else {
       await expect(add()).rejects.toBeInstanceOf(Error);
       await expect(bulk()).rejects.toBeInstanceOf(Error);
       expect(await stored()).toEqual(before);
     }
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one', attempts: 2 }));
-    expect(await on.redis.exists('bull:mail:acme~one')).toBe(1);
+    expect(await on.redis.exists('bull:mail~acme:acme~one')).toBe(1);
   });
 
   it('defaultJobOptions with __proto__ attach nothing either', async () => {
@@ -229,7 +231,7 @@ describe('hostile options', () => {
     for (const data of [() => 1, Symbol('d')])
       await expect(add('n', data)).rejects.toThrow(OperationRefusedError);
     for (const data of [cyclic, 1n]) await expect(add('n', data)).rejects.toBeInstanceOf(Error);
-    expect(await on.redis.llen('bull:mail:wait')).toBe(0);
+    expect(await on.redis.llen('bull:mail~acme:wait')).toBe(0);
     // Text with a lone surrogate inside of data is escaped by JSON, and comes back as it was.
     const job = (await add('n', { text: '\ud800' })) as Job;
     expect((await withTenant('acme', () => queue.getJob(job.id ?? '')))?.data).toEqual({ text: '\ud800' });
@@ -265,8 +267,8 @@ describe('hostile ids', () => {
         expect((await queue.getJob(jobId))?.data).toEqual({ jobId });
       }
     });
-    expect(await on.redis.llen('bull:mail:wait')).toBe(RESERVED.length);
-    expect(await on.redis.type('bull:mail:wait')).toBe('list');
+    expect(await on.redis.llen('bull:mail~acme:wait')).toBe(RESERVED.length);
+    expect(await on.redis.type('bull:mail~acme:wait')).toBe('list');
   });
 
   it('ids that BullMQ does not allow are refused, as there', async () => {
@@ -279,7 +281,7 @@ describe('hostile ids', () => {
         withTenant('acme', () => queue.addBulk([{ name: 'n', data: {}, opts: { jobId } }])),
       ).rejects.toBeInstanceOf(Error);
     }
-    expect(await on.redis.llen('bull:mail:wait')).toBe(0);
+    expect(await on.redis.llen('bull:mail~acme:wait')).toBe(0);
   });
 
   it('ids to look up are converted by nobody', async () => {
@@ -336,7 +338,13 @@ describe('the table at work', () => {
   const methods = Object.entries(queueRules).filter(
     ([name, rule]) => rule.kind !== 'pass' && !['close', 'disconnect', 'jobScheduler'].includes(name),
   );
-  const ALWAYS = new Set(['upsertJobScheduler']);
+  const ALWAYS = new Set([
+    'upsertJobScheduler',
+    'setGlobalConcurrency',
+    'removeGlobalConcurrency',
+    'setGlobalRateLimit',
+    'removeGlobalRateLimit',
+  ]);
   const SIGNS = new Set(['add', 'addBulk']);
 
   it.each(methods)('%s', async (name, rule) => {
@@ -458,8 +466,8 @@ describe('ways around', () => {
     expect(() => backend.client).toThrow(MissingTenantError);
     await expect(backend.getJobData('one')).rejects.toThrow(MissingTenantError);
     const client = await acrossTenants(OPERATOR, () => backend.client);
-    expect(await client.hgetall('bull:mail:acme2~one')).toMatchObject({ data: '{"secret":1}' });
-    expect(await on.redis.exists('bull:mail:acme2~one')).toBe(1);
+    expect(await client.hgetall('bull:mail~acme2:acme2~one')).toMatchObject({ data: '{"secret":1}' });
+    expect(await on.redis.exists('bull:mail~acme2:acme2~one')).toBe(1);
   });
 
   it('the backend is not listened to, nor made a second time', async () => {
@@ -492,13 +500,13 @@ describe('ways around', () => {
     await withTenant('acme', async () => {
       for (const linked of [
         { parent },
-        { parentKey: 'bull:mail:acme2~p' },
+        { parentKey: 'bull:mail~acme2:acme2~p' },
         { repeatJobKey: 'k' },
         { deduplicationId: 'd' },
       ]) {
         await expect(backend.addJob({ ...job, ...linked }, 'x')).rejects.toThrow(OperationRefusedError);
       }
-      await expect(backend.addJob(job, 'x', { parentKey: 'bull:mail:acme2~p' })).rejects.toThrow(
+      await expect(backend.addJob(job, 'x', { parentKey: 'bull:mail~acme2:acme2~p' })).rejects.toThrow(
         OperationRefusedError,
       );
       await expect(backend.addJob(job, 'x', { addToWaitingChildren: true })).rejects.toThrow(
@@ -507,7 +515,7 @@ describe('ways around', () => {
       await expect(backend.addJob({ ...job, timestamp: NaN }, 'x')).rejects.toThrow(OperationRefusedError);
       expect(await backend.addJob(job, 'x')).toBe('x');
     });
-    expect(await on.redis.hget('bull:mail:acme~x', 'opts')).toContain('"tk!":"v1.k1.');
+    expect(await on.redis.hget('bull:mail~acme:acme~x', 'opts')).toContain('"tk!":"v1.k1.');
   });
 
   it('neither a third argument nor a default factory takes the backend’s place', async () => {
@@ -559,16 +567,16 @@ describe('ways around', () => {
       await expect(job.updateData({})).rejects.toThrow(OperationRefusedError);
       await expect(job.retry()).rejects.toThrow(OperationRefusedError);
     });
-    expect(await on.redis.lrange('bull:mail:acme~one:logs', 0, -1)).toEqual(['mine']);
-    expect(await on.redis.hget('bull:mail:acme~one', 'progress')).toBe('{"done":5}');
-    expect(await on.redis.exists('bull:mail:acme2~one:logs')).toBe(0);
-    expect(await on.redis.hget('bull:mail:acme2~one', 'progress')).toBeNull();
+    expect(await on.redis.lrange('bull:mail~acme:acme~one:logs', 0, -1)).toEqual(['mine']);
+    expect(await on.redis.hget('bull:mail~acme:acme~one', 'progress')).toBe('{"done":5}');
+    expect(await on.redis.exists('bull:mail~acme2:acme2~one:logs')).toBe(0);
+    expect(await on.redis.hget('bull:mail~acme2:acme2~one', 'progress')).toBeNull();
   });
 
   it('a forged job is not read, its unchanged twin is', async () => {
     const queue = on.queue('mail');
     await withTenant('acme', () => queue.add('n', { n: 1 }, { jobId: 'one' }));
-    await on.raw('mail').add('n', { payload: 'forged' }, { jobId: 'acme~evil' });
+    await on.raw('mail~acme').add('n', { payload: 'forged' }, { jobId: 'acme~evil' });
     await withTenant('acme', async () => {
       const error: unknown = await queue.getJob('evil').catch((caught: unknown) => caught);
       expect(error).toBeInstanceOf(SignatureError);
@@ -576,9 +584,9 @@ describe('ways around', () => {
       expect(inspect(error)).not.toContain('forged');
       expect((await queue.getJob('one'))?.data).toEqual({ n: 1 });
     });
-    await on.redis.hset('bull:mail:acme~one', 'data', '{"n":2}');
+    await on.redis.hset('bull:mail~acme:acme~one', 'data', '{"n":2}');
     await expect(withTenant('acme', () => queue.getJob('one'))).rejects.toMatchObject({ reason: 'mismatch' });
-    await on.redis.hset('bull:mail:acme~one', 'data', '{"n":1}');
+    await on.redis.hset('bull:mail~acme:acme~one', 'data', '{"n":1}');
     await withTenant('acme', async () => expect((await queue.getJob('one'))?.data).toEqual({ n: 1 }));
   });
 });
@@ -587,7 +595,7 @@ describe('errors', () => {
   it('of the server name neither the tenant nor what was sent', async () => {
     const queue = on.queue('mail');
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
-    await on.redis.set('bull:mail:acme~one:logs', 'not a list');
+    await on.redis.set('bull:mail~acme:acme~one:logs', 'not a list');
     const shown = (error: unknown): string => inspect(error, { depth: 10, showHidden: true });
     const error: unknown = await withTenant('acme', () => queue.addJobLog('one', 'a private row')).catch(
       (caught: unknown) => caught,
@@ -596,7 +604,7 @@ describe('errors', () => {
     expect(shown(error)).not.toMatch(/acme|private/);
     // Raw, it names both.
     const raw: unknown = await on
-      .raw('mail')
+      .raw('mail~acme')
       .addJobLog('acme~one', 'a private row')
       .catch((caught: unknown) => caught);
     expect(shown(raw)).toMatch(/acme~one[^]*private/);
@@ -722,7 +730,7 @@ describe('construction', () => {
       return { queue: on.queue('mail', { connection: client }), client };
     });
     await withTenant('acme2', () => queue.add('n', {}, { jobId: 'one' }));
-    expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(['acme2~one']);
+    expect(await on.redis.lrange('bull:mail~acme2:wait', 0, -1)).toEqual(['acme2~one']);
     await expect.poll(() => on.redis.hget('bull:mail:meta', 'version')).toMatch(/^bullmq:/);
     await withTenant('acme', () => queue.close());
     client.disconnect();

@@ -58,7 +58,7 @@ describe('the processor', () => {
       ],
       [{ tenant: 'acme2' }, 'one', 'b', { n: 2 }, { attempts: 0, jobId: 'one' }, true],
     ]);
-    expect(await on.redis.hget('bull:mail:acme~one', 'returnvalue')).toBe('{"from":"acme"}');
+    expect(await on.redis.hget('bull:mail~acme:acme~one', 'returnvalue')).toBe('{"from":"acme"}');
   });
 
   it('runs in the tenant of the job when the Worker was made, run, paused and resumed inside another', async () => {
@@ -308,7 +308,7 @@ describe('what BullMQ does with a job', () => {
     // The first worker comes back: it has lost the lock, and cannot finish the job a second time.
     revive();
     await expect.poll(() => errors.join()).toContain('Missing lock for job acme~one');
-    expect(await on.redis.hget('bull:mail:acme~one', 'atm')).toBe('1');
+    expect(await on.redis.hget('bull:mail~acme:acme~one', 'atm')).toBe('1');
   });
 
   it('keeps the lock of a job that takes long', async () => {
@@ -365,7 +365,7 @@ describe('what BullMQ does with a job', () => {
     await done;
     expect(await members('bull:mail:completed')).toEqual(['acme2~one']);
     expect(await members('bull:mail:failed')).toEqual(['acme2~two']);
-    expect(await on.redis.keys('bull:mail:acme~*')).toEqual([]);
+    expect(await on.redis.keys('bull:mail~acme:acme~*')).toEqual([]);
   });
 
   it('asks the backoff strategy in the tenant of the job, with its job', async () => {
@@ -489,7 +489,7 @@ describe('the fence', () => {
     await fence.unfreeze('acme');
     await thawed;
     expect(ran).toEqual(['acme2', 'acme']);
-    expect(await on.redis.hget('bull:mail:acme~one', 'atm')).toBe('1');
+    expect(await on.redis.hget('bull:mail~acme:acme~one', 'atm')).toBe('1');
   });
 });
 
@@ -650,7 +650,7 @@ describe('construction and the table', () => {
     const done = finished(worker, 1);
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     await done;
-    expect(await on.redis.exists('bull:mail:acme~one')).toBe(0);
+    expect(await on.redis.exists('bull:mail~acme:acme~one')).toBe(0);
   });
 
   it.each(Object.entries(workerRules).filter(([, rule]) => rule.kind === 'refuse'))(

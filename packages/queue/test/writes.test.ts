@@ -59,7 +59,9 @@ it('jobs that are added in one turn are stored in the order in which they were a
   const queue = on.queue('mail');
   const ids = Array.from({ length: 50 }, (_, n) => `j${n}`);
   await withTenant('acme', () => Promise.all(ids.map((jobId) => queue.add('n', {}, { jobId }))));
-  expect(await on.redis.lrange('bull:mail:wait', 0, -1)).toEqual(ids.map((id) => `acme~${id}`).toReversed());
+  expect(await on.redis.lrange('bull:mail~acme:wait', 0, -1)).toEqual(
+    ids.map((id) => `acme~${id}`).toReversed(),
+  );
 });
 
 it('nothing is held where there is no connection of its own', () => {

@@ -28,18 +28,23 @@ end`;
  * The lanes' keys are computed here, as BullMQ's own scripts compute those of jobs: on a cluster the prefix has to put
  * all of them into one slot, as BullMQ demands.
  *
- * KEYS: ready, due, vt, wake, meta of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
+ * KEYS: ready, due, vt, wake, meta and limiter of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
  * Answers: turns, number of ready lanes, time of the first that is due (0: none), lanes with a limit of concurrency,
  * lanes whose limits are no numbers.
  */
 export const PICK = `
 local rcall = redis.call
-local ready, due, vt, wake, base = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local ready, due, vt, wake, base, limiter = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local now, wanted = tonumber(ARGV[2]), tonumber(ARGV[3])
 ${IS_TENANT}
 
 -- An operator's pause of all lanes. Nothing is removed: they are as ready when it ends.
 if rcall('HEXISTS', base, 'paused') == 1 then return { {}, 0, 0, {}, {} } end
+-- An operator's rateLimit(ms), which BullMQ writes as the largest count that a number holds.
+if (tonumber(rcall('GET', limiter) or '0') or 0) >= 9007199254740991 then
+  local ttl = rcall('PTTL', limiter)
+  if ttl > 0 then return { {}, 0, now + ttl, {}, {} } end
+end
 
 -- The next pick goes on where this one has stopped: a thousand delays that end together are no reason to let all
 -- other clients wait.
@@ -204,3 +209,17 @@ for i = 3, #ARGV do
 end
 if found > 0 then rcall('ZADD', wake, 0, '0') end
 return { active, found, retired }`;
+
+/**
+ * Registers a lane, before its first job: whoever looks for what nobody has noted looks at registered lanes.
+ *
+ * BullMQ keeps 10,000 events of each queue unless it is told otherwise, which is 432 KB for every busy tenant.
+ *
+ * KEYS: lanes, meta of the lane. ARGV: tenant, now in ms, how many events are kept, 1 where the service has said so.
+ */
+export const REGISTER = `
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+if ARGV[4] == '1' or redis.call('HEXISTS', KEYS[2], 'opts.maxLenEvents') == 0 then
+  redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ARGV[3])
+end
+return 1`;

@@ -25,6 +25,8 @@ export interface LaneKeys {
   readonly sweep: string;
   /** BullMQ's `meta` of the logical queue itself: an operator's pause of all tenants is written there. */
   readonly meta: string;
+  /** BullMQ's `limiter` of the logical queue itself: what an operator allows all tenants together. */
+  readonly limiter: string;
 }
 
 /**
@@ -66,6 +68,11 @@ export function laneName(queue: string, tenant: string): string {
   return checkQueueName(queue) + SEPARATOR + tenant;
 }
 
+/** The key of a lane's `meta`, in which BullMQ keeps its settings and limits. */
+export function laneMeta({ lanePrefix }: LaneKeys, tenant: string): string {
+  return `${lanePrefix}${tenant}:meta`;
+}
+
 /** The tenant of a lane of this logical queue, or `undefined` for any other name. */
 export function tenantOfLane(queue: string, lane: string): string | undefined {
   const before = checkQueueName(queue) + SEPARATOR;
@@ -91,5 +98,6 @@ export function laneKeys(prefix: string, queue: string): LaneKeys {
     wake: `${lanePrefix}:wake`,
     sweep: `${lanePrefix}:sweep`,
     meta: `${base}:meta`,
+    limiter: `${base}:limiter`,
   });
 }

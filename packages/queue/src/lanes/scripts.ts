@@ -1,8 +1,8 @@
 import type { IRedisClient } from 'bullmq';
 import { breach, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
-import { PICK, SWEEP, TOUCH } from './lua.ts';
-import type { LaneKeys } from './names.ts';
+import { PICK, REGISTER, SWEEP, TOUCH } from './lua.ts';
+import { laneMeta, type LaneKeys } from './names.ts';
 
 /** As much of BullMQ's client as a script of ours needs. */
 export type ScriptClient = Pick<IRedisClient, 'defineCommand' | 'runCommand'>;
@@ -36,9 +36,10 @@ export interface Swept {
 
 // No name of ours may meet one that the owner of the connection has defined on it.
 const COMMANDS = {
-  pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 5, lua: PICK },
+  pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 6, lua: PICK },
   touch: { name: 'tenantkit:lanes:touch:1', numberOfKeys: 2, lua: TOUCH },
   sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
+  register: { name: 'tenantkit:lanes:register:1', numberOfKeys: 2, lua: REGISTER },
 } as const;
 
 const count = z.number().int().nonnegative();
@@ -70,13 +71,14 @@ export async function pick(
   now: number,
   wanted: number,
 ): Promise<Picked> {
-  const { ready, due, vt, wake, meta, lanePrefix } = keys;
+  const { ready, due, vt, wake, meta, limiter, lanePrefix } = keys;
   const reply: unknown = await client.runCommand(COMMANDS.pick.name, [
     ready,
     due,
     vt,
     wake,
     meta,
+    limiter,
     lanePrefix,
     now,
     wanted,
@@ -90,6 +92,25 @@ export async function pick(
 /** Notes that lanes may have something to run, behind what was written before on the same connection. */
 export function touch(target: ScriptTarget, keys: LaneKeys, touched: readonly string[]): unknown {
   return target.runCommand(COMMANDS.touch.name, [keys.ready, keys.wake, ...touched]);
+}
+
+/** How many entries of a lane's events stream are kept. */
+export interface KeptEvents {
+  readonly count: number;
+  /** Whether the service has said so; else what is stored already holds. */
+  readonly isSaid: boolean;
+}
+
+/** Registers a lane, by now in milliseconds. */
+export async function register(
+  client: ScriptClient,
+  keys: LaneKeys,
+  tenant: string,
+  now: number,
+  { count: most, isSaid }: KeptEvents,
+): Promise<void> {
+  const meta = laneMeta(keys, tenant);
+  await client.runCommand(COMMANDS.register.name, [keys.lanes, meta, tenant, now, most, isSaid ? 1 : 0]);
 }
 
 /**

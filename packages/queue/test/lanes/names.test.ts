@@ -35,13 +35,14 @@ describe('names of lanes', () => {
   });
 
   it('are what BullMQ makes keys of', () => {
-    const { lanePrefix, meta } = laneKeys('bull', 'mail');
+    const { lanePrefix, meta, limiter } = laneKeys('bull', 'mail');
     expect(new QueueKeys('bull').toKey(laneName('mail', 'acme'), 'wait')).toBe(`${lanePrefix}acme:wait`);
     expect(new QueueKeys('bull').toKey('mail', 'meta')).toBe(meta);
+    expect(new QueueKeys('bull').toKey('mail', 'limiter')).toBe(limiter);
   });
 
   it('never meet the keys of ours, which are in no lane and in no queue', () => {
-    const { lanePrefix, meta: _meta, ...ours } = laneKeys('bull', 'mail');
+    const { lanePrefix, meta: _meta, limiter: _limiter, ...ours } = laneKeys('bull', 'mail');
     for (const key of Object.values(ours)) {
       expect(key.startsWith('bull:mail~:')).toBe(true);
       for (const id of HOSTILE_TENANTS) expect(key.startsWith(`${lanePrefix}${id}:`)).toBe(false);

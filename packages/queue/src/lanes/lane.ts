@@ -1,0 +1,141 @@
+import { QueueKeys, RedisQueueBackend, type JobJson } from 'bullmq';
+import { currentTenant } from '@tenantkit/core';
+import type { JobClaims } from '../header.ts';
+import {
+  DISARMED,
+  PICK_UPS,
+  judgePickUp,
+  judgeRead,
+  type Place,
+  type StoreContext,
+  type Verdict,
+} from '../store.ts';
+import type { JobHash } from '../verify.ts';
+import { writeTogether } from '../writes.ts';
+import type { StoreOptions } from '../connections.ts';
+import { laneName } from './names.ts';
+import { TOUCHES } from './touch.ts';
+
+/** What a lane belongs to. */
+export interface LaneHome {
+  readonly context: StoreContext;
+  readonly connection: RedisQueueBackend['connection'];
+  /** To be called when a script is written after which the lane may have something to run. */
+  touch(tenant: string): void;
+  /** Keeps what was found when a job of the lane was handed over. */
+  judged(tenant: string, id: string, verdict: Verdict): void;
+}
+
+/**
+ * One tenant's part of a logical queue: a queue of BullMQ, with physical ids, on the connection of the whole. It
+ * verifies every job on its way out, and is never handed out: queues, workers and jobs hold the guarded backend.
+ * It keeps nothing, so that any number of them may stand for the same lane.
+ */
+export class Lane extends RedisQueueBackend {
+  readonly tenant: string;
+  /** When this process has registered the lane, by the clock that never goes back. */
+  registeredAt = -Infinity;
+  readonly #home: LaneHome;
+  readonly #place: Place;
+
+  constructor(home: LaneHome, tenant: string, options: StoreOptions) {
+    const { context } = home;
+    const keys = new QueueKeys(context.prefix);
+    const name = laneName(context.queue, tenant);
+    super(
+      home.connection,
+      name,
+      Object.freeze(keys.getKeys(name)),
+      (type) => keys.toKey(name, type),
+      options,
+      undefined,
+      // The connection is the logical queue's, which also forwards its events.
+      false,
+    );
+    this.tenant = tenant;
+    this.#home = home;
+    this.#place = { context, lane: tenant };
+  }
+
+  /**
+   * The one place through which every script of BullMQ runs. A job that a script hands over is verified here,
+   * as the server has it, before BullMQ parses anything of it: a hash that does not parse would otherwise throw
+   * in the middle of the worker's loop and take the event of the job before with it.
+   */
+  override execCommand(...call: Parameters<RedisQueueBackend['execCommand']>): unknown {
+    const [client, script] = call;
+    writeTogether(Reflect.get(client, 'stream'));
+    const reply: unknown = super.execCommand(...call);
+    // What is only put into a pipeline is written later, and noted by who sends the pipeline.
+    if (TOUCHES.has(script) && !isPipeline(client)) this.#home.touch(this.tenant);
+    return PICK_UPS.has(script) ? this.#screened(reply) : reply;
+  }
+
+  override async addJobs(...call: Parameters<RedisQueueBackend['addJobs']>): Promise<string[]> {
+    const ids = await super.addJobs(...call);
+    this.#home.touch(this.tenant);
+    return ids;
+  }
+
+  /** Limits are read by whoever hands out turns: one that is raised or lifted may set jobs free. */
+  override async setQueueMeta(...call: Parameters<RedisQueueBackend['setQueueMeta']>): Promise<number> {
+    const fields = await super.setQueueMeta(...call);
+    this.#home.touch(this.tenant);
+    return fields;
+  }
+
+  override async removeQueueMetaFields(fields: string[]): Promise<number> {
+    const removed = await super.removeQueueMetaFields(fields);
+    this.#home.touch(this.tenant);
+    return removed;
+  }
+
+  override async removeRateLimitKey(): Promise<number> {
+    const removed = await super.removeRateLimitKey();
+    this.#home.touch(this.tenant);
+    return removed;
+  }
+
+  /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */
+  override finishedErrors(details: Parameters<RedisQueueBackend['finishedErrors']>[0]): Error {
+    const tenant = currentTenant()?.tenant;
+    const { jobId } = details;
+    const { names } = this.#home.context;
+    if (tenant === undefined || jobId === undefined || !names.owns(tenant, jobId)) {
+      return super.finishedErrors(details);
+    }
+    return super.finishedErrors({ ...details, jobId: names.decode(tenant, jobId) });
+  }
+
+  /**
+   * Reads one job.
+   *
+   * @throws {@link SignatureError} when its header is not accepted
+   */
+  async readVerified(id: string): Promise<{ readonly claims: JobClaims; readonly job: JobJson } | undefined> {
+    const client = await this.client;
+    const hash: JobHash = await client.hgetall(this.toKey(id));
+    return Object.keys(hash).length === 0 ? undefined : judgeRead(this.#place, hash, id);
+  }
+
+  /** Takes from a refused job what failing it would act on, or fail at. */
+  async disarm(id: string): Promise<void> {
+    const client = await this.client;
+    await client.hdel(this.toKey(id), ...DISARMED);
+  }
+
+  async #screened(pending: unknown): Promise<unknown> {
+    const reply = await pending;
+    if (!Array.isArray(reply) || !Array.isArray(reply[0])) return reply;
+    const [fields, given, ...rest]: unknown[] = reply;
+    const id = String(given);
+    const { verdict, seen } = judgePickUp(this.#place, fields as readonly unknown[], id);
+    this.#home.judged(this.tenant, id, verdict);
+    return [seen, id, ...rest];
+  }
+}
+
+// A client has a connection, whose state it says; a pipeline or a transaction has none.
+function isPipeline(client: object): boolean {
+  return typeof Reflect.get(client, 'status') !== 'string';
+}

@@ -1,0 +1,3 @@
+import { OperatedStore } from './operator.ts';
+
+export class LoopStore extends OperatedStore {}

@@ -1,0 +1,181 @@
+import { QueueKeys, RedisQueueBackend, type RedisConnection } from 'bullmq';
+import { isId, runInScope } from '@tenantkit/core';
+import { connect, connectBlocking, type StoreOptions } from '../connections.ts';
+import type { StoreContext, Verdict } from '../store.ts';
+import { innerId, outerId } from './ids.ts';
+import { Lane, type LaneHome } from './lane.ts';
+import { laneKeys, type LaneKeys } from './names.ts';
+import { defineLaneScripts, register, touch, type KeptEvents } from './scripts.ts';
+import { TouchBatch } from './touch.ts';
+
+/** How many lanes are remembered. One costs 4 KB, and is made again when it is needed. */
+const REMEMBERED = 2_000;
+/** After so long a lane is registered again, in milliseconds: one that nobody uses is retired after a day. */
+const REGISTERED_FOR = 3_600_000;
+/** How many entries of a lane's events stream are kept unless the service says otherwise. */
+const EVENTS = 1_000;
+
+/** What a store is made with. */
+export interface StoreParts {
+  readonly context: StoreContext;
+  readonly options: StoreOptions;
+  readonly blocking: RedisConnection | undefined;
+}
+
+/** What BullMQ asks its factory for. */
+export interface Connections {
+  readonly withBlockingConnection?: boolean;
+}
+
+/** Opens the connections outside of any tenant: whoever happens to make a queue must not own them. */
+export function openStore<Store>(
+  make: new (parts: StoreParts) => Store,
+  context: StoreContext,
+  options: StoreOptions,
+  { withBlockingConnection = false }: Connections,
+): Store {
+  const { prefix, queue } = context;
+  return runInScope(
+    undefined,
+    () =>
+      new make({
+        context,
+        options,
+        blocking: withBlockingConnection ? connectBlocking(options, prefix, queue) : undefined,
+      }),
+  );
+}
+
+/**
+ * A logical queue over the lanes of its tenants: BullMQ's backend of the queue itself, which holds no job, with the
+ * connection that all lanes share. What is about one job goes to the lane that its id says. It is never handed out.
+ */
+export class LaneStore extends RedisQueueBackend implements LaneHome {
+  readonly context: StoreContext;
+  protected readonly laneKeys: LaneKeys;
+  readonly #options: StoreOptions;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #verdicts = new Map<string, Verdict>();
+  readonly #touches: TouchBatch;
+  #defined: object | undefined;
+
+  constructor({ context, options, blocking }: StoreParts) {
+    const { prefix, queue } = context;
+    const keys = new QueueKeys(prefix);
+    const ours = laneKeys(prefix, queue);
+    super(
+      connect(options),
+      queue,
+      // Public as `queue.keys`: who could write to it would decide where everybody's jobs go. An idle worker waits at
+      // the marker, and is woken for all lanes.
+      Object.freeze({ ...keys.getKeys(queue), marker: ours.wake }),
+      (type) => keys.toKey(queue, type),
+      options,
+      blocking,
+    );
+    this.context = context;
+    this.laneKeys = ours;
+    this.#options = options;
+    this.#touches = new TouchBatch({
+      write: async (tenants) => touch(await this.scripts(), ours, tenants),
+      failed: (error) => this.emit('error', error),
+    });
+  }
+
+  /** The lane of a tenant. */
+  lane(tenant: string): Lane {
+    const known = this.#lanes.get(tenant);
+    if (known !== undefined) return known;
+    const [oldest] = this.#lanes.keys();
+    // Who still holds the one that is forgotten may go on with it: a lane keeps nothing but its names.
+    if (oldest !== undefined && this.#lanes.size >= REMEMBERED) this.#lanes.delete(oldest);
+    const lane = new Lane(this, tenant, this.laneOptions(this.#options));
+    this.#lanes.set(tenant, lane);
+    return lane;
+  }
+
+  /** The lane of a tenant, where whoever looks for forgotten work will look: for who is about to add a job. */
+  async registered(tenant: string): Promise<Lane> {
+    const lane = this.lane(tenant);
+    if (performance.now() - lane.registeredAt < REGISTERED_FOR) return lane;
+    await register(await this.scripts(), this.laneKeys, tenant, Date.now(), this.#keptEvents());
+    lane.registeredAt = performance.now();
+    return lane;
+  }
+
+  /** The tenants that have a lane, in the order of their ids. */
+  async tenants(): Promise<readonly string[]> {
+    const client = await this.client;
+    // Whoever writes to Redis may have written anything; of what is no tenant no key is made.
+    return (await client.zrange(this.laneKeys.lanes, 0, -1)).filter(isId).toSorted();
+  }
+
+  touch(tenant: string): void {
+    this.#touches.touch(tenant);
+  }
+
+  /** Wakes a worker: what was held back for all tenants may go on. */
+  async wake(): Promise<void> {
+    await touch(await this.scripts(), this.laneKeys, []);
+  }
+
+  judged(tenant: string, id: string, verdict: Verdict): void {
+    this.#verdicts.set(outerId(this.context.names, tenant, id), verdict);
+  }
+
+  /** The verdict on a job that the last script handed over; taken once. */
+  takeVerdict(outer: string): Verdict {
+    const verdict = this.#verdicts.get(outer) ?? { kind: 'unseen' };
+    this.#verdicts.delete(outer);
+    return verdict;
+  }
+
+  /** The lane that a job is in, and its id there; `undefined` for an id that says no tenant. */
+  find(outer: string): { readonly lane: Lane; readonly id: string } | undefined {
+    const { names } = this.context;
+    const tenant = names.tenantOf(outer);
+    return tenant === undefined ? undefined : { lane: this.lane(tenant), id: innerId(names, tenant, outer) };
+  }
+
+  /** Takes from a refused job what failing it would act on, or fail at. */
+  async disarm(outer: string): Promise<void> {
+    const found = this.find(outer);
+    await found?.lane.disarm(found.id);
+  }
+
+  /**
+   * Resolves when a command would be written at once, and rejects as any command would that does not get through.
+   */
+  async connected(): Promise<void> {
+    const client = await this.client;
+    while (client.status !== 'ready') await client.hget(this.laneKeys.meta, 'version');
+  }
+
+  override async close(force = false): Promise<void> {
+    // What was touched just now is noted before the connection goes; else it would wait for the next sweep.
+    if (!force) await this.#touches.settled();
+    return super.close(force);
+  }
+
+  /** BullMQ's options, as a lane gets them. */
+  protected laneOptions(options: StoreOptions): StoreOptions {
+    return options;
+  }
+
+  /** The client of the shared connection, with our scripts. */
+  protected async scripts(): Promise<Awaited<RedisQueueBackend['client']>> {
+    const client = await this.client;
+    if (this.#defined !== client) defineLaneScripts(client);
+    this.#defined = client;
+    return client;
+  }
+
+  #keptEvents(): KeptEvents {
+    const { streams, skipMetasUpdate } = this.#options as {
+      readonly streams?: { readonly events?: { readonly maxLen?: number } };
+      readonly skipMetasUpdate?: boolean;
+    };
+    const said = streams?.events?.maxLen;
+    return { count: said ?? EVENTS, isSaid: said !== undefined && skipMetasUpdate !== true };
+  }
+}
