@@ -126,7 +126,7 @@ describe('the processor', () => {
     // The same logical id of several tenants was in work at the same time.
     expect(most).toBeGreaterThan(1);
     for (const tenant of TENANTS) {
-      expect(await on.redis.lrange(`bull:mail:${tenant}~j0:logs`, 0, -1)).toEqual(['half', 'half']);
+      expect(await on.redis.lrange(`bull:mail~${tenant}:${tenant}~j0:logs`, 0, -1)).toEqual(['half', 'half']);
     }
   });
 
@@ -236,7 +236,7 @@ describe('the processor', () => {
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one', attempts: 2 }));
     await done;
     expect(runs).toBe(2);
-    expect(await members('bull:mail:failed')).toEqual(['acme~one']);
+    expect(await members('bull:mail~acme:failed')).toEqual(['acme~one']);
   });
 });
 
@@ -363,8 +363,8 @@ describe('what BullMQ does with a job', () => {
       ]),
     );
     await done;
-    expect(await members('bull:mail:completed')).toEqual(['acme2~one']);
-    expect(await members('bull:mail:failed')).toEqual(['acme2~two']);
+    expect(await members('bull:mail~acme2:completed')).toEqual(['acme2~one']);
+    expect(await members('bull:mail~acme2:failed')).toEqual(['acme2~two']);
     expect(await on.redis.keys('bull:mail~acme:acme~*')).toEqual([]);
   });
 
@@ -483,7 +483,7 @@ describe('the fence', () => {
     await expect.poll(() => members('bull:mail:delayed')).toEqual(['acme~one']);
     // Of an erased tenant nothing is kept: what a late write has left ends here.
     expect(await members('bull:mail:failed')).toEqual([]);
-    expect(await on.redis.exists('bull:mail:ac~one')).toBe(0);
+    expect(await on.redis.exists('bull:mail~ac:ac~one')).toBe(0);
 
     const thawed = finished(worker, 1);
     await fence.unfreeze('acme');

@@ -1,3 +1,308 @@
-import { OperatedStore } from './operator.ts';
+import type { IQueueBackend, RedisQueueBackend, WorkerOptions } from 'bullmq';
+import { publish } from '@tenantkit/core';
+import type { StoreOptions } from '../connections.ts';
+import { outerId } from './ids.ts';
+import type { Lane } from './lane.ts';
+import { OperatedStore, withId } from './operator.ts';
+import { isHandedOverAsKnown } from './probe.ts';
+import { admit, park, pick, readmit, type Limit, type Picked } from './scripts.ts';
+import type { StoreParts } from './store.ts';
+import { sweepLanes } from './sweep.ts';
+import { Turns } from './turns.ts';
 
-export class LoopStore extends OperatedStore {}
+/** How many lanes are looked at that turn out to have nothing, before the worker looks at anything else. */
+const MOST_EMPTY = 50;
+
+/** What a worker's loop gets: the job, its id, for how long a limit leaves none, and when the next one is due. */
+type Handed = [job: unknown, id: unknown, limited: number, due: number];
+
+/** What a script has answered that ends a job. */
+interface Ended {
+  readonly result: unknown;
+  readonly finishedOn: number;
+}
+
+/** Ends a job in the lane in which it is, and fetches the next one of the lane where it is told to. */
+type End = (
+  lane: Pick<IQueueBackend, 'moveToCompleted' | 'moveToFailed' | 'moveToDelayed'>,
+  id: string,
+  fetchNext: boolean,
+) => Promise<Ended>;
+
+/** BullMQ's defaults, which its Worker fills in before it asks for its backend. */
+const DEFAULTS = { concurrency: 1, stalledInterval: 30_000 };
+
+/**
+ * The backend of a worker: one loop of BullMQ over the lanes of all tenants. {@link Turns} say which lane the next job
+ * comes from; what ends a job fetches the next one from the same lane, or beside it from the lane whose turn it is.
+ */
+export class LoopStore extends OperatedStore {
+  readonly #turns: Turns;
+  /** Lanes with a limit of concurrency: the end of a job of theirs may let another one begin. */
+  readonly #capped = new Set<string>();
+  readonly #options: StoreOptions & Partial<WorkerOptions>;
+  /** What an operator allows all tenants together. */
+  readonly #limit: Limit | undefined;
+  #known: Promise<boolean> | undefined;
+
+  constructor(parts: StoreParts) {
+    super(parts);
+    this.#options = parts.options;
+    this.#limit = this.#options.limiter;
+    this.#turns = new Turns({
+      pick: (wanted) => this.#pick(wanted),
+      concurrency: this.#options.concurrency ?? DEFAULTS.concurrency,
+      failed: (error) => this.#report(error),
+    });
+  }
+
+  override async moveToActive(token: string, name?: string): Promise<Handed> {
+    // Emitted each time: a worker that takes no job has to say why.
+    if (!(await this.#isKnown())) return this.#nothing(token, 0);
+    let isCounted = false;
+    const nothing = async (due: number): Promise<Handed> => {
+      if (isCounted) await readmit(await this.scripts(), this.laneKeys);
+      return this.#nothing(token, due);
+    };
+    for (let looked = 0; looked < MOST_EMPTY; looked += 1) {
+      const tenant = await this.#turns.next();
+      if (tenant === undefined) return nothing(this.#turns.due);
+      if (!this.#mayRun(tenant)) {
+        await this.#putAside(tenant);
+        continue;
+      }
+      if (this.#limit !== undefined && !isCounted) {
+        const left = await admit(await this.scripts(), this.laneKeys, this.#limit);
+        if (left > 0) return this.#nothing(token, 0, left);
+        isCounted = true;
+      }
+      const handed = this.#handed(tenant, token, await this.lane(tenant).moveToActive(token, name));
+      if (handed !== undefined) return handed;
+    }
+    return nothing(Date.now() + 1);
+  }
+
+  override async moveToCompleted(
+    ...[job, value, remove, token, fetchNext]: Parameters<RedisQueueBackend['moveToCompleted']>
+  ): Promise<{ result: void | unknown[]; finishedOn: number }> {
+    return this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
+      lane.moveToCompleted(withId(id, job), value, remove, token, next),
+    );
+  }
+
+  override async moveToFailed(
+    ...[job, reason, remove, token, fetchNext, fields]: Parameters<RedisQueueBackend['moveToFailed']>
+  ): Promise<{ result: void | unknown[]; finishedOn: number }> {
+    return this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
+      lane.moveToFailed(withId(id, job), reason, remove, token, next, fields),
+    );
+  }
+
+  override async moveToDelayed(
+    ...[outer, timestamp, delay, token = '0', options = {}]: Parameters<RedisQueueBackend['moveToDelayed']>
+  ): Promise<void | unknown[]> {
+    const ended = await this.#end(outer, {}, token, options.fetchNext === true, async (lane, id, next) => ({
+      result: await lane.moveToDelayed(id, timestamp, delay, token, { ...options, fetchNext: next }),
+      finishedOn: 0,
+    }));
+    return ended.result;
+  }
+
+  override async retryJob(...call: Parameters<RedisQueueBackend['retryJob']>): Promise<void> {
+    this.#turns.leave(call[2] ?? '0');
+    return super.retryJob(...call);
+  }
+
+  override async moveJobFromActiveToWait(outer: string, token = '0'): Promise<unknown> {
+    this.#turns.leave(token);
+    return super.moveJobFromActiveToWait(outer, token);
+  }
+
+  override async extendLocks(outers: string[], tokens: string[], duration: number): Promise<string[]> {
+    const groups = new Map<Lane, { readonly ids: string[]; readonly tokens: string[] }>();
+    for (const [at, outer] of outers.entries()) {
+      const found = this.find(outer);
+      if (found === undefined) continue;
+      const group = groups.get(found.lane) ?? { ids: [], tokens: [] };
+      group.ids.push(found.id);
+      group.tokens.push(tokens[at] ?? '');
+      groups.set(found.lane, group);
+    }
+    const lost = [...groups].map(async ([lane, group]) => {
+      const ids = await lane.extendLocks(group.ids, group.tokens, duration);
+      return ids.map((id) => this.#outer(lane.tenant, id));
+    });
+    return (await Promise.all(lost)).flat();
+  }
+
+  override async moveStalledJobsToWait(): Promise<string[]> {
+    return sweepLanes({
+      client: await this.scripts(),
+      keys: this.laneKeys,
+      interval: this.#options.stalledInterval ?? DEFAULTS.stalledInterval,
+      isClosing: () => this.closing !== undefined,
+      revive: async (tenant) =>
+        (await this.lane(tenant).moveStalledJobsToWait()).map((id) => this.#outer(tenant, id)),
+    });
+  }
+
+  protected override laneOptions(options: StoreOptions): StoreOptions {
+    const { stalledInterval = DEFAULTS.stalledInterval } = options as Partial<WorkerOptions>;
+    return {
+      ...options,
+      // That of all lanes together is counted here; in a lane it would be each tenant's.
+      limiter: undefined,
+      // How often a lane is looked at is said by the lock of the sweep. The lane's own, which begins a moment later,
+      // would be in the way of every other one.
+      stalledInterval: Math.ceil(stalledInterval / 2),
+    } as StoreOptions;
+  }
+
+  async #end(
+    outer: string | undefined,
+    job: object,
+    token: string,
+    fetchNext: boolean,
+    end: End,
+  ): Promise<{ result: void | unknown[]; finishedOn: number }> {
+    const { prefix, queue } = this.context;
+    const found = this.find(outer ?? '');
+    // An operator's, of a job that was added past us.
+    if (found === undefined) return shown(await end(this.forQueue(queue, prefix), outer ?? '', fetchNext));
+    const { tenant } = found.lane;
+    try {
+      const isLast = !fetchNext || this.closing !== undefined;
+      if (!isLast) return shown(await this.#endAndFetch(found.lane, found.id, token, end));
+      this.#turns.leave(token);
+      return shown(await end(found.lane, found.id, false));
+    } catch (error) {
+      this.#turns.leave(token);
+      throw error;
+    } finally {
+      // Behind the script: only now may another job of the lane begin, or the last of its duplicates be there.
+      const mayFree = this.#capped.has(tenant) || Reflect.get(job, 'deduplicationId') !== undefined;
+      if (mayFree) this.touch(tenant);
+    }
+  }
+
+  async #endAndFetch(lane: Lane, id: string, token: string, end: End): Promise<Ended> {
+    const { tenant } = lane;
+    if (this.#limit !== undefined) return this.#elsewhere(await end(lane, id, false), token);
+    const turn = this.#turns.after(token);
+    // A lane that may not go on is put aside by the next look.
+    const next = turn === undefined || this.#mayRun(turn) ? turn : undefined;
+    if (next === tenant) {
+      const ended = await end(lane, id, true);
+      const handed = this.#handed(tenant, token, ended.result);
+      return handed === undefined ? this.#elsewhere(ended, token) : { ...ended, result: handed };
+    }
+    if (next === undefined) return this.#elsewhere(await end(lane, id, false), token);
+    // Sent together, in this order: the second does not wait for the reply to the first.
+    const ending = end(lane, id, false);
+    const fetching = this.lane(next).moveToActive(token, this.#options.name);
+    const [ended, fetched] = await Promise.allSettled([ending, fetching]);
+    const handed = fetched.status === 'fulfilled' ? this.#handed(next, token, fetched.value) : undefined;
+    if (ended.status === 'rejected') {
+      // Else the next job would wait for its lock to run out, with nobody who works on it.
+      if (handed !== undefined) await this.#giveBack(String(handed[1]), token);
+      throw ended.reason;
+    }
+    if (handed !== undefined) return { ...ended.value, result: handed };
+    if (fetched.status === 'fulfilled') return this.#elsewhere(ended.value, token);
+    this.#report(fetched.reason);
+    return { ...ended.value, result: this.#nothing(token, 0) };
+  }
+
+  /**
+   * The next job of whichever lane. What fails here is not thrown: the job before has ended, and BullMQ would try to
+   * end it again. The main loop will look again.
+   */
+  async #elsewhere(ended: Ended, token: string): Promise<Ended> {
+    try {
+      return { ...ended, result: await this.moveToActive(token, this.#options.name) };
+    } catch (error) {
+      this.#report(error);
+      return { ...ended, result: this.#nothing(token, 0) };
+    }
+  }
+
+  async #giveBack(outer: string, token: string): Promise<void> {
+    this.takeVerdict(outer);
+    try {
+      await this.moveJobFromActiveToWait(outer, token);
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  /** The job that a script of a lane has handed over, under the id by which the loop knows it. */
+  #handed(tenant: string, token: string, reply: unknown): Handed | undefined {
+    const [job, id]: unknown[] = Array.isArray(reply) ? reply : [];
+    if (typeof job !== 'object' || job === null) {
+      this.#turns.drop(tenant);
+      return undefined;
+    }
+    this.#turns.seat(token, tenant);
+    return [job, this.#outer(tenant, String(id)), 0, 0];
+  }
+
+  // Always of this form: from an empty list BullMQ would conclude as well that the queue is drained.
+  #nothing(token: string, due: number, limited = 0): Handed {
+    this.#turns.leave(token);
+    return [null, 0, limited, due];
+  }
+
+  /** An erased tenant's jobs are taken, and fail. */
+  #mayRun(tenant: string): boolean {
+    const state = this.context.fence?.state(tenant) ?? 'active';
+    return state === 'active' || state === 'erased';
+  }
+
+  /** A frozen tenant's lane is not looked at for a while: no job of it is touched. */
+  async #putAside(tenant: string): Promise<void> {
+    this.#turns.drop(tenant);
+    const until = Date.now() + (this.context.fence?.maxStaleness ?? 0);
+    await park(await this.scripts(), this.laneKeys, tenant, until);
+  }
+
+  async #pick(wanted: number): Promise<Picked> {
+    const picked = await pick(await this.scripts(), this.laneKeys, Date.now(), wanted);
+    for (const tenant of picked.turns) this.#capped.delete(tenant);
+    for (const tenant of picked.capped) this.#capped.add(tenant);
+    for (const tenant of picked.unreadable) this.#refuseLimits(tenant);
+    return picked;
+  }
+
+  #refuseLimits(tenant: string): void {
+    publish('refused', {
+      surface: 'queue',
+      operation: 'process',
+      message: 'The limits of a lane are no numbers: none of its jobs is run until they are written again.',
+      tenant,
+      extra: { queue: this.context.queue },
+    });
+  }
+
+  /** Whether the installed BullMQ hands over jobs as we know it; asked once. */
+  async #isKnown(): Promise<boolean> {
+    this.#known ??= isHandedOverAsKnown(await this.scripts(), this.context, this.laneKeys);
+    try {
+      return await this.#known;
+    } catch (error) {
+      this.#known = undefined;
+      throw error;
+    }
+  }
+
+  #outer(tenant: string, id: string): string {
+    return outerId(this.context.names, tenant, id);
+  }
+
+  #report(error: unknown): void {
+    if (this.closing === undefined) this.emit('error', error);
+  }
+}
+
+function shown({ result, finishedOn }: Ended): { result: void | unknown[]; finishedOn: number } {
+  return { result: Array.isArray(result) ? result : undefined, finishedOn };
+}

@@ -223,3 +223,45 @@ if ARGV[4] == '1' or redis.call('HEXISTS', KEYS[2], 'opts.maxLenEvents') == 0 th
   redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ARGV[3])
 end
 return 1`;
+
+/**
+ * Puts a lane aside until a time, although it may have something to run.
+ *
+ * KEYS: ready, due. ARGV: tenant, until when in ms.
+ */
+export const PARK = `
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+return 1`;
+
+/**
+ * Counts one job against the limit of all lanes together, in the key and the way in which BullMQ counts those of a
+ * queue. Answers for how many milliseconds there is none left, or 0.
+ *
+ * KEYS: limiter. ARGV: how many, in how many ms.
+ */
+export const ADMIT = `
+local rcall = redis.call
+if (tonumber(rcall('GET', KEYS[1]) or '0') or 0) >= tonumber(ARGV[1]) then
+  local ttl = rcall('PTTL', KEYS[1])
+  if ttl > 0 then return ttl end
+  rcall('DEL', KEYS[1])
+end
+if rcall('INCR', KEYS[1]) == 1 then rcall('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0`;
+
+/** Takes the count back when there was no job after all. KEYS: limiter. */
+export const READMIT = `
+local used = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+if used > 0 and used < 9007199254740991 then redis.call('DECR', KEYS[1]) end
+return 1`;
+
+/** Takes the lock of whoever sweeps. KEYS: sweep. ARGV: for how many ms. */
+export const LOCK = `return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) and 1 or 0`;
+
+/** One step over the registered lanes. KEYS: lanes. ARGV: cursor, how many about. */
+export const STEP = `
+local found = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local tenants = {}
+for at = 1, #found[2], 2 do tenants[#tenants + 1] = found[2][at] end
+return { found[1], tenants }`;

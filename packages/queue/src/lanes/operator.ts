@@ -243,9 +243,9 @@ function idOf(job: unknown): string {
 }
 
 /** The job under its id in the lane, which is nearly always the one that it has. */
-function withId(id: string, job: unknown): unknown {
+export function withId<T>(id: string, job: T): T {
   const given = job as { readonly id?: unknown };
-  return given.id === id ? given : Object.create(given, { id: { value: id } });
+  return given.id === id ? job : (Object.create(given, { id: { value: id } }) as T);
 }
 
 // The oldest of a list stand at its end, and are answered in the order of the list.

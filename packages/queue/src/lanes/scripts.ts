@@ -1,7 +1,7 @@
 import type { IRedisClient } from 'bullmq';
-import { breach, tenantId } from '@tenantkit/core';
+import { breach, isId, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
-import { PICK, REGISTER, SWEEP, TOUCH } from './lua.ts';
+import { ADMIT, LOCK, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
 import { laneMeta, type LaneKeys } from './names.ts';
 
 /** As much of BullMQ's client as a script of ours needs. */
@@ -39,12 +39,18 @@ const COMMANDS = {
   pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 6, lua: PICK },
   touch: { name: 'tenantkit:lanes:touch:1', numberOfKeys: 2, lua: TOUCH },
   sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
+  park: { name: 'tenantkit:lanes:park:1', numberOfKeys: 2, lua: PARK },
+  admit: { name: 'tenantkit:lanes:admit:1', numberOfKeys: 1, lua: ADMIT },
+  readmit: { name: 'tenantkit:lanes:readmit:1', numberOfKeys: 1, lua: READMIT },
+  lock: { name: 'tenantkit:lanes:lock:1', numberOfKeys: 1, lua: LOCK },
+  step: { name: 'tenantkit:lanes:step:1', numberOfKeys: 1, lua: STEP },
   register: { name: 'tenantkit:lanes:register:1', numberOfKeys: 2, lua: REGISTER },
 } as const;
 
 const count = z.number().int().nonnegative();
 const tenants = z.array(tenantId);
 const pickReply = z.tuple([tenants, count, count, tenants, tenants]);
+const stepReply = z.tuple([z.string(), z.array(z.string())]);
 const sweepReply = z.tuple([tenants, count, count]);
 
 /**
@@ -137,6 +143,52 @@ export async function sweep(
   ]);
   const [active, found, retired] = parsed(sweepReply, reply, 'sweep');
   return { active, found, retired };
+}
+
+/** Puts a lane aside until a time, in milliseconds, although it may have something to run. */
+export async function park(
+  client: ScriptClient,
+  keys: LaneKeys,
+  tenant: string,
+  until: number,
+): Promise<void> {
+  await client.runCommand(COMMANDS.park.name, [keys.ready, keys.due, tenant, Math.ceil(until)]);
+}
+
+/** How many jobs of all lanes together may begin in how many milliseconds. */
+export interface Limit {
+  readonly max: number;
+  readonly duration: number;
+}
+
+/** Counts one job against the limit. @returns for how many milliseconds there is none left, or 0 */
+export async function admit(client: ScriptClient, keys: LaneKeys, limit: Limit): Promise<number> {
+  const { max, duration } = limit;
+  const reply: unknown = await client.runCommand(COMMANDS.admit.name, [keys.limiter, max, duration]);
+  return parsed(count, reply, 'admit');
+}
+
+/** Takes the count back when there was no job after all. */
+export async function readmit(client: ScriptClient, keys: LaneKeys): Promise<void> {
+  await client.runCommand(COMMANDS.readmit.name, [keys.limiter]);
+}
+
+/** Takes the lock of whoever sweeps, for some milliseconds. @returns whether nobody else has it */
+export async function lockSweep(client: ScriptClient, keys: LaneKeys, duration: number): Promise<boolean> {
+  return (await client.runCommand(COMMANDS.lock.name, [keys.sweep, duration])) === 1;
+}
+
+/** One step over the registered lanes: the next cursor, `'0'` at the end, and tenants. One may come twice. */
+export async function stepLanes(
+  client: ScriptClient,
+  keys: LaneKeys,
+  cursor: string,
+  about: number,
+): Promise<{ readonly next: string; readonly tenants: readonly string[] }> {
+  const reply: unknown = await client.runCommand(COMMANDS.step.name, [keys.lanes, cursor, about]);
+  const [next, found] = parsed(stepReply, reply, 'step');
+  // Whoever writes to Redis may have written anything; of what is no tenant no key is made.
+  return { next, tenants: found.filter(isId) };
 }
 
 function parsed<T>(schema: z.ZodType<T>, reply: unknown, operation: string): T {
