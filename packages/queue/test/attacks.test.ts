@@ -28,18 +28,15 @@ const setClaim = async (index: number, value: unknown): Promise<void> => {
   list[index] = value;
   await setHeader([version, kid, Buffer.from(JSON.stringify(list)).toString('base64url'), mac]);
 };
-/** Takes the victim out of the queue and puts a copy under another key. */
-const moveTo = async (
-  key: string,
-  list: string,
-  id: string,
-  extra: Record<string, string> = {},
-): Promise<void> => {
+/** Takes the victim out of its lane and puts a copy into a lane, as the work that is to be done next. */
+const moveTo = async (lane: string, id: string, extra: Record<string, string> = {}): Promise<void> => {
   const hash = await on.redis.hgetall(VICTIM);
-  await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
-  await on.redis.hset(key, { ...hash, ...extra });
-  await on.redis.lpush(list, id);
-  await on.redis.zadd(list.replace(/wait$/, 'marker'), 0, '0');
+  await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
+  await on.redis.hset(`${lane}:${id}`, { ...hash, ...extra });
+  await on.redis.lpush(`${lane}:wait`, id);
+  const [queue = '', tenant = ''] = lane.split('~');
+  await on.redis.zadd(`${queue}~:ready`, 0, tenant);
+  await on.redis.zadd(`${queue}~:wake`, 0, '0');
 };
 
 interface Attack {
@@ -48,6 +45,8 @@ interface Attack {
   readonly at?: { readonly queue: string; readonly prefix?: string };
   /** Where the attack has put the job. */
   readonly id?: string;
+  /** In whose lane, where it is not the victim's. */
+  readonly lane?: string;
   act(): Promise<unknown>;
 }
 
@@ -217,37 +216,49 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'copied to another id': {
     reason: 'mismatch',
     id: 'acme~copy',
-    act: () => moveTo('bull:mail~acme:acme~copy', 'bull:mail:wait', 'acme~copy'),
+    act: () => moveTo('bull:mail~acme', 'acme~copy'),
   },
   'copied to another id, with the genuine id inside': {
     reason: 'mismatch',
     id: 'acme~copy',
-    act: () => moveTo('bull:mail~acme:acme~copy', 'bull:mail:wait', 'acme~copy', { id: 'acme~victim' }),
+    act: () => moveTo('bull:mail~acme', 'acme~copy', { id: 'acme~victim' }),
   },
   'copied to another tenant': {
     reason: 'mismatch',
     id: 'ac~victim',
-    act: () => moveTo('bull:mail:ac~victim', 'bull:mail:wait', 'ac~victim', { id: 'acme~victim' }),
+    lane: 'ac',
+    act: () => moveTo('bull:mail~ac', 'ac~victim', { id: 'acme~victim' }),
+  },
+  'copied into another tenant’s lane, under its own id': {
+    reason: 'mismatch',
+    lane: 'ac',
+    act: () => moveTo('bull:mail~ac', 'acme~victim'),
+  },
+  'copied into another tenant’s lane, under an id that looks like a stray one': {
+    reason: 'mismatch',
+    id: 'ac~:acme~victim',
+    lane: 'ac',
+    act: () => moveTo('bull:mail~ac', 'ac~:acme~victim'),
   },
   'copied to an id of no tenant': {
     reason: 'mismatch',
     id: 'plain',
-    act: () => moveTo('bull:mail:plain', 'bull:mail:wait', 'plain'),
+    act: () => moveTo('bull:mail~acme', 'plain'),
   },
   'copied to another queue': {
     reason: 'mismatch',
     at: { queue: 'other' },
-    act: () => moveTo('bull:other:acme~victim', 'bull:other:wait', 'acme~victim'),
+    act: () => moveTo('bull:other~acme', 'acme~victim'),
   },
   'copied to another prefix': {
     reason: 'mismatch',
     at: { queue: 'mail', prefix: 'elsewhere' },
-    act: () => moveTo('elsewhere:mail:acme~victim', 'elsewhere:mail:wait', 'acme~victim'),
+    act: () => moveTo('elsewhere:mail~acme', 'acme~victim'),
   },
   'signed with a key that the worker does not have': {
     reason: 'unknownKey',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
       await on.redis.del(VICTIM);
       const stranger = on.queue('mail', { tenant: { signingKeys: [{ ...OTHER_KEY, kid: 'k7' }] } });
       await withTenant('acme', () => stranger.add('n', { payload: PAYLOAD }, { jobId: 'victim' }));
@@ -256,7 +267,7 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
   'signed with another secret under the same name': {
     reason: 'mismatch',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
       await on.redis.del(VICTIM);
       const stranger = on.queue('mail', { tenant: { signingKeys: [{ ...OTHER_KEY, kid: KEY.kid }] } });
       await withTenant('acme', () => stranger.add('n', { payload: PAYLOAD }, { jobId: 'victim' }));
@@ -266,8 +277,8 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
     reason: 'missing',
     id: 'acme~evil',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
-      await on.raw('mail').add('n', { payload: PAYLOAD }, { jobId: 'acme~evil' });
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
+      await on.raw('mail~acme').add('n', { payload: PAYLOAD }, { jobId: 'acme~evil' });
     },
   },
   'added with raw BullMQ, with a header of its own': {
@@ -275,42 +286,42 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
     id: 'acme~evil',
     act: async () => {
       const header = (await options())['tk!'];
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
-      await on.raw('mail').add('n', { payload: PAYLOAD }, { jobId: 'acme~evil', 'tk!': header } as object);
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
+      await on.raw('mail~acme').add('n', { payload: PAYLOAD }, { jobId: 'acme~evil', 'tk!': header } as object);
     },
   },
   'added with raw BullMQ, outside of any tenant': {
     reason: 'missing',
     id: '1',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
-      await on.redis.set('bull:mail:id', 0);
-      await on.raw('mail').add('n', { payload: PAYLOAD });
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
+      await on.redis.set('bull:mail~acme:id', 0);
+      await on.raw('mail~acme').add('n', { payload: PAYLOAD });
     },
   },
   'an id without a job': {
     reason: 'missing',
     id: 'acme~nothing',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
-      await on.redis.lpush('bull:mail:wait', 'acme~nothing');
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
+      await on.redis.lpush('bull:mail~acme:wait', 'acme~nothing');
     },
   },
   'marked as finished': { reason: 'replayed', act: () => on.redis.hset(VICTIM, 'finishedOn', '1') },
   'in the prioritized set': {
     reason: 'mismatch',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
       await on.redis.hset(VICTIM, 'name', 'other');
-      await on.redis.zadd('bull:mail:prioritized', 1, 'acme~victim');
+      await on.redis.zadd('bull:mail~acme:prioritized', 1, 'acme~victim');
     },
   },
   'in the delayed set': {
     reason: 'mismatch',
     act: async () => {
-      await on.redis.lrem('bull:mail:wait', 0, 'acme~victim');
+      await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
       await on.redis.hset(VICTIM, 'name', 'other');
-      await on.redis.zadd('bull:mail:delayed', 1, 'acme~victim');
+      await on.redis.zadd('bull:mail~acme:delayed', 1, 'acme~victim');
     },
   },
 };
@@ -377,7 +388,7 @@ describe('a hostile writer', () => {
     expect(errors).toEqual([]);
     expect(refusals.events.map(({ data }) => data.unmapped?.['reason'])).toEqual([attack.reason]);
     // It lies in failed, and was not tried again.
-    const base = `${prefix ?? 'bull'}:${name}`;
+    const base = `${prefix ?? 'bull'}:${name}~${attack.lane ?? 'acme'}`;
     const id = attack.id ?? 'acme~victim';
     expect(await on.redis.zrange(`${base}:failed`, 0, '-1')).toEqual([id]);
     expect(await on.redis.hget(`${base}:${id}`, 'atm')).toBe('1');
@@ -393,8 +404,8 @@ describe('a hostile writer', () => {
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     await first;
     const second = finished(worker, 2);
-    await on.redis.zrem('bull:mail:completed', 'acme~one');
-    await on.redis.lpush('bull:mail:wait', 'acme~one');
+    await on.redis.zrem('bull:mail~acme:completed', 'acme~one');
+    await on.redis.lpush('bull:mail~acme:wait', 'acme~one');
     await withTenant('acme', () => queue.add('n', {}, { jobId: 'two' }));
     expect(
       (await second).map(({ event, error }) => [event, (error as { reason?: string } | undefined)?.reason]),
@@ -410,17 +421,17 @@ describe('a hostile writer', () => {
     await withTenant('acme2', () => queue.add('parent', {}, { jobId: 'p', delay: 60_000 }));
     await on.redis
       .multi()
-      .zrem('bull:mail:delayed', 'acme2~p')
-      .zadd('bull:mail:waiting-children', 1, 'acme2~p')
-      .sadd('bull:mail~acme2:acme2~p:dependencies', 'bull:mail~acme:acme~evil')
-      .set('bull:mail:de:acme2~d', 'acme~evil')
-      .zadd('bull:mail:repeat', Date.now() + 60_000, 'acme2~s')
-      .hset('bull:mail:repeat:acme2~s', { name: 's', ic: '1', every: '60000' })
+      .zrem('bull:mail~acme2:delayed', 'acme2~p')
+      .zadd('bull:mail~acme2:waiting-children', 1, 'acme2~p')
+      .sadd('bull:mail~acme2:acme2~p:dependencies', 'bull:mail~acme2:acme~evil')
+      .set('bull:mail~acme2:de:acme2~d', 'acme~evil')
+      .zadd('bull:mail~acme2:repeat', Date.now() + 60_000, 'acme2~s')
+      .hset('bull:mail~acme2:repeat:acme2~s', { name: 's', ic: '1', every: '60000' })
       .exec();
-    await on.raw('mail').add('n', {}, { jobId: 'acme~evil' });
-    await on.redis.hset('bull:mail~acme:acme~evil', {
+    await on.raw('mail~acme2').add('n', {}, { jobId: 'acme~evil' });
+    await on.redis.hset('bull:mail~acme2:acme~evil', {
       parentKey: 'bull:mail~acme2:acme2~p',
-      parent: JSON.stringify({ id: 'acme2~p', queueKey: 'bull:mail', fpof: true }),
+      parent: JSON.stringify({ id: 'acme2~p', queueKey: 'bull:mail~acme2', fpof: true }),
       deid: 'acme2~d',
       rjk: 'acme2~s',
     });
@@ -428,14 +439,14 @@ describe('a hostile writer', () => {
     const done = finished(worker, 1);
     void worker.run();
     expect(await done).toMatchObject([{ event: 'failed', error: { reason: 'missing' } }]);
-    expect(await on.redis.zrange('bull:mail:waiting-children', 0, '-1')).toEqual(['acme2~p']);
+    expect(await on.redis.zrange('bull:mail~acme2:waiting-children', 0, '-1')).toEqual(['acme2~p']);
     expect(await on.redis.hget('bull:mail~acme2:acme2~p', 'defa')).toBeNull();
     expect(await on.redis.smembers('bull:mail~acme2:acme2~p:dependencies')).toEqual([
-      'bull:mail~acme:acme~evil',
+      'bull:mail~acme2:acme~evil',
     ]);
-    expect(await on.redis.get('bull:mail:de:acme2~d')).toBe('acme~evil');
-    expect(await on.redis.keys('bull:mail:repeat:*')).toEqual(['bull:mail:repeat:acme2~s']);
-    expect(await on.redis.zrange('bull:mail:delayed', 0, '-1')).toEqual([]);
+    expect(await on.redis.get('bull:mail~acme2:de:acme2~d')).toBe('acme~evil');
+    expect(await on.redis.keys('bull:mail~acme2:repeat:*')).toEqual(['bull:mail~acme2:repeat:acme2~s']);
+    expect(await on.redis.zrange('bull:mail~acme2:delayed', 0, '-1')).toEqual([]);
   });
 
   it('what is not signed does not stop a signed job: hostile progress is left out', async () => {
@@ -462,7 +473,7 @@ describe('a hostile writer', () => {
 
   it('a flood of forged jobs does not hold up a real one, nor lose its event', async () => {
     const queue = on.queue('mail');
-    const raw = on.raw('mail');
+    const raw = on.raw('mail~acme');
     const forged = 300;
     await raw.addBulk(
       Array.from({ length: forged }, (_, n) => ({ name: 'n', data: { n }, opts: { jobId: `acme~f${n}` } })),
@@ -481,7 +492,7 @@ describe('a hostile writer', () => {
     const all = await done;
     expect(ran).toEqual(['real']);
     expect(all.filter(({ event }) => event === 'completed')).toMatchObject([{ id: 'real' }]);
-    expect(await on.redis.zcard('bull:mail:failed')).toBe(forged);
+    expect(await on.redis.zcard('bull:mail~acme:failed')).toBe(forged);
     expect(errors).toEqual([]);
   });
 });

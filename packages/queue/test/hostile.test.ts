@@ -417,7 +417,7 @@ describe('code of a processor', () => {
       ]);
       expect(runs).toBe(1);
       expect(await on.redis.hget('bull:mail~acme:acme~one', 'failedReason')).toMatch(reason);
-      expect(await on.redis.llen('bull:mail:active')).toBe(0);
+      expect(await on.redis.llen('bull:mail~acme:active')).toBe(0);
     },
   );
 

@@ -79,7 +79,8 @@ describe('the processor', () => {
     await withTenant('a-b', () => queue.add('n', {}));
     await withTenant('ac', () => worker.resume());
     await second;
-    expect(seen).toEqual(['acme', 'acme2', 'a-b']);
+    // Between two tenants it is not the order of adding that counts.
+    expect([seen[0], seen.slice(1).toSorted()]).toEqual(['acme', ['a-b', 'acme2']]);
     await withTenant('ac', () => worker.close());
   });
 
@@ -160,7 +161,7 @@ describe('the processor', () => {
     expect(withTenant('acme', () => worker.cancelJob('one', 'by acme'))).toBe(true);
     expect(() => withTenant('acme', () => worker.cancelAllJobs())).toThrow(OperationRefusedError);
     acrossTenants(OPERATOR, () => worker.cancelAllJobs('by the operator'));
-    expect((await done).map(({ error }) => error?.message)).toEqual([
+    expect((await done).map(({ error }) => error?.message).toSorted()).toEqual([
       'aborted: by acme',
       'aborted: by the operator',
     ]);
@@ -480,9 +481,12 @@ describe('the fence', () => {
     expect(active).toEqual(['one']);
     expect(failures).toMatchObject([[undefined, undefined, { code: 'SIGNATURE_INVALID', reason: 'fenced' }]]);
     expect(inspect(failures)).not.toMatch(/"?ac"?\W*one/);
-    await expect.poll(() => members('bull:mail:delayed')).toEqual(['acme~one']);
+    // The frozen tenant's lane is put aside as a whole, and its job is not touched.
+    expect(await members('bull:mail~:due')).toEqual(['acme']);
+    expect(await on.redis.lrange('bull:mail~acme:wait', 0, -1)).toEqual(['acme~one']);
+    expect(await on.redis.hget('bull:mail~acme:acme~one', 'ats')).toBeNull();
     // Of an erased tenant nothing is kept: what a late write has left ends here.
-    expect(await members('bull:mail:failed')).toEqual([]);
+    expect(await members('bull:mail~ac:failed')).toEqual([]);
     expect(await on.redis.exists('bull:mail~ac:ac~one')).toBe(0);
 
     const thawed = finished(worker, 1);
