@@ -15,7 +15,9 @@ import { z } from 'zod';
 import { queueKeyRing } from './keys.ts';
 import { signingKeysSchema, type SigningKey } from './options.ts';
 import {
+  BATCH,
   LISTS,
+  REPEAT,
   SORTED_SETS,
   checkPlaces,
   jobIdOf,
@@ -88,7 +90,7 @@ const FOUND = {
   invalid_signature: {
     severity: 'critical',
     message:
-      'A job whose header does not verify: it was altered, copied, or signed with another key. It never runs.',
+      'A job whose header does not verify: it was altered, copied, perhaps into another lane, or signed with another key. It never runs.',
     hint: 'Treat it as an incident unless a signing key was taken away too early.',
   },
   unknown_key: {
@@ -104,7 +106,7 @@ const FOUND = {
   unsigned_scheduler: {
     severity: 'high',
     message: 'A job scheduler: what it makes is signed by no tenant and never runs.',
-    hint: 'Remove it with queue.removeJobScheduler inside acrossTenants.',
+    hint: 'Find out who writes to this Redis; remove it with a raw client.',
   },
   missing_job: {
     severity: 'low',
@@ -128,7 +130,51 @@ const BY_REASON: Readonly<Partial<Record<SignatureReason, Code>>> = {
 async function* auditQueue(
   raw: RawRedis,
   store: string,
-  { base }: QueueKeyspace,
+  queue: QueueKeyspace,
+  verifier: Verifier,
+  fence: TenantRegistry | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<Finding> {
+  // Two walks over the database, and not one per lane: it may hold thousands.
+  const places = new Map<string, Place>([
+    [queue.base, { base: queue.base, lane: undefined, jobs: new Set() }],
+  ]);
+  for (const prefix of [queue.base, queue.keys.lanePrefix]) {
+    for await (const keys of scanKeys(raw, prefix, signal))
+      for (const key of keys) sortIn(places, queue, key);
+  }
+  for (const place of places.values()) yield* auditPlace(raw, store, place, verifier, fence, signal);
+}
+
+/** A lane, or the queue itself, where no job of ours is. */
+interface Place {
+  readonly base: string;
+  /** What the lane's name says of its tenant; `undefined` for the queue itself. */
+  readonly lane: string | undefined;
+  /** The ids of which there is a key; a set, since SCAN may give a key twice. */
+  readonly jobs: Set<string>;
+}
+
+function sortIn(
+  places: Map<string, Place>,
+  { base, keys: { lanePrefix } }: QueueKeyspace,
+  key: string,
+): void {
+  const isOfQueue = key.startsWith(base);
+  const end = isOfQueue ? base.length : key.indexOf(':', lanePrefix.length) + 1;
+  const own = key.slice(0, end);
+  // Without a tenant it is one of ours, which say where there is work.
+  if (end === 0 || own === `${lanePrefix}:`) return;
+  const known = places.get(own);
+  const place = known ?? { base: own, lane: own.slice(lanePrefix.length, -1), jobs: new Set<string>() };
+  if (known === undefined) places.set(own, place);
+  if (jobIdOf(own, key) === key.slice(end)) place.jobs.add(key.slice(end));
+}
+
+async function* auditPlace(
+  raw: RawRedis,
+  store: string,
+  { base, lane, jobs }: Place,
   verifier: Verifier,
   fence: TenantRegistry | undefined,
   signal: AbortSignal,
@@ -140,19 +186,18 @@ async function* auditQueue(
       for (const id of ids) seen.add(id);
     }
   }
-  for await (const ids of stateIds(raw, base, 'repeat', signal)) {
-    for (const id of ids) yield finding('unsigned_scheduler', `${base}repeat:${id}`);
+  for await (const ids of stateIds(raw, base, REPEAT, signal)) {
+    for (const id of ids) yield finding('unsigned_scheduler', `${base}${REPEAT}:${id}`);
   }
   const stored = new Set<string>();
-  for await (const keys of scanKeys(raw, base, signal)) {
-    const jobs = keys.filter((key) => jobIdOf(base, key) === key.slice(base.length));
-    const hashes = await readHashes(raw, jobs);
-    for (const [key, hash] of hashes) {
+  const all = [...jobs];
+  for (let at = 0; at < all.length; at += BATCH) {
+    signal.throwIfAborted();
+    const keys = all.slice(at, at + BATCH).map((id) => base + id);
+    for (const [key, hash] of await readHashes(raw, keys)) {
       const id = key.slice(base.length);
-      // SCAN may give a key twice.
-      if (stored.has(id)) continue;
       stored.add(id);
-      const code = judge(verifier, hash, id, fence);
+      const code = judge(verifier, hash, id, lane, fence);
       if (code !== undefined) yield finding(code, key);
       // Jobs move while the audit runs: only what is in no state now is a finding.
       if (!seen.has(id) && !(await isInAnyState(raw, base, id))) yield finding('orphaned_job', key);
@@ -169,10 +214,11 @@ function judge(
   verifier: Verifier,
   hash: JobHash,
   id: string,
+  lane: string | undefined,
   fence: TenantRegistry | undefined,
 ): Code | undefined {
   try {
-    const { tenant } = verifyJob(verifier, hash, id, verifier.names.tenantOf(id));
+    const { tenant } = verifyJob(verifier, hash, id, lane);
     return fence?.state(tenant) === 'erased' ? 'erased_tenant_job' : undefined;
   } catch (error) {
     if (!(error instanceof SignatureError)) throw error;

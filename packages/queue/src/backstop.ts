@@ -57,6 +57,7 @@ const COMMANDS = [
   '+get',
   '+set',
   '+incr',
+  '+decr',
   '+hset',
   '+hmset',
   '+hget',
@@ -91,6 +92,7 @@ const COMMANDS = [
   '+zrevrangebyscore',
   '+zremrangebyscore',
   '+zremrangebyrank',
+  '+zscan',
   '+zpopmin',
   '+bzpopmin',
   '+xadd',
@@ -101,8 +103,8 @@ const COMMANDS = [
 ] as const;
 
 /**
- * The Redis ACL of queues and workers. Unlike in a cache, the server cannot tell tenants apart here: all of them
- * share the lists of one queue, and a worker has to read all of them. What separates them is the signature; the
+ * The Redis ACL of queues and workers. Unlike in a cache, the server cannot tell tenants apart here: one worker
+ * has to read the lanes of all of them. What separates them is the signature; the
  * ACL keeps everybody else from writing to the queue, and the queue’s users from everything else.
  *
  * @throws {@link ConfigError} when a name could be read as a pattern
@@ -116,7 +118,10 @@ const COMMANDS = [
  */
 export function queueBackstop(options: QueueBackstopOptions): QueueBackstop {
   const { user, prefix = DEFAULT_PREFIX, queues } = parseOptions('queue', schema, options);
-  const patterns = queues?.map((queue) => `~${prefix}:${queue}:*`) ?? [`~${prefix}:*`];
+  // The queue itself, its lanes, and what says where there is work.
+  const patterns = queues?.flatMap((queue) => [`~${prefix}:${queue}:*`, `~${prefix}:${queue}~*`]) ?? [
+    `~${prefix}:*`,
+  ];
   return {
     rules: [user, 'reset', ...patterns, '-@all', ...COMMANDS],
     enforced: [

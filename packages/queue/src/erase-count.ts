@@ -1,6 +1,16 @@
-import type { NameCodec } from '@tenantkit/core';
-import { ownEvents } from './erase-scripts.ts';
-import { LISTS, SORTED_SETS, STALLED, jobIdOf, scanKeys, stateIds, type QueueKeyspace } from './places.ts';
+import {
+  EVENTS,
+  FIXED,
+  LISTS,
+  REPEAT,
+  SORTED_SETS,
+  STALLED,
+  jobIdOf,
+  laneBase,
+  scanKeys,
+  stateIds,
+  type QueueKeyspace,
+} from './places.ts';
 import type { RawRedis } from './raw-redis.ts';
 
 /** How much of a tenant there is, or was removed. */
@@ -10,73 +20,49 @@ export interface Totals {
   events: number;
 }
 
-/** Counts what an erasure would remove, and changes nothing. */
-export async function countOwn(
-  raw: RawRedis,
-  queues: readonly QueueKeyspace[],
-  names: NameCodec,
-  tenant: string,
-): Promise<Totals> {
-  const own = names.prefix(tenant);
-  const totals: Totals = { jobs: 0, keys: 0, events: 0 };
-  for (const { base } of queues) {
-    const jobs = new Set<string>();
-    const keys = new Set<string>();
-    for (const state of [...LISTS, ...SORTED_SETS, STALLED]) {
-      for (const ids of await ownMembers(raw, base, state, own)) for (const id of ids) jobs.add(id);
+/** What a lane holds. */
+export interface Counted extends Totals {
+  /** Whether there are keys that no state of the lane leads to: only a walk over all keys finds them. */
+  readonly isScattered: boolean;
+}
+
+/** The sorted sets of a logical queue that name its lanes. The registry comes last, which finds the lane again. */
+export const NAMING = ['ready', 'due', 'lanes'] as const;
+
+/** Whose members are jobs, or lead to keys: they are gone when they hold nothing any more. */
+const STATES: readonly string[] = [...LISTS, ...SORTED_SETS, STALLED];
+
+/** Counts what an erasure would remove from a queue, and changes nothing. Walks all keys of the database. */
+export async function countLane(raw: RawRedis, queue: QueueKeyspace, tenant: string): Promise<Counted> {
+  const base = laneBase(queue, tenant);
+  const named = new Set<string>();
+  for (const state of STATES) {
+    for await (const ids of stateIds(raw, base, state)) for (const id of ids) named.add(id);
+  }
+  const schedulers = new Set<string>();
+  for await (const ids of stateIds(raw, base, REPEAT))
+    for (const id of ids) schedulers.add(`${REPEAT}:${id}`);
+  const jobs = new Set(named);
+  const keys = new Set<string>();
+  let isScattered = false;
+  for await (const batch of scanKeys(raw, base)) {
+    for (const key of batch) {
+      const rest = key.slice(base.length);
+      if (STATES.includes(rest) || rest === REPEAT || rest === EVENTS || named.has(rest)) continue;
+      const id = jobIdOf(base, key);
+      if (id === rest) jobs.add(id);
+      else keys.add(rest);
+      const isFound = id === undefined ? FIXED.has(rest) || schedulers.has(rest) : named.has(id);
+      if (!isFound) isScattered = true;
     }
-    for await (const batch of scanKeys(raw, base)) {
-      const found = sortKeys(base, own, batch);
-      for (const id of found.jobs) jobs.add(id);
-      for (const key of batch) {
-        if (found.others.includes(key) || isSubKey(base, own, key)) keys.add(key);
-      }
-    }
-    for await (const entries of ownEvents(raw, base, own)) totals.events += entries.length;
-    totals.jobs += jobs.size;
-    totals.keys += keys.size;
   }
-  return totals;
+  const events = await raw.run((redis) => redis.xlen(base + EVENTS));
+  const naming = await namingSets(raw, queue, tenant);
+  return { jobs: jobs.size, keys: keys.size + naming, events, isScattered };
 }
 
-/** Cuts a batch of keys into the tenant's jobs, and its keys that are no job's. */
-export function sortKeys(
-  base: string,
-  own: string,
-  keys: readonly string[],
-): { readonly jobs: string[]; readonly others: string[] } {
-  const jobs = new Set<string>();
-  const others: string[] = [];
-  for (const key of keys) {
-    const id = jobIdOf(base, key);
-    if (id?.startsWith(own) === true) jobs.add(id);
-    if (id === undefined && OTHERS.some((kind) => key.startsWith(base + kind + own))) others.push(key);
-  }
-  return { jobs: [...jobs], others };
-}
-
-/**
- * What stands before a tenant's name in keys that are no job's: deduplication, its next job, schedulers; and
- * nothing, for a key beside a job that a newer BullMQ may write.
- */
-const OTHERS = ['de:', 'dn:', 'repeat:', ''] as const;
-
-function isSubKey(base: string, own: string, key: string): boolean {
-  return key.startsWith(base + own) && key.includes(':', base.length);
-}
-
-// Read to the end before anything is removed: removing shifts the ranks by which the batches are read.
-export async function ownMembers(
-  raw: RawRedis,
-  base: string,
-  state: string,
-  own: string,
-  signal?: AbortSignal,
-): Promise<string[][]> {
-  const batches: string[][] = [];
-  for await (const ids of stateIds(raw, base, state, signal)) {
-    const mine = ids.filter((id) => id.startsWith(own) || id.startsWith(`repeat:${own}`));
-    if (mine.length > 0) batches.push(mine);
-  }
-  return batches;
+/** How many of the queue's own sorted sets name the lane. */
+async function namingSets(raw: RawRedis, { keys }: QueueKeyspace, tenant: string): Promise<number> {
+  const scores = await Promise.all(NAMING.map((set) => raw.run((redis) => redis.zscore(keys[set], tenant))));
+  return scores.filter((score) => score !== null).length;
 }

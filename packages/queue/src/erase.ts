@@ -1,7 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { Queue as RawQueue } from 'bullmq';
+import type { Queue as RawQueue } from 'bullmq';
 import {
-  controlTenant,
   eraseRun,
   parseOptions,
   refusal,
@@ -17,20 +16,10 @@ import {
 } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { countOwn, ownMembers, sortKeys, type Totals } from './erase-count.ts';
-import { eraseEvents, eraseJobs, eraseKeys, eraseList, type Erased } from './erase-scripts.ts';
-import {
-  LISTS,
-  SORTED_SETS,
-  STALLED,
-  checkPlaces,
-  placeSchemas,
-  scanKeys,
-  stateIds,
-  type CheckedPlaces,
-  type QueueKeyspace,
-  type QueuePlaces,
-} from './places.ts';
+import { controlCount } from './erase-control.ts';
+import { countLane, type Totals } from './erase-count.ts';
+import { eraseOnce } from './erase-pass.ts';
+import { checkPlaces, laneBase, placeSchemas, type CheckedPlaces, type QueuePlaces } from './places.ts';
 import { RawRedis } from './raw-redis.ts';
 
 /** Options of {@link queueEraser}. */
@@ -44,22 +33,16 @@ const ACTIVE_TIMEOUT = 30_000;
 const MOST_PASSES = 100;
 /** Between two looks at jobs that are being processed, in milliseconds. */
 const POLL = 250;
-/** The control job waits for this long, in milliseconds, so that no worker picks it up: a day. */
-const CONTROL_DELAY = 86_400_000;
-/** What the throw-away tenants of core look like. */
-const CONTROL_TENANT = /^tk-control-[0-9a-f]{32}$/;
-/** No recount takes this long, in milliseconds. */
-const CONTROL_LIFE = 3_600_000;
-
 const NO_SUBJECTS =
   'jobs are found by their tenant only: no index says yet which jobs are about a person, so erase the tenant or let the jobs finish with removeOnComplete and removeOnFail';
 
 const schema = z.strictObject({ ...placeSchemas, activeTimeout: z.number().nonnegative().optional() });
 
 /**
- * The eraser of a tenant's jobs: in every state, with their data, logs, results, locks, deduplication keys and
- * the entries of the events stream that name them. Walks the queue's keys, since no registry of a tenant's jobs
- * exists yet: a run costs one SCAN of the whole database, whatever the tenant's size.
+ * The eraser of a tenant's jobs: its lane in each of the queues, with the jobs in every state, their data, logs,
+ * results, locks and deduplication keys, its events, counters and limits, and its name in what says where there is
+ * work. What an erasure does grows with what the tenant has, and with nothing else; planning and the recount walk all
+ * keys of the database besides, and when they have found keys that no state of a lane leads to, the erasure does too.
  *
  * Jobs that a worker is processing are waited for, and reported when they take longer than `activeTimeout`;
  * a later run takes them. Freeze the tenant first, or its jobs come back as fast as they go.
@@ -77,13 +60,15 @@ const schema = z.strictObject({ ...placeSchemas, activeTimeout: z.number().nonne
 export function queueEraser(source: Redis | RawQueue, options: QueueEraserOptions = {}): Eraser {
   const { activeTimeout = ACTIVE_TIMEOUT, ...given } = parseOptions('queue', schema, options);
   const places = checkPlaces(source, given as QueuePlaces);
+  const scattered = new Set<string>();
+  const begin = (scope: ErasureScope, operation: string): Work => start(places, scattered, scope, operation);
   return {
     store: places.store,
     subjects: { unsupported: NO_SUBJECTS },
-    plan: async (scope) => plan(start(places, scope, 'plan')),
+    plan: async (scope) => plan(begin(scope, 'plan')),
     erase: async (scope, run) =>
-      erase(start(places, scope, 'erase'), eraseRun('queue', 'queueEraser.erase', run), activeTimeout),
-    verify: async (scope) => verify(start(places, scope, 'verify')),
+      erase(begin(scope, 'erase'), eraseRun('queue', 'queueEraser.erase', run), activeTimeout),
+    verify: async (scope) => verify(begin(scope, 'verify')),
   };
 }
 
@@ -91,11 +76,18 @@ export function queueEraser(source: Redis | RawQueue, options: QueueEraserOption
 interface Work extends CheckedPlaces {
   readonly raw: RawRedis;
   readonly tenant: string;
+  /** The lanes in which a count has met keys that no state leads to. */
+  readonly scattered: Set<string>;
 }
 
 const totalsSchema = z.strictObject({ jobs: z.number(), keys: z.number(), events: z.number() });
 
-function start(places: CheckedPlaces, { tenant, subject }: ErasureScope, operation: string): Work {
+function start(
+  places: CheckedPlaces,
+  scattered: Set<string>,
+  { tenant, subject }: ErasureScope,
+  operation: string,
+): Work {
   if (subject !== undefined) {
     throw refusal(
       'queue',
@@ -103,21 +95,41 @@ function start(places: CheckedPlaces, { tenant, subject }: ErasureScope, operati
       refuse('jobs are not indexed by person yet', 'Erase the whole tenant, or let the jobs finish.'),
     );
   }
-  return { ...places, tenant, raw: new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout) };
+  return {
+    ...places,
+    tenant,
+    scattered,
+    raw: new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout),
+  };
 }
 
-async function plan({ store, raw, queues, names, tenant }: Work): Promise<Inventory> {
-  return { store, items: toItems(await countOwn(raw, queues, names, tenant)), kept: [] };
+async function plan(work: Work): Promise<Inventory> {
+  return { store: work.store, items: toItems(await count(work)), kept: [] };
+}
+
+async function count(work: Work): Promise<Totals> {
+  const totals: Totals = { jobs: 0, keys: 0, events: 0 };
+  for (const queue of work.queues) {
+    const lane = await countLane(work.raw, queue, work.tenant);
+    totals.jobs += lane.jobs;
+    totals.keys += lane.keys;
+    totals.events += lane.events;
+    if (lane.isScattered) work.scattered.add(laneBase(queue, work.tenant));
+  }
+  return totals;
 }
 
 async function erase(work: Work, run: EraseRun, activeTimeout: number): Promise<Outcome> {
   run.signal.throwIfAborted();
-  const totals = await loadTotals(run);
+  const saved = await loadTotals(run);
+  const totals = saved ?? { jobs: 0, keys: 0, events: 0 };
   const kept: Kept[] = [];
   for (const queue of work.queues) {
     const deadline = performance.now() + activeTimeout;
+    // A run that is repeated was not enough the last time, and looks everywhere.
+    const isThorough = saved !== undefined || work.scattered.has(laneBase(queue, work.tenant));
     for (let pass = 1; ; pass += 1) {
-      const { jobs, keys, events, active } = await eraseOnce(work, queue, run.signal);
+      const { jobs, keys, events, active } = await eraseOnce(work, queue, isThorough, run.signal);
       totals.jobs += jobs;
       totals.keys += keys;
       totals.events += events;
@@ -142,94 +154,13 @@ async function erase(work: Work, run: EraseRun, activeTimeout: number): Promise<
 }
 
 async function verify(work: Work): Promise<Verification> {
-  const { store, raw, queues, names, tenant } = work;
-  const remaining = toItems(await countOwn(raw, queues, names, tenant));
-  return { store, remaining, kept: [], control: await controlCount(work) };
+  const remaining = toItems(await count(work));
+  return { store: work.store, remaining, kept: [], control: await controlCount(work) };
 }
 
-/** One pass over everything of a queue. */
-async function eraseOnce(
-  { raw, names, tenant }: Work,
-  { base }: QueueKeyspace,
-  signal?: AbortSignal,
-): Promise<Erased> {
-  const own = names.prefix(tenant);
-  const total: Erased = { jobs: 0, keys: 0, events: 0, active: new Set() };
-  // Schedulers first: one that is left would go on making jobs.
-  for (const ids of await ownMembers(raw, base, 'repeat', own, signal)) {
-    await raw.run((redis) => redis.zrem(`${base}repeat`, ...ids));
-    const keys = ids.map((id) => `${base}repeat:${id}`);
-    await eraseKeys(raw, keys, total);
-  }
-  for (const list of LISTS) await eraseList(raw, base, own, list, total, signal);
-  for (const state of [...SORTED_SETS, STALLED]) {
-    const batches = await ownMembers(raw, base, state, own, signal);
-    for (const ids of batches) await eraseJobs(raw, base, ids, total);
-  }
-  for await (const keys of scanKeys(raw, base, signal)) {
-    const { jobs, others } = sortKeys(base, own, keys);
-    await eraseJobs(raw, base, jobs, total);
-    await eraseKeys(raw, others, total);
-  }
-  await eraseEvents(raw, base, own, total, signal);
-  return total;
-}
-
-/**
- * Plants one job per queue, as BullMQ itself stores it, under a tenant that does not exist, counts it with the
- * code that has just counted zero, and removes it with the code that erases.
- */
-async function controlCount(work: Work): Promise<Verification['control']> {
-  const control: Work = { ...work, tenant: controlTenant() };
-  const { raw, names, tenant } = control;
-  let found = 0;
-  for (const queue of work.queues) {
-    await sweepControls(work, queue);
-    try {
-      await raw.run((redis) => plant(redis, queue, names.encode(tenant, 'control')));
-      const { jobs, keys, events } = await countOwn(raw, [queue], names, tenant);
-      if (jobs === 1 && keys === 1 && events > 0) found += 1;
-    } finally {
-      for (let left = Infinity; left > 0;) {
-        const { jobs, keys, events } = await eraseOnce(control, queue);
-        left = jobs + keys + events;
-      }
-    }
-  }
-  return {
-    planted: work.queues.length,
-    found,
-    method: 'one delayed job with one log row per queue, stored by BullMQ under a tenant that does not exist',
-  };
-}
-
-/** Removes the controls of recounts that were killed: nobody else ever would. */
-async function sweepControls(work: Work, queue: QueueKeyspace): Promise<void> {
-  const { raw, names } = work;
-  for await (const ids of stateIds(raw, queue.base, 'delayed')) {
-    for (const id of ids) {
-      const tenant = names.tenantOf(id);
-      if (tenant === undefined || !CONTROL_TENANT.test(tenant)) continue;
-      const planted = await raw.run((redis) => redis.hget(queue.base + id, 'timestamp'));
-      // A younger one is that of a recount that runs right now, in another process.
-      if (Date.now() - Number(planted ?? 0) > CONTROL_LIFE) await eraseOnce({ ...work, tenant }, queue);
-    }
-  }
-}
-
-async function plant(connection: Redis, { queue, prefix }: QueueKeyspace, id: string): Promise<void> {
-  const bullmq = new RawQueue(queue, { connection, prefix, skipMetasUpdate: true });
-  try {
-    await bullmq.add('tk-control', {}, { jobId: id, delay: CONTROL_DELAY });
-    await bullmq.addJobLog(id, 'control');
-  } finally {
-    await bullmq.close();
-  }
-}
-
-async function loadTotals({ checkpoint }: EraseRun): Promise<Totals> {
+async function loadTotals({ checkpoint }: EraseRun): Promise<Totals | undefined> {
   const saved = await checkpoint.load();
-  return saved === undefined ? { jobs: 0, keys: 0, events: 0 } : totalsSchema.parse(JSON.parse(saved));
+  return saved === undefined ? undefined : totalsSchema.parse(JSON.parse(saved));
 }
 
 function toItems({ jobs, keys, events }: Totals): readonly InventoryItem[] {

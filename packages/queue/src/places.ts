@@ -1,8 +1,9 @@
 import { isRedisInstance, Queue as RawQueue } from 'bullmq';
-import { ConfigError, optionSchemas, parseOptions, type NameCodec } from '@tenantkit/core';
+import { ConfigError, assertId, optionSchemas, parseOptions, type NameCodec } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { DEFAULT_PREFIX, contextOf } from './client.ts';
+import { checkQueueName, laneKeys, type LaneKeys } from './lanes/names.ts';
 import { jobNames } from './names.ts';
 import type { RawRedis } from './raw-redis.ts';
 
@@ -29,12 +30,20 @@ export interface CheckedPlaces {
   readonly timeout: number | undefined;
 }
 
-/** The keys of one queue. */
+/** The keys of one logical queue. */
 export interface QueueKeyspace {
   readonly queue: string;
   readonly prefix: string;
-  /** What all of its keys begin with: `bull:mail:`. */
+  /** What the keys of the queue itself begin with: `bull:mail:`. No job that was added through us is there. */
   readonly base: string;
+  /** What those of its lanes begin with, and which sorted sets name the lanes. */
+  readonly keys: LaneKeys;
+}
+
+/** What the keys of a tenant's lane begin with: `bull:mail~acme:`. */
+export function laneBase({ keys }: QueueKeyspace, tenant: string): string {
+  assertId(tenant);
+  return `${keys.lanePrefix}${tenant}:`;
 }
 
 /** States that BullMQ keeps as lists, oldest work last. */
@@ -43,6 +52,20 @@ export const LISTS = ['wait', 'paused', 'active'] as const;
 export const SORTED_SETS = ['delayed', 'prioritized', 'completed', 'failed', 'waiting-children'] as const;
 /** Where BullMQ keeps the ids of jobs whose worker may have died, beside their state. */
 export const STALLED = 'stalled';
+/** Where BullMQ keeps the schedulers. */
+export const REPEAT = 'repeat';
+/** The stream in which BullMQ tells what has become of jobs. */
+export const EVENTS = 'events';
+/** What BullMQ keeps of a queue besides, whether there are jobs or not. */
+export const FIXED: ReadonlySet<string> = new Set([
+  'id',
+  'meta',
+  'pc',
+  'marker',
+  'limiter',
+  'stalled-check',
+  ...['completed', 'failed'].flatMap((state) => [`metrics:${state}`, `metrics:${state}:data`]),
+]);
 /** What BullMQ stores beside a job's hash, under `<job>:<suffix>`. */
 export const SUB_KEYS = ['logs', 'dependencies', 'processed', 'failed', 'unsuccessful', 'lock'] as const;
 /** Entries that one command reads or one script removes: Redis serves nobody else meanwhile. */
@@ -80,7 +103,12 @@ export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): Che
   const names = queue === undefined ? undefined : contextOf(queue)?.names;
   return {
     redis: redis as Redis,
-    queues: queues.map((name) => ({ queue: name, prefix, base: `${prefix}:${name}:` })),
+    queues: queues.map((name) => ({
+      queue: checkQueueName(name),
+      prefix,
+      base: `${prefix}:${name}:`,
+      keys: laneKeys(prefix, name),
+    })),
     names: given.names === undefined && names !== undefined ? names : jobNames(given.names),
     store: given.store ?? 'queue',
     timeout: given.timeout,
@@ -149,15 +177,10 @@ const QUEUE_KEYS: ReadonlySet<string> = new Set([
   '',
   ...LISTS,
   ...SORTED_SETS,
-  'id',
-  'stalled-check',
   STALLED,
-  'repeat',
-  'limiter',
-  'meta',
-  'events',
-  'pc',
-  'marker',
+  REPEAT,
+  EVENTS,
+  ...FIXED,
   'de',
   'dn',
   'metrics',

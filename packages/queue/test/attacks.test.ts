@@ -287,7 +287,9 @@ const ATTACKS: Readonly<Record<string, Attack>> = {
     act: async () => {
       const header = (await options())['tk!'];
       await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~victim');
-      await on.raw('mail~acme').add('n', { payload: PAYLOAD }, { jobId: 'acme~evil', 'tk!': header } as object);
+      await on
+        .raw('mail~acme')
+        .add('n', { payload: PAYLOAD }, { jobId: 'acme~evil', 'tk!': header } as object);
     },
   },
   'added with raw BullMQ, outside of any tenant': {

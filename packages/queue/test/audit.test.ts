@@ -30,7 +30,7 @@ async function audit(
 }
 
 const brief = (found: readonly Finding[]): unknown =>
-  found.map(({ code, name }) => [code, name?.replace('bull:mail:', '')]);
+  found.map(({ code, name }) => [code, name?.replace(/^bull:mail~acme:/, '')]);
 
 describe('the auditor', () => {
   it('finds nothing in a queue that only tenantkit wrote to, in any state', async () => {
@@ -66,7 +66,7 @@ describe('the auditor', () => {
 
   it('finds what was written past it', async () => {
     const queue = on.queue('mail');
-    const raw = on.raw('mail');
+    const raw = on.raw('mail~acme');
     for (const jobId of ['good', 'edited', 'lost', 'orphan'])
       await withTenant('acme', () => queue.add('n', {}, { jobId }));
     await withTenant('acme', () =>
@@ -75,9 +75,9 @@ describe('the auditor', () => {
     await raw.add('n', {}, { jobId: 'acme~forged' });
     await raw.add('n', {}, { jobId: 'plain' });
     await raw.upsertJobScheduler('s', { every: 60_000 });
-    await on.redis.hset('bull:mail:acme~edited', 'data', '{"n":1}');
-    await on.redis.del('bull:mail:acme~lost');
-    await on.redis.lrem('bull:mail:wait', 0, 'acme~orphan');
+    await on.redis.hset('bull:mail~acme:acme~edited', 'data', '{"n":1}');
+    await on.redis.del('bull:mail~acme:acme~lost');
+    await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~orphan');
     const found = await audit();
     expect(brief(found)).toEqual(
       expect.arrayContaining([

@@ -21,7 +21,7 @@ interface Opened extends AsyncDisposable {
   readonly queue: Queue;
 }
 
-const BASE = 'bull:contract:';
+const LANES = 'bull:contract~';
 
 adapterContract<Opened>({
   store: 'queue',
@@ -63,21 +63,17 @@ adapterContract<Opened>({
       call: ({ queue }) => queue.add('job', {}, { runAs: 'acme2' } as object),
     },
   ],
-  // The counter, the marker and the stream are the queue's; what the stream says of a tenant is its own.
+  // Entry by entry: a list that its own tenant adds to is another one, what stood in it is the same.
   async dump({ raw }) {
     const dump: Record<string, string> = {};
-    for (const key of await raw.keys(`${BASE}*~*`)) {
-      // Sorted: Redis gives the fields of a larger hash in the order of its table, which changes by itself.
-      dump[key] = JSON.stringify(
-        Object.entries(await raw.hgetall(key))
-          .map(String)
-          .sort(),
-      );
+    for (const key of await raw.keys(`${LANES}?*:*`)) {
+      if (key.startsWith(`${LANES}:`)) continue;
+      const entries = await entriesOf(raw, key);
+      for (const [name, value] of Object.entries(entries)) dump[`${key} ${name}`.trimEnd()] = value;
     }
-    for (const id of await raw.lrange(`${BASE}wait`, 0, -1)) dump[`wait ${id}`] = 'listed';
-    for (const id of await raw.zrange(`${BASE}delayed`, 0, '-1')) dump[`delayed ${id}`] = 'listed';
-    for (const [id, fields] of await raw.xrange(`${BASE}events`, '-', '+')) {
-      if (fields.join().includes('~')) dump[`event ${id}`] = fields.join();
+    for (const set of ['ready', 'due', 'lanes']) {
+      const key = `${LANES}:${set}`;
+      for (const tenant of await raw.zrange(key, 0, '-1')) dump[`${key} ${tenant}`] = 'named';
     }
     return dump;
   },
@@ -85,8 +81,34 @@ adapterContract<Opened>({
   eraser: ({ raw }) => queueEraser(raw, { queues: ['contract'] }),
   auditor: ({ raw }) => queueAuditor(raw, { queues: ['contract'], signingKeys: [KEY] }),
   async plant({ raw }) {
-    const hostile = new RawQueue('contract', { connection: raw, skipMetasUpdate: true });
+    const hostile = new RawQueue('contract~acme', { connection: raw, skipMetasUpdate: true });
     await hostile.add('forged', {}, { jobId: 'acme~forged' });
     await hostile.close();
   },
 });
+
+/** What a key holds, by what names it in there. */
+async function entriesOf(raw: Redis, key: string): Promise<Record<string, string>> {
+  const listed = (names: readonly string[]): Record<string, string> =>
+    Object.fromEntries(names.map((name) => [name, 'listed']));
+  switch (await raw.type(key)) {
+    case 'hash':
+      // Sorted: Redis gives the fields of a larger hash in the order of its table, which changes by itself.
+      return {
+        '': JSON.stringify(
+          Object.entries(await raw.hgetall(key))
+            .map(String)
+            .toSorted(),
+        ),
+      };
+    case 'list':
+      return listed(await raw.lrange(key, 0, -1));
+    case 'zset':
+      return listed(await raw.zrange(key, 0, '-1'));
+    case 'stream':
+      return Object.fromEntries((await raw.xrange(key, '-', '+')).map(([id, fields]) => [id, fields.join()]));
+    default:
+      // The counter of ids, which each job of its own tenant moves on.
+      return { '': 'a counter' };
+  }
+}

@@ -32,7 +32,7 @@ it('eraser and auditor are refused inside a tenant, and not outside or across th
   const queue = on.queue('mail');
   const add = (tenant: string): Promise<unknown> =>
     withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
-  const stored = async (): Promise<string[]> => (await on.redis.keys('bull:mail:*~one')).toSorted();
+  const stored = async (): Promise<string[]> => (await on.redis.keys('bull:mail~*~one')).toSorted();
   for (const tenant of TENANTS) await add(tenant);
   const before = await stored();
   for (const tenant of TENANTS) {
@@ -52,7 +52,7 @@ it('eraser and auditor are refused inside a tenant, and not outside or across th
     }
   }
   expect(await stored()).toEqual(before);
-  const left = before.filter((key) => key !== 'bull:mail:acme2~one');
+  const left = before.filter((key) => key !== 'bull:mail~acme2:acme2~one');
   expect(left).toHaveLength(TENANTS.length - 1);
   const bypass = { reason: 'test', actor: 'test' };
   for (const work of works()) await withTenant('acme', () => acrossTenants(bypass, work));

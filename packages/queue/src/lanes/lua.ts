@@ -230,8 +230,8 @@ return 1`;
  * KEYS: ready, due. ARGV: tenant, until when in ms.
  */
 export const PARK = `
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+-- A lane that has left meanwhile, perhaps because its tenant was erased, is not brought back.
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 1 then redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1]) end
 return 1`;
 
 /**

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { QueueKeys, RedisQueueBackend, type IRedisTransaction, type JobJson, type MinimalJob, type RedisConnection } from 'bullmq';
+import {
+  QueueKeys,
+  RedisQueueBackend,
+  type IRedisTransaction,
+  type JobJson,
+  type MinimalJob,
+  type RedisConnection,
+} from 'bullmq';
 import { z } from 'zod';
 import type { StoreContext } from '../store.ts';
 
@@ -47,7 +54,10 @@ export async function isHandedOverAsKnown(
     await replies(queue.moveToCompleted(jobOf('p1') as unknown as MinimalJob, 1, true, 't', true)),
     await replies(queue.moveToDelayed('p2', Date.now(), LOCK, 't', { fetchNext: true })),
   ];
-  const left = [...Object.values(keys.getKeys(name)), ...IDS.flatMap((id) => [toKey(id), toKey(`${id}:lock`)])];
+  const left = [
+    ...Object.values(keys.getKeys(name)),
+    ...IDS.flatMap((id) => [toKey(id), toKey(`${id}:lock`)]),
+  ];
   multi.del(...left);
   const all = (await multi.exec()) ?? [];
   return handovers.every((at, turn) => isHandover(all[at]?.[1], IDS[turn]));

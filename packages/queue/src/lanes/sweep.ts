@@ -29,7 +29,7 @@ export async function sweepLanes(options: SweepOptions): Promise<string[]> {
   const { client, keys, interval, revive, isClosing } = options;
   if (!(await lockSweep(client, keys, interval))) return [];
   const revived: string[] = [];
-  for (let cursor: string | undefined = '0'; cursor !== undefined && !isClosing(); ) {
+  for (let cursor: string | undefined = '0'; cursor !== undefined && !isClosing();) {
     const { next, tenants } = await stepLanes(client, keys, cursor, BATCH);
     for (let at = 0; at < tenants.length; at += BATCH) {
       const { active } = await sweep(client, keys, Date.now() - RETIRED_AFTER, tenants.slice(at, at + BATCH));
