@@ -109,6 +109,16 @@ export function judgeRead(
   return { claims: verdict.claims, job: decode(fieldsOf(hash), id) };
 }
 
+/**
+ * Asks the fence about a job that has run.
+ *
+ * @returns the error with which the job ends when its tenant was erased meanwhile
+ */
+export function refuseEnd(context: StoreContext, claims: JobClaims): SignatureError | undefined {
+  if (context.fence?.state(claims.tenant) !== 'erased') return undefined;
+  return refused(context, signatureError('fenced'), 'process', claims).error;
+}
+
 type Refused = Extract<Verdict, { kind: 'refused' }>;
 
 function pickUp(place: Place, hash: JobHash, fields: readonly string[], id: string): Verdict {

@@ -15,9 +15,11 @@ import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { isEngineOf, runEngine } from './engine.ts';
+import { isStray } from './lanes/ids.ts';
 import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
 import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
+import { refuseEnd } from './store.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
 const HOLD = 30_000;
@@ -127,7 +129,25 @@ export class Worker<
     const running = entry?.process(signal, (shown, own) =>
       super.callProcessJob(shown as typeof job, token, own),
     );
-    return running ?? this.#turnAway(entry, job, token);
+    if (entry === undefined || running === undefined) return this.#turnAway(entry, job, token);
+    return this.#unlessErased(entry, job, running);
+  }
+
+  /**
+   * The fence is asked once more before an end is recorded: of a tenant that was erased while the processor ran,
+   * neither a result nor an error is kept, and the job is not tried again.
+   */
+  async #unlessErased<T>({ verdict }: PickedJob, job: RawJob, running: Promise<T>): Promise<T> {
+    const { context } = engineOf(this);
+    if (context.fence === undefined || verdict.kind !== 'verified') return running;
+    const [end] = await Promise.allSettled([running]);
+    const refused = refuseEnd(context, verdict.claims);
+    if (refused !== undefined) {
+      Object.assign(job.opts, { attempts: 0, removeOnFail: true });
+      throw refused;
+    }
+    if (end.status === 'rejected') throw end.reason;
+    return end.value;
   }
 
   async #turnAway(entry: PickedJob | undefined, job: RawJob, token: string): Promise<never> {
@@ -260,7 +280,9 @@ function byTenant(
   const physical = Array.isArray(list) ? list.map(String) : [];
   const groups = new Map<string | undefined, string[]>();
   for (const id of physical) {
-    const tenant = names.tenantOf(id);
+    // What lies in a tenant's lane and is not its own is shown to operators.
+    const lane = names.tenantOf(id);
+    const tenant = lane === undefined || isStray(names, lane, id) ? undefined : lane;
     groups.set(tenant, [...(groups.get(tenant) ?? []), id]);
   }
   return [...groups].map(([tenant, ids]) =>

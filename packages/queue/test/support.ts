@@ -4,10 +4,10 @@ import { freshRedis } from '@tenantkit/testing';
 import type { Processor } from 'bullmq';
 import { inject } from 'vitest';
 import { auditChannels, type AuditEvent, type TenantRegistry } from '@tenantkit/core';
-import { Queue, Worker, type QueueOptions, type SigningKey, type WorkerOptions } from '@tenantkit/queue';
+import { Queue, Worker, type QueueOptions, type WorkerOptions } from '@tenantkit/queue';
+import { KEY } from './keys.ts';
 
-export const KEY: SigningKey = { kid: 'k1', secret: 'a secret of the tests, 32 bytes or more' };
-export const OTHER_KEY: SigningKey = { kid: 'k2', secret: 'another secret of the tests, long enough' };
+export { KEY, OTHER_KEY } from './keys.ts';
 
 /** Everything that one test file works with, on a Redis database of its own. */
 export interface Bench extends AsyncDisposable {

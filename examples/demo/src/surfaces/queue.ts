@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { on } from 'node:events';
-import { requireTenant, withTenant } from '@tenantkit/core';
+import { acrossTenants, requireTenant, withTenant } from '@tenantkit/core';
 import { Queue, Worker, queueEraser, type QueueTenantOptions } from '@tenantkit/queue';
 import { Queue as RawQueue, QueueEvents as RawQueueEvents, type Job as RawJob } from 'bullmq';
 import { Redis } from 'ioredis';
@@ -23,10 +23,13 @@ export async function queueSurface({
   const connection = { host, port: Number(port), maxRetriesPerRequest: null };
   const tenant: QueueTenantOptions = { signingKeys: [{ kid: 'demo-1', secret: randomBytes(32) }] };
   const queue = new Queue(name, { connection, tenant });
-  const raw = new RawQueue(name, { connection });
-  const events = new RawQueueEvents(name, { connection });
+  // Inside, each tenant has a queue of BullMQ: the forger writes into acme's.
+  const raw = new RawQueue(`${name}~${TENANT}`, { connection });
+  const [events, ofNeighbour] = [TENANT, NEIGHBOUR].map(
+    (id) => new RawQueueEvents(`${name}~${id}`, { connection }),
+  ) as [RawQueueEvents, RawQueueEvents];
   const redis = new Redis(url);
-  await events.waitUntilReady();
+  await Promise.all([events.waitUntilReady(), ofNeighbour.waitUntilReady()]);
 
   /** What ran: the tenant that the processor found itself in, and the data it was given. */
   const ran: string[] = [];
@@ -36,7 +39,8 @@ export async function queueSurface({
       ran.push(`${requireTenant().tenant}: ${job.data.text}`);
       return `done for ${requireTenant().tenant}`;
     },
-    { connection, tenant },
+    // How often it looks for what nobody has told it of, such as a forged job.
+    { connection, tenant, stalledInterval: 1_000 },
   );
   await worker.waitUntilReady();
 
@@ -45,7 +49,8 @@ export async function queueSurface({
     eraser: queueEraser(redis, { queues: [name] }),
     async seed() {
       for (const id of [TENANT, NEIGHBOUR]) {
-        const finished = completed([`${id}~welcome-1`, `${id}~welcome-2`]);
+        const own = id === TENANT ? events : ofNeighbour;
+        const finished = completed(own, [`${id}~welcome-1`, `${id}~welcome-2`]);
         await withTenant(id, async () => {
           await queue.add('welcome', { text: `welcome to ${id}` }, { jobId: 'welcome-1' });
           await queue.addBulk([
@@ -104,7 +109,7 @@ export async function queueSurface({
     ],
     async raw(id) {
       const records = new Map<string, Buffer>();
-      for (const key of (await redis.keys(`bull:${name}:${id}~*`)).toSorted()) {
+      for (const key of (await redis.keys(`bull:${name}~${id}:*`)).toSorted()) {
         const dump = await redis.dumpBuffer(key);
         if (dump !== null) records.set(key, dump);
       }
@@ -112,8 +117,10 @@ export async function queueSurface({
     },
     async close() {
       await worker.close();
-      await raw.obliterate({ force: true });
-      await Promise.all([queue.close(), raw.close(), events.close()]);
+      await acrossTenants({ reason: 'the demo is over', actor: 'demo' }, () =>
+        queue.obliterate({ force: true }),
+      );
+      await Promise.all([queue.close(), raw.close(), events.close(), ofNeighbour.close()]);
       await redis.quit();
     },
   };
@@ -122,10 +129,10 @@ export async function queueSurface({
     return (await withTenant(id, () => queue.getJob('welcome-1')))?.returnvalue;
   }
 
-  async function completed(ids: readonly string[]): Promise<void> {
+  async function completed(of: RawQueueEvents, ids: readonly string[]): Promise<void> {
     const waiting = new Set(ids);
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
-    for await (const [{ jobId }] of on(events, 'completed', { signal: patience })) {
+    for await (const [{ jobId }] of on(of, 'completed', { signal: patience })) {
       waiting.delete(jobId as string);
       if (waiting.size === 0) return;
     }

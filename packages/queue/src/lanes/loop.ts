@@ -113,9 +113,11 @@ export class LoopStore extends OperatedStore {
     return super.retryJob(...call);
   }
 
-  override async moveJobFromActiveToWait(outer: string, token = '0'): Promise<unknown> {
+  /** @returns 0: for as long as BullMQ is told that a limit lasts, its loop stands still for all tenants */
+  override async moveJobFromActiveToWait(outer: string, token = '0'): Promise<number> {
     this.#turns.leave(token);
-    return super.moveJobFromActiveToWait(outer, token);
+    await super.moveJobFromActiveToWait(outer, token);
+    return 0;
   }
 
   override async extendLocks(outers: string[], tokens: string[], duration: number): Promise<string[]> {

@@ -163,7 +163,11 @@ export class OperatedStore extends LaneStore {
       // As BullMQ does to a queue, whose script demands it.
       await lane.pause(true);
       await untilDone(() => lane.obliterate(options));
+      lane.registeredAt = -Infinity;
     });
+    const { lanes, ready, due, vt, wake } = this.laneKeys;
+    const client = await this.client;
+    await client.del(lanes, ready, due, vt, wake);
     return super.obliterate(options);
   }
 
