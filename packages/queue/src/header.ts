@@ -1,7 +1,6 @@
-import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { SignatureError, isId, type SignatureReason } from '@tenantkit/core';
-import { decodeBase64url, lengthPrefixed } from './bytes.ts';
-import type { QueueKeyRing } from './keys.ts';
+import { decodeBase64url } from './bytes.ts';
+import { signerOf, type QueueKeyRing } from './keys.ts';
 
 /**
  * The key in a job's options under which the header is stored. A string in the options is what survives
@@ -11,8 +10,6 @@ export const HEADER = 'tk!';
 
 const VERSION = 'v1';
 const KID = /^[A-Za-z0-9_-]{1,32}$/;
-/** The one base64url spelling of any 32 bytes: the last character has two unused bits, which are zero. */
-const MAC = /^[\w-]{42}[AEIMQUYcgkosw048]$/;
 const MAX_ACTOR = 256;
 /** A header that is longer was not written by us: ids have at most 64 characters, an actor 256. */
 const MAX_LENGTH = 4_096;
@@ -45,14 +42,15 @@ export interface JobBinding {
 }
 
 /**
- * Signs a job: `v1.<kid>.<claims>.<mac>`. The format is documented byte by byte in docs/job-header.md.
+ * Signs a job: `v1.<kid>.<claims>.<signature>`. The format is documented byte by byte in docs/job-header.md.
  *
  * @param ring - the keys of the job's queue
+ * @throws {@link ConfigError} when the ring can only verify
  */
 export function signHeader(ring: QueueKeyRing, claims: JobClaims, binding: JobBinding): string {
-  const { kid, key } = ring.current;
+  const { kid, sign } = signerOf(ring, 'sign');
   const signed = `${VERSION}.${kid}.${Buffer.from(claimsText(claims)).toString('base64url')}`;
-  return `${signed}.${mac(key, signed, binding)}`;
+  return `${signed}.${sign(fieldsOf(signed, binding))}`;
 }
 
 /**
@@ -76,8 +74,9 @@ export function verifyHeader(ring: QueueKeyRing, header: string, binding: JobBin
   const key = ring.byId(kid);
   if (key === undefined) throw signatureError('unknownKey');
   const text = decodeBase64url(claims);
-  if (!MAC.test(signature) || text === undefined) throw signatureError('malformed');
-  if (!isSame(signature, mac(key, `${VERSION}.${kid}.${claims}`, binding))) throw signatureError('mismatch');
+  if (!key.form.test(signature) || text === undefined) throw signatureError('malformed');
+  if (!key.verify(fieldsOf(`${VERSION}.${kid}.${claims}`, binding), signature))
+    throw signatureError('mismatch');
   return parseClaims(text.toString());
 }
 
@@ -91,28 +90,10 @@ export function signatureError(reason: SignatureReason): SignatureError {
   return new SignatureError({ surface: 'queue', operation: 'process', what: 'this job', reason });
 }
 
-// One update: each of them crosses into native code, which costs as much as hashing a short field.
-function mac(key: KeyObject, signed: string, binding: JobBinding): string {
+/** What is signed, in the order of the format. */
+function fieldsOf(signed: string, binding: JobBinding): readonly string[] {
   const { prefix, queue, name, id, scheduler, parentKey, parent, deduplication, options, data } = binding;
-  const fields = [
-    signed,
-    prefix,
-    queue,
-    name,
-    id,
-    scheduler,
-    parentKey,
-    parent,
-    deduplication,
-    options,
-    data,
-  ];
-  return createHmac('sha256', key).update(lengthPrefixed(fields)).digest('base64url');
-}
-
-/** Compares two MACs in constant time, as text: each has one spelling, and decoding both would cost more. */
-function isSame(one: string, other: string): boolean {
-  return timingSafeEqual(Buffer.from(one, 'latin1'), Buffer.from(other, 'latin1'));
+  return [signed, prefix, queue, name, id, scheduler, parentKey, parent, deduplication, options, data];
 }
 
 function claimsText({ tenant, subject, actor, issuedAt }: JobClaims): string {

@@ -9,7 +9,7 @@ export {
   type RefusedClass,
 } from './exports.ts';
 export type { QueueOptions, WorkerOptions } from './client-options.ts';
-export type { QueueTenantOptions, SigningKey } from './options.ts';
+export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';
 export { queueEraser, type QueueEraserOptions } from './erase.ts';
 export { queueAuditor, type QueueAuditorOptions } from './audit.ts';
 export { queueBackstop, type QueueBackstop, type QueueBackstopOptions } from './backstop.ts';

@@ -1,20 +1,46 @@
+import type { JsonWebKey, KeyObject } from 'node:crypto';
 import { optionSchemas, parseOptions, type TenantOptions, type TenantRegistry } from '@tenantkit/core';
 import { z } from 'zod';
+import { readKey, type Half } from './ed25519.ts';
 import { isKid } from './header.ts';
 
-/** A secret that signs job headers. */
-export interface SigningKey {
+/** A key that signs or verifies job headers: a secret, or one half of an Ed25519 key pair. */
+export type SigningKey = SharedKey | PrivateKey | PublicKey;
+
+interface NamedKey {
   /** Its name, which every header carries in the clear: 1 to 32 characters of `A-Z a-z 0-9 _ -`. */
   readonly kid: string;
+}
+
+/** A secret that signs and verifies (HMAC-SHA-256): whoever can run jobs can also make them. */
+export interface SharedKey extends NamedKey {
   /** At least 32 random bytes; a text counts by its UTF-8 bytes and is not decoded. */
   readonly secret: string | Uint8Array;
+  readonly privateKey?: undefined;
+  readonly publicKey?: undefined;
+}
+
+/** The private half of an Ed25519 key pair: signs and verifies. For those who add jobs. */
+export interface PrivateKey extends NamedKey {
+  /** A KeyObject, PEM text (PKCS #8, not encrypted) or a JWK. */
+  readonly privateKey: KeyObject | string | JsonWebKey;
+  readonly secret?: undefined;
+  readonly publicKey?: undefined;
+}
+
+/** The public half of an Ed25519 key pair: verifies. For those who run jobs and must not be able to make them. */
+export interface PublicKey extends NamedKey {
+  /** A KeyObject, PEM text (SPKI) or a JWK. */
+  readonly publicKey: KeyObject | string | JsonWebKey;
+  readonly secret?: undefined;
+  readonly privateKey?: undefined;
 }
 
 /** Options of ours, under the key `tenant` of BullMQ's own options. */
 export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence'> {
   /**
    * The first signs, all verify. To rotate, put the new key first and keep the old one until every job that it
-   * has signed is finished. At least one.
+   * has signed is finished. At least one; a Queue needs one that can sign at the first place, a Worker does not.
    */
   readonly signingKeys: readonly SigningKey[];
 }
@@ -22,20 +48,56 @@ export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence
 const MIN_SECRET_BYTES = 32;
 
 const secret = z
-  .union([z.string(), z.instanceof(Uint8Array)])
+  .union([z.string(), z.instanceof(Uint8Array)], 'must be text or a Uint8Array')
   .refine((value) => Buffer.byteLength(value) >= MIN_SECRET_BYTES, `needs at least ${MIN_SECRET_BYTES} bytes`)
+  // A public key is known to everybody, and would then be everybody's secret.
+  .refine((value) => !isPem(value), 'is a PEM text: put it under privateKey or publicKey')
   // A copy: the caller may wipe or reuse the buffer that it has given.
   .transform((value) => (typeof value === 'string' ? value : Uint8Array.from(value)));
 
-const signingKey = z.strictObject({
-  kid: z.string().refine(isKid, 'must be 1 to 32 characters of A-Z a-z 0-9 _ -'),
-  secret,
-});
+function isPem(value: string | Uint8Array): boolean {
+  return Buffer.from(value).toString('latin1').trimStart().startsWith('-----BEGIN');
+}
+
+const half = (which: Half) =>
+  z.unknown().transform((value, context): KeyObject => {
+    const key = readKey(which, value);
+    if (typeof key !== 'string') return key;
+    context.addIssue({ code: 'custom', message: key });
+    return z.NEVER;
+  });
+
+/** A key as the ring takes it. */
+export type CheckedKey =
+  | { readonly kid: string; readonly secret: string | Uint8Array }
+  | { readonly kid: string; readonly privateKey: KeyObject }
+  | { readonly kid: string; readonly publicKey: KeyObject };
+
+const kid = z.string().refine(isKid, 'must be 1 to 32 characters of A-Z a-z 0-9 _ -');
+
+const signingKey = z
+  .strictObject({
+    kid,
+    secret: secret.optional(),
+    privateKey: half('private').optional(),
+    publicKey: half('public').optional(),
+  })
+  .transform((given, context): CheckedKey => {
+    const { kid: name, ...keys } = given;
+    const [first, ...more] = Object.entries(keys).filter(([, key]) => key !== undefined);
+    if (first !== undefined && more.length === 0)
+      return { kid: name, ...Object.fromEntries([first]) } as CheckedKey;
+    context.addIssue({ code: 'custom', message: 'needs exactly one of secret, privateKey and publicKey' });
+    return z.NEVER;
+  });
 
 /** Schema of {@link QueueTenantOptions.signingKeys}. */
-export const signingKeysSchema: z.ZodType<readonly [SigningKey, ...SigningKey[]]> = z
+export const signingKeysSchema: z.ZodType<readonly [CheckedKey, ...CheckedKey[]]> = z
   .tuple([signingKey], signingKey)
-  .refine((keys) => new Set(keys.map(({ kid }) => kid)).size === keys.length, 'two keys have the same kid');
+  .refine(
+    (keys) => new Set(keys.map(({ kid: name }) => name)).size === keys.length,
+    'two keys have the same kid',
+  );
 
 const tenantOptions = z.strictObject({
   signingKeys: signingKeysSchema,
@@ -45,7 +107,7 @@ const tenantOptions = z.strictObject({
 
 /** The checked options. */
 export interface CheckedTenantOptions {
-  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  readonly signingKeys: readonly [CheckedKey, ...CheckedKey[]];
   readonly names: string | undefined;
   readonly fence: TenantRegistry | undefined;
 }

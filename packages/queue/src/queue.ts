@@ -3,6 +3,7 @@ import { currentTenant, requireScope, runInScope } from '@tenantkit/core';
 import { finish, guardMembers, wire, type ClientCall } from './client.ts';
 import { checkQueueOptions, type QueueOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
+import { signerOf } from './keys.ts';
 import { toList } from './list.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
@@ -59,6 +60,7 @@ export class Queue<
   constructor(name: string, options: QueueOptions) {
     const { raw, tenant } = checkQueueOptions(options);
     const wiring = wire(name, tenant, raw.prefix);
+    signerOf(wiring.context.ring, 'Queue');
     // BullMQ would write the queue's settings in the context of whoever constructs it: done below, outside.
     super(name, { ...raw, skipMetasUpdate: true }, wiring.factory);
     owners.set(this, wiring.owner);
