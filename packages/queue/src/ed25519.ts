@@ -86,9 +86,9 @@ const D = mod(-121_665n * power(121_666n, P - 2n));
  * it), and none looks at a key when it is imported.
  */
 function isSound(raw: string): boolean {
-  const bytes = Buffer.from(raw, 'base64url').reverse();
-  bytes[0] = (bytes[0] ?? 0) & 0x7f;
-  const y = BigInt(`0x${bytes.toString('hex')}`);
+  const bytes = Buffer.from(Buffer.from(raw, 'base64url').toReversed());
+  // The first bit is the sign of x.
+  const y = BigInt.asUintN(255, BigInt(`0x${bytes.toString('hex')}`));
   if (y >= P) return false;
   const y2 = mod(y * y);
   // Of order 1 and 2: y = ±1. Of order 4: y = 0. Of order 8, so that the double has y = 0: d·y⁴ + 2·y² = 1.

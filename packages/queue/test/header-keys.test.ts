@@ -24,9 +24,9 @@ const P = 2n ** 255n - 19n;
 const ORDER = 2n ** 252n + 27_742_317_777_372_353_535_851_937_790_883_648_493n;
 
 const littleEndian = (value: bigint): Buffer =>
-  Buffer.from(value.toString(16).padStart(64, '0'), 'hex').reverse();
+  Buffer.from(Buffer.from(value.toString(16).padStart(64, '0'), 'hex').toReversed());
 const fromLittleEndian = (bytes: Buffer): bigint =>
-  BigInt(`0x${Buffer.from(bytes).reverse().toString('hex')}`);
+  BigInt(`0x${Buffer.from(bytes.toReversed()).toString('hex')}`);
 const jwkOf = (raw: Buffer): JsonWebKey => ({ kty: 'OKP', crv: 'Ed25519', x: raw.toString('base64url') });
 const pem = (key: KeyObject): string =>
   key.export({ format: 'pem', type: key.type === 'public' ? 'spki' : 'pkcs8' }).toString();

@@ -17,9 +17,12 @@ export const PAIRS = [
 export interface Kind {
   readonly kind: 'HMAC' | 'Ed25519';
   /** A ring of the first key under this name, or of the second one behind it as well. */
-  ring(kid?: string, options?: { readonly second?: boolean; readonly queue?: string }): QueueKeyRing;
+  readonly ring: (
+    kid?: string,
+    options?: { readonly second?: boolean; readonly queue?: string },
+  ) => QueueKeyRing;
   /** The second key alone. */
-  other(): QueueKeyRing;
+  readonly other: () => QueueKeyRing;
 }
 
 const signing = PAIRS.map(({ kid, privateKey }) => ({ kid, privateKey })) as unknown as readonly [
