@@ -6,7 +6,7 @@ import { limits, source } from './vitest.config.ts';
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** By their names, so that the tests of the tables come first. */
-class ByName extends BaseSequencer {
+export class ByName extends BaseSequencer {
   override sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     return Promise.resolve(files.toSorted((one, other) => (one.moduleId < other.moduleId ? -1 : 1)));
   }
@@ -16,7 +16,7 @@ class ByName extends BaseSequencer {
 // codec from the package, which would load the whole SDK for each mutant.
 // Where each of a thousand tests stands in its file, which Stryker asks for and nobody reads, is a fifth of the work of a
 // mutant.
-const withoutPlaces: Plugin = {
+export const withoutPlaces: Plugin = {
   name: 'without-places',
   configureVitest({ project }) {
     project.config.includeTaskLocation = false;

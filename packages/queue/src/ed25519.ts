@@ -102,11 +102,7 @@ function mod(value: bigint): bigint {
 }
 
 function power(base: bigint, exponent: bigint): bigint {
-  let result = 1n;
-  let square = mod(base);
-  for (let left = exponent; left > 0n; left >>= 1n) {
-    if ((left & 1n) === 1n) result = mod(result * square);
-    square = mod(square * square);
-  }
-  return result;
+  if (exponent === 0n) return 1n;
+  const half = power(mod(base * base), exponent / 2n);
+  return exponent % 2n === 1n ? mod(half * base) : half;
 }

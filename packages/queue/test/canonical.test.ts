@@ -1,105 +1,10 @@
-import { Queue as RawQueue } from 'bullmq';
-import { Redis } from 'ioredis';
 import fc from 'fast-check';
-import { freshRedis, type FreshRedis } from '@tenantkit/testing';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { canonicalJson, storable } from '../src/canonical.ts';
-import { checkJobOptions, storedOptions } from '../src/job-options.ts';
-
-let own: FreshRedis;
-let redis: Redis;
-let queue: RawQueue;
-
-beforeAll(async () => {
-  own = await freshRedis(inject('servers').redis);
-  redis = new Redis(own.url, { maxRetriesPerRequest: null });
-  queue = new RawQueue('canonical', { connection: redis });
-});
-afterAll(async () => {
-  await queue.close();
-  redis.disconnect();
-  await own.cleanup();
-});
-
-const wellFormed = fc.string({ unit: 'grapheme' });
-const anyNumber = fc.oneof(
-  fc.integer(),
-  fc.double({ noNaN: true, noDefaultInfinity: true }),
-  fc.maxSafeInteger(),
-  fc.constantFrom(
-    -0,
-    0,
-    1e14,
-    1e15,
-    984_632_603_395_485,
-    1 / 3,
-    2 ** 53,
-    1e21,
-    1e-7,
-    5e-324,
-    Number.MAX_VALUE,
-  ),
-);
-const number = anyNumber.map(storable);
-const leaf = fc.oneof(wellFormed, number, fc.boolean());
-const json = fc.letrec((tie) => ({
-  value: fc.oneof({ maxDepth: 3, withCrossShrink: true }, leaf, tie('list'), tie('object')),
-  list: fc.array(tie('value'), { maxLength: 4 }),
-  object: fc.dictionary(
-    wellFormed.filter((key) => key !== '__proto__'),
-    tie('value'),
-    { maxKeys: 5 },
-  ),
-}));
+import { checkJobOptions } from '../src/job-options.ts';
+import { anyNumber, json } from './canonical-support.ts';
 
 describe('canonical JSON', () => {
-  it('is the same before and after Lua has stored it', async () => {
-    await fc.assert(
-      fc.asyncProperty(json.object, async (value) => {
-        const stored = String(
-          await redis.eval('return cjson.encode(cjson.decode(ARGV[1]))', 0, JSON.stringify(value)),
-        );
-        expect(canonicalJson(JSON.parse(stored))).toBe(canonicalJson(value));
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  it('is the same before and after BullMQ has stored options through msgpack', async () => {
-    const options = fc.record(
-      {
-        timestamp: fc.nat(2 ** 45),
-        delay: fc.double({ min: 1, max: 1e12, noNaN: true }),
-        attempts: fc.nat(1_000_000),
-        priority: fc.nat(2 ** 21 - 1),
-        backoff: fc.record(
-          {
-            type: wellFormed.filter((type) => type !== '' && !(type in Object.prototype)),
-            delay: fc.double({ min: 0, max: 1e9, noNaN: true }),
-            jitter: fc.double({ min: 0, max: 1, noNaN: true }),
-          },
-          { requiredKeys: ['type'] },
-        ),
-        lifo: fc.boolean(),
-        removeOnComplete: fc.boolean(),
-        keepLogs: fc.nat(),
-        stackTraceLimit: fc.nat(),
-        telemetry: fc.record({ metadata: wellFormed, omitContext: fc.boolean() }, { requiredKeys: [] }),
-      },
-      { requiredKeys: ['delay'] },
-    );
-    let number = 0;
-    await fc.assert(
-      fc.asyncProperty(options, async (given) => {
-        const checked = checkJobOptions('add', given);
-        const job = await queue.add('x', {}, { ...checked, jobId: `c${(number += 1)}` });
-        const stored = await redis.hget(`bull:canonical:${job.id}`, 'opts');
-        expect(canonicalJson(JSON.parse(stored ?? ''))).toBe(canonicalJson(storedOptions({ ...job.opts })));
-      }),
-      { numRuns: 150 },
-    );
-  });
-
   it('takes numbers that cjson can keep, and no others', () => {
     fc.assert(
       fc.property(anyNumber, (value) => {
@@ -128,6 +33,52 @@ describe('canonical JSON', () => {
     expect(canonicalJson(JSON.parse('{"__proto__":{"attempts":9}}'))).toBe('{"__proto__":{"attempts":9}}');
   });
 
+  it('has one text for each value', () => {
+    const texts: readonly (readonly [unknown, string])[] = [
+      ['', '""'],
+      ['a_~-Z9', '"a_~-Z9"'],
+      ['a b', '"a b"'],
+      [' a', '" a"'],
+      ['"\\\u0000\n/\u2028é😀', '"\\"\\\\\\u0000\\n/\u2028é😀"'],
+      [0, '0'],
+      [-1.5, '-1.5'],
+      [1e20, '100000000000000000000'],
+      [1e21, '1e+21'],
+      [99_999_999_999_999, '99999999999999'],
+      [true, 'true'],
+      [false, 'false'],
+      [[], '{}'],
+      [{}, '{}'],
+      [[[], [1, 'a']], '[{},[1,"a"]]'],
+      [{ b: 1, a: { d: 2, c: [] }, B: 3 }, '{"B":3,"a":{"c":{},"d":2},"b":1}'],
+      // By UTF-16 units: an emoji stands before U+FFFD.
+      [{ '\ufffd': 1, '😀': 2 }, '{"😀":2,"\ufffd":1}'],
+      [{ a: null, b: undefined, c: { d: null } }, '{"c":{}}'],
+      [{ 'a b': 'c"d' }, '{"a b":"c\\"d"}'],
+    ];
+    for (const [value, text] of texts) expect(canonicalJson(value)).toBe(text);
+  });
+
+  it('leaves out one member, and that of the outermost object alone', () => {
+    expect(canonicalJson({ a: 1, x: 2, b: { x: 3 } }, 'x')).toBe('{"a":1,"b":{"x":3}}');
+    expect(canonicalJson([{ x: 1 }], 'x')).toBe('[{"x":1}]');
+  });
+
+  it('rounds numbers to 14 digits, and leaves the others as they are', () => {
+    const rounded: readonly (readonly [number, number])[] = [
+      [0, 0],
+      [-0, 0],
+      [1.5, 1.5],
+      [99_999_999_999_999, 99_999_999_999_999],
+      [-99_999_999_999_999, -99_999_999_999_999],
+      [1e14, 1e14],
+      [100_000_000_000_001, 1e14],
+      [-100_000_000_000_001, -1e14],
+      [1 / 3, 0.333_333_333_333_33],
+    ];
+    for (const [value, kept] of rounded) expect(Object.is(storable(value), kept), String(value)).toBe(true);
+  });
+
   it('refuses what could not be stored as it is', () => {
     for (const bad of [
       NaN,
@@ -143,6 +94,21 @@ describe('canonical JSON', () => {
     ]) {
       expect(() => canonicalJson(bad)).toThrow(TypeError);
     }
+    const says = (bad: unknown): unknown => {
+      try {
+        return canonicalJson(bad);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(says(null)).toBe('null has no place here');
+    expect(says(() => 1)).toBe('function has no place here');
+    expect(says([undefined])).toBe('undefined has no place here');
+    expect(says('\ud800')).toBe('a text holds a lone surrogate');
+    expect(says({ 'x\udfff': 1 })).toBe('a text holds a lone surrogate');
+    expect(says(-Infinity)).toBe('a number is not finite');
+    expect(says(NaN)).toBe('a number is not finite');
+    expect(says(1 / 3)).toBe('a number has more than 14 digits');
   });
 });
 

@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { SignatureError } from '@tenantkit/core';
+import fc from 'fast-check';
 import { queueKeyRing, signerOf, type QueueKeyRing } from '../src/keys.ts';
 import type { JobBinding } from '../src/header.ts';
 
@@ -38,6 +39,28 @@ const of = (kind: Kind['kind'], [first, second]: typeof SECRETS | typeof signing
 });
 
 export const KINDS: readonly Kind[] = [of('HMAC', SECRETS), of('Ed25519', signing)];
+
+/**
+ * Text of letters that are written or counted in different ways, lone surrogates too. Fast-check's own text of all
+ * Unicode takes it a second to prepare, for each mutant.
+ */
+export const oddText = (length: { readonly minLength?: number; readonly maxLength?: number } = {}) =>
+  fc.string({
+    unit: fc.constantFrom(
+      ...'aZ0~._-:/{}[],+= é😀',
+      '"',
+      '\\',
+      '\n',
+      '\0',
+      '\u007f',
+      '\u2028',
+      '\ufeff',
+      '\ud800',
+      '\udfff',
+      'v1',
+    ),
+    ...length,
+  });
 
 /** A job like any other. */
 export const BOUND: JobBinding = {

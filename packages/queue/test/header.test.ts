@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { signHeader, verifyHeader, type JobBinding, type JobClaims } from '../src/header.ts';
 import { jobNames } from '../src/names.ts';
 import { verifyJob } from '../src/verify.ts';
-import { BOUND, KINDS, errorOf, reasonOf, signText } from './header-support.ts';
+import { BOUND, KINDS, errorOf, oddText, reasonOf, signText } from './header-support.ts';
 
 const id = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
 const anyText = fc.string();
@@ -25,7 +25,7 @@ const claims: fc.Arbitrary<JobClaims> = fc.record(
     tenant: id,
     subject: id,
     // Lone surrogates too: core accepts any text as an actor.
-    actor: fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }),
+    actor: oddText({ minLength: 1, maxLength: 100 }),
     issuedAt: fc.nat(),
   },
   { requiredKeys: ['tenant', 'issuedAt'] },
@@ -93,7 +93,7 @@ describe.each(KINDS)('header, $kind', ({ ring: ringOf, other, kind }) => {
       ),
     );
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), binding, (header, bound) => {
+      fc.property(oddText(), binding, (header, bound) => {
         expect(reasonOf(() => verifyHeader(ring, header, bound))).toBe('malformed');
       }),
     );

@@ -1,0 +1,198 @@
+import { OperationRefusedError } from '@tenantkit/core';
+import { describe, expect, it } from 'vitest';
+import { checkJobOptions, checkTurn, jobOptionRules, storedOptions } from '../src/job-options.ts';
+
+/** For each option that is let through: what it may hold, what it becomes, what it must not hold, and what is advised. */
+const ACCEPTED: {
+  readonly [
+    Name in keyof typeof jobOptionRules as (typeof jobOptionRules)[Name] extends { kind: 'rewrite' }
+      ? Name
+      : never
+  ]: {
+    readonly good: readonly (readonly [unknown, unknown?])[];
+    readonly bad: readonly unknown[];
+    readonly hint?: string;
+  };
+} = {
+  jobId: { good: [['x'], [7], [null]], bad: [] },
+  timestamp: counts('Use milliseconds since the epoch.'),
+  priority: counts('Use an integer from 0 to 2097151.'),
+  delay: times('Use a number of milliseconds.'),
+  attempts: counts('Use a number of attempts.'),
+  backoff: {
+    good: [
+      [0],
+      [1.5],
+      [1 / 3, 0.333_333_333_333_33],
+      [{ type: 'fixed' }],
+      [
+        { type: 'é', delay: 1 / 3, jitter: 1 / 3 },
+        { type: 'é', delay: 0.333_333_333_333_33, jitter: 0.333_333_333_333_33 },
+      ],
+      [{ type: '', delay: 0, jitter: 0 }],
+      [{ type: 'x', jitter: 1 }],
+    ],
+    bad: [
+      -1,
+      '1',
+      NaN,
+      {},
+      { type: 7 },
+      { type: '\ud800' },
+      { type: 'toString' },
+      { type: '__proto__' },
+      { type: 'fixed', delay: -1 },
+      { type: 'fixed', jitter: -0.1 },
+      { type: 'fixed', jitter: 1.1 },
+      { type: 'fixed', more: 1 },
+    ],
+    hint: 'Use milliseconds, or { type, delay, jitter }.',
+  },
+  lifo: { good: [[true], [false]], bad: [1, 'true', null], hint: 'Use true or false.' },
+  removeOnComplete: keeps(),
+  removeOnFail: keeps(),
+  keepLogs: counts('Use a number of log rows.'),
+  stackTraceLimit: counts('Use a number of stack traces.'),
+  sizeLimit: counts('Use a number of bytes.'),
+  telemetry: {
+    good: [[{}], [{ metadata: 'x' }], [{ metadata: '', omitContext: true }]],
+    bad: ['x', null, { metadata: 7 }, { metadata: '\ud800' }, { omitContext: 1 }, { more: 1 }],
+    hint: 'Use { metadata, omitContext }.',
+  },
+};
+
+function counts(hint: string) {
+  return {
+    good: [[0], [-0, 0], [3], [984_632_603_395_485, 984_632_603_395_490]],
+    bad: [-1, 1.5, '1', true, null, NaN, Infinity],
+    hint,
+  } as const;
+}
+
+function times(hint: string) {
+  return {
+    good: [[0], [1.5], [1 / 3, 0.333_333_333_333_33]],
+    bad: [-1, '1', null, NaN, Infinity],
+    hint,
+  } as const;
+}
+
+function keeps() {
+  return {
+    good: [[true], [false]],
+    bad: [1, 0, { count: 1 }, { age: 1 }, 'true', null],
+    hint: 'Use true or false: a number, count or age would remove finished jobs of other tenants. To limit what is kept, give the Worker an age.',
+  } as const;
+}
+
+const REFUSED: {
+  readonly [
+    Name in keyof typeof jobOptionRules as (typeof jobOptionRules)[Name] extends { kind: 'refuse' }
+      ? Name
+      : never
+  ]: RegExp;
+} = {
+  deduplication: /deduplication keys are not namespaced yet/,
+  debounce: /deduplication keys are not namespaced yet/,
+  parent: /links the job to another job/,
+  failParentOnFailure: /links the job to another job/,
+  continueParentOnFailure: /links the job to another job/,
+  ignoreDependencyOnFailure: /links the job to another job/,
+  removeDependencyOnFailure: /links the job to another job/,
+  repeat: /belongs to schedulers/,
+  repeatJobKey: /belongs to schedulers/,
+  prevMillis: /belongs to schedulers/,
+};
+
+function refusalOf(call: () => unknown): OperationRefusedError {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof OperationRefusedError) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+}
+
+describe('options of jobs', () => {
+  it.each(Object.entries(ACCEPTED))('%s', (name, { good, bad, hint = '' }) => {
+    for (const [value, kept = value] of good) {
+      const checked = checkJobOptions('add', { [name]: value });
+      expect(checked).toEqual({ [name]: kept });
+      expect(Object.is(checked[name], kept) || typeof kept === 'object').toBe(true);
+    }
+    for (const value of bad) {
+      const error = refusalOf(() => checkJobOptions('add', { [name]: value }));
+      expect(error).toMatchObject({ operation: 'add(options)', surface: 'queue', instead: hint });
+      expect(error.why).toBe(`the option ${name} holds what it must not`);
+    }
+    // Not given is not given.
+    expect(checkJobOptions('add', { [name]: undefined })).toEqual({});
+    expect(Object.keys(checkJobOptions('add', { [name]: undefined }))).toEqual([]);
+  });
+
+  it.each(Object.entries(REFUSED))('%s is refused, whatever it holds', (name, why) => {
+    for (const value of [undefined, null, true, 'x', {}]) {
+      const error = refusalOf(() => checkJobOptions('addBulk', { [name]: value }));
+      expect(error.message).toMatch(why);
+      expect(error.operation).toBe('addBulk(options)');
+      expect(error.instead).toMatch(/refused today: /);
+    }
+  });
+
+  it('are all there are: each is accepted or refused here', () => {
+    expect([...Object.keys(ACCEPTED), ...Object.keys(REFUSED)].toSorted()).toEqual(
+      Object.keys(jobOptionRules).toSorted(),
+    );
+    for (const name of ['runAs', 'tk!', '__proto__', 'constructor', 'toString', 'JobId', '']) {
+      const given: unknown = JSON.parse(`{${JSON.stringify(name)}:1}`);
+      const error = refusalOf(() => checkJobOptions('add', given as object));
+      expect(error.why).toBe('the job has an option that is not in the table of job options');
+      expect(error.instead).toBe('Remove it, or put it into the data of the job.');
+    }
+    expect(checkJobOptions('add', { attempts: 3, lifo: false })).toEqual({ attempts: 3, lifo: false });
+  });
+
+  it('leave others their turn: a lifo job that is retried has a delay', () => {
+    const bad = [
+      { lifo: true, attempts: 2 },
+      { lifo: true, attempts: 2, backoff: 0 },
+      { lifo: true, attempts: 2, backoff: { type: 'fixed' } },
+      { lifo: true, attempts: 2, backoff: { type: 'fixed', delay: 0 } },
+      { lifo: true, attempts: 2, backoff: null },
+    ];
+    for (const options of bad) {
+      const error = refusalOf(() => checkTurn('add', options));
+      expect(error.why).toMatch(/^a lifo job that is retried at once stands before/);
+      expect(error.instead).toBe('Give it a backoff, or leave lifo or attempts out.');
+      expect(error.operation).toBe('add(options)');
+    }
+    for (const options of [
+      {},
+      { lifo: true },
+      { lifo: true, attempts: 0 },
+      { lifo: true, attempts: 1 },
+      { lifo: false, attempts: 9 },
+      { attempts: 9 },
+      { lifo: true, attempts: 2, backoff: 1 },
+      { lifo: true, attempts: 2, backoff: { type: 'fixed', delay: 1 } },
+    ]) {
+      expect(() => checkTurn('add', options)).not.toThrow();
+    }
+  });
+
+  it('are stored under short keys', () => {
+    expect(
+      storedOptions({
+        attempts: 3,
+        keepLogs: 5,
+        telemetry: { metadata: 'm', omitContext: true },
+        deduplication: { id: 'x' },
+      }),
+    ).toEqual({ attempts: 3, kl: 5, tm: 'm', omc: true, de: { id: 'x' } });
+    expect(storedOptions({ telemetry: {} })).toEqual({ tm: undefined, omc: undefined });
+    expect(storedOptions({ telemetry: undefined })).toEqual({ tm: undefined, omc: undefined });
+    // What every object has is the name of no option.
+    expect(Object.keys(storedOptions({ constructor: 1, toString: 2 }))).toEqual(['constructor', 'toString']);
+  });
+});

@@ -1,0 +1,3 @@
+// The tests of the tables, which load the whole package: see pure.ts.
+import './rules-words.test.ts';
+import './rules.test.ts';

@@ -1,0 +1,13 @@
+// The tests of headers, keys, names and options that need no server, as one file: for each mutant one worker starts, and not
+// one for every file.
+import './bytes.test.ts';
+import './canonical.test.ts';
+import './client-options.test.ts';
+import './header-keys.test.ts';
+import './header-vectors.test.ts';
+import './header.test.ts';
+import './job-options.test.ts';
+import './list.test.ts';
+import './names.test.ts';
+import './outcome.test.ts';
+import './verify.test.ts';

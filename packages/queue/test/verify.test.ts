@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { canonicalJson } from '../src/canonical.ts';
+import { HEADER, signHeader, type JobBinding } from '../src/header.ts';
+import { jobNames } from '../src/names.ts';
+import { verifyJob } from '../src/verify.ts';
+import { BOUND, KINDS, errorOf, reasonOf } from './header-support.ts';
+
+const CLAIMS = { tenant: 'acme', issuedAt: 1 };
+const OPTIONS = { attempts: 0, jobId: BOUND.id };
+
+describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
+  const verifier = { prefix: 'bull', queue: 'mail', ring: ringOf(), names: jobNames() };
+  const stored = (
+    bound: Partial<JobBinding> = {},
+    fields: Readonly<Record<string, string>> = {},
+    options: object = OPTIONS,
+  ): Record<string, string> => ({
+    name: 'welcome',
+    data: BOUND.data,
+    opts: JSON.stringify({ [HEADER]: signHeader(verifier.ring, CLAIMS, { ...BOUND, ...bound }), ...options }),
+    ...fields,
+  });
+  const reason = (hash: Readonly<Record<string, string>>, id = BOUND.id): string =>
+    reasonOf(() => verifyJob(verifier, hash, id));
+
+  it('is bound to its fields, under the names by which they are stored', () => {
+    expect(verifyJob(verifier, stored(), BOUND.id)).toEqual(CLAIMS);
+    for (const [field, at] of [
+      ['scheduler', 'rjk'],
+      ['parentKey', 'parentKey'],
+      ['deduplication', 'deid'],
+      ['name', 'name'],
+      ['data', 'data'],
+    ] as const) {
+      expect(verifyJob(verifier, stored({ [field]: 'x' }, { [at]: 'x' }), BOUND.id), field).toEqual(CLAIMS);
+      expect(reason(stored({ [field]: 'x' }, { [at]: 'y' })), field).toBe('mismatch');
+    }
+    const parent = { queueKey: 'bull:mail', id: 'acme~p', fpof: true };
+    const canonical = canonicalJson(parent);
+    expect(canonical).toBe('{"fpof":true,"id":"acme~p","queueKey":"bull:mail"}');
+    expect(
+      verifyJob(verifier, stored({ parent: canonical }, { parent: JSON.stringify(parent) }), BOUND.id),
+    ).toEqual(CLAIMS);
+    expect(reason(stored({}, { parent: JSON.stringify(parent) }))).toBe('mismatch');
+    expect(reason(stored({ parent: canonical }))).toBe('mismatch');
+  });
+
+  it('whose field is missing has the empty text there', () => {
+    for (const field of ['name', 'data'] as const) {
+      const { [field]: _left, ...rest } = stored({ [field]: '' });
+      expect(verifyJob(verifier, rest, BOUND.id), field).toEqual(CLAIMS);
+      expect(verifyJob(verifier, { ...rest, [field]: '' }, BOUND.id), field).toEqual(CLAIMS);
+    }
+    for (const field of ['rjk', 'parentKey', 'deid'])
+      expect(verifyJob(verifier, stored({}, { [field]: '' }), BOUND.id), field).toEqual(CLAIMS);
+  });
+
+  it('is bound to the verifier’s queue and prefix, and to the id under which it was found', () => {
+    const { opts = '', ...rest } = stored();
+    for (const elsewhere of [{ prefix: 'elsewhere' }, { queue: 'other' }])
+      expect(reasonOf(() => verifyJob({ ...verifier, ...elsewhere }, { ...rest, opts }, BOUND.id))).toBe(
+        'mismatch',
+      );
+    expect(reason(stored(), 'acme~w-2')).toBe('mismatch');
+    expect(reason(stored({}, { id: BOUND.id }), 'acme~w-2')).toBe('mismatch');
+    expect(verifyJob(verifier, stored({}, { id: 'acme~w-2' }), BOUND.id)).toEqual(CLAIMS);
+  });
+
+  it('without a header, or with options that are no object, is refused', () => {
+    const { opts: _opts, ...rest } = stored();
+    expect(reason(rest)).toBe('missing');
+    expect(reason({})).toBe('missing');
+    for (const opts of ['{}', '{"tk":"x"}', '{"__proto__":{"tk!":"x"}}'])
+      expect(reason({ ...rest, opts }), opts).toBe('missing');
+    for (const opts of [
+      '',
+      '{',
+      'null',
+      '[]',
+      '["tk!"]',
+      '"tk!"',
+      '7',
+      'true',
+      '{"tk!":null}',
+      '{"tk!":7}',
+      '{"tk!":{}}',
+      '{"tk!":""}',
+    ])
+      expect(reason({ ...rest, opts }), opts).toBe('malformed');
+    for (const parent of ['', '{', 'null', '"\\ud800"', '123456789012345'])
+      expect(reason(stored({}, { parent })), parent).toBe('malformed');
+    expect(reason(stored({}, {}, { ...OPTIONS, n: 123_456_789_012_345 }))).toBe('malformed');
+  });
+
+  it('is told of without a word of what is in it', () => {
+    for (const hash of [stored({}, { opts: '{a secret' }), stored({}, { parent: '{a secret' })]) {
+      const error = errorOf(() => verifyJob(verifier, hash, BOUND.id));
+      expect(`${error.stack}`).not.toContain('secret');
+      expect(error.cause).toBeUndefined();
+    }
+  });
+});
