@@ -26,7 +26,7 @@ export interface QueueOptions extends Omit<RawQueueOptions, keyof typeof refused
 }
 
 /** BullMQ's WorkerOptions, with our options under `tenant`. */
-export interface WorkerOptions extends Omit<RawWorkerOptions, keyof typeof refusedForWorker> {
+export interface WorkerOptions extends RawWorkerOptions {
   readonly tenant: QueueTenantOptions;
 }
 
@@ -35,24 +35,10 @@ type Check = (value: unknown) => unknown;
 
 const ofConnection = pass('is about the connection');
 const ofProcess = pass('is about this process');
-
-const sandbox = refuse(
-  'a sandboxed processor runs in a process or thread that knows no tenant',
-  'Sandboxed processors are refused today: give the Worker a function.',
-);
+const ofSandbox = pass('is about the processes and threads that a file runs in');
 
 const refusedForQueue = defineRules({
   settings: refuse('repeat strategies belong to schedulers', 'Schedulers are refused today: leave it out.'),
-});
-
-const refusedForWorker = defineRules({
-  useWorkerThreads: rewrite<Check>((value) => {
-    // Spelled out, the default changes nothing.
-    if (value === false) return value;
-    throw refusal('queue', 'options.useWorkerThreads', sandbox);
-  }),
-  workerForkOptions: sandbox,
-  workerThreadsOptions: sandbox,
 });
 
 /** Every option of BullMQ's Queue. */
@@ -76,7 +62,6 @@ const keepsByAge = z.union([
 
 /** Every option of BullMQ's Worker. */
 export const workerOptionRules = defineRules({
-  ...refusedForWorker,
   connection: ofConnection,
   blockingConnection: ofConnection,
   skipVersionCheck: ofConnection,
@@ -100,6 +85,9 @@ export const workerOptionRules = defineRules({
   lockDuration: ofProcess,
   lockRenewTime: ofProcess,
   runRetryDelay: ofProcess,
+  useWorkerThreads: ofSandbox,
+  workerForkOptions: ofSandbox,
+  workerThreadsOptions: ofSandbox,
   settings: rewrite<Check>(checkSettings),
 } satisfies Rules<keyof RawWorkerOptions, Check>);
 
@@ -147,7 +135,13 @@ function check(rules: OptionRules, given: object): Checked<Record<string, unknow
 }
 
 /** Objects that live: the rest is data, of which the queue keeps a copy that nobody can change. */
-const OF_CALLER: ReadonlySet<string> = new Set(['connection', 'blockingConnection', 'telemetry']);
+const OF_CALLER: ReadonlySet<string> = new Set([
+  'connection',
+  'blockingConnection',
+  'telemetry',
+  'workerForkOptions',
+  'workerThreadsOptions',
+]);
 
 function frozen(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;

@@ -46,6 +46,8 @@ export type {
   Processor,
   QueueListener,
   RateLimiterOptions,
+  SandboxedJob,
+  SandboxedJobProcessor,
   Telemetry,
   WorkerListener,
 } from 'bullmq';

@@ -18,6 +18,7 @@ import { isEngineOf, runEngine } from './engine.ts';
 import { isStray } from './lanes/ids.ts';
 import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
+import { sandboxOf } from './sandbox/sandbox.ts';
 import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
 import { refuseEnd } from './store.ts';
 
@@ -27,9 +28,9 @@ const HOLD = 30_000;
 /** What a backoff strategy answers for no further attempt. */
 const NO_RETRY = -1;
 
-const NEEDS_FUNCTION = refuse(
-  'only a function can run inside the tenant of the job',
-  'Give the Worker an async function; files and URLs (sandboxed processors) and fetching by hand are refused today.',
+const NEEDS_PROCESSOR = refuse(
+  'a job that is fetched by hand runs in no tenant',
+  'Give the Worker an async function, or the path or URL of a file that exports one.',
 );
 
 const INTERNAL = refuse(
@@ -56,7 +57,8 @@ const engines = new WeakMap<object, Engine>();
  * the tenant of its job.
  *
  * @throws {@link ConfigError} when the options are not usable
- * @throws {@link OperationRefusedError} on an option of BullMQ that is refused, and without a function
+ * @throws {@link OperationRefusedError} on an option of BullMQ that is refused, and without a processor
+ * @throws Error as BullMQ does, when the file of a processor does not exist
  *
  * @example
  * ```ts
@@ -87,15 +89,16 @@ export class Worker<
 
   /**
    * @param name - the queue's name, shared by all tenants
-   * @param processor - runs inside the tenant of each job
+   * @param processor - runs inside the tenant of each job: a function, or the path or URL of a file that exports one,
+   *   which runs in processes or threads of its own
    * @param options - BullMQ's own, and `tenant`
    */
   constructor(
     name: string,
-    processor: Processor<DataType, ResultType, NameType, ProgressType>,
+    processor: string | URL | null | undefined | Processor<DataType, ResultType, NameType, ProgressType>,
     options: WorkerOptions,
   ) {
-    if (typeof processor !== 'function') throw refusal('queue', 'Worker', NEEDS_FUNCTION);
+    if (!isProcessor(processor)) throw refusal('queue', 'Worker', NEEDS_PROCESSOR);
     const { raw, tenant } = checkWorkerOptions(options);
     const wiring = wire(name, tenant, raw.prefix);
     const picked = new WeakMap<object, PickedJob>();
@@ -118,6 +121,16 @@ export class Worker<
     const job = RawJob.fromJSON(this, { ...data, id: jobId, data: '{}' }, jobId);
     picked.set(job, new PickedJob(job, this, context, verdict));
     return job as RawJob<DataType, ResultType, NameType, ProgressType>;
+  }
+
+  /** Called by BullMQ's constructor with a file. */
+  protected override createSandbox(
+    file: string | URL | null | Processor<DataType, ResultType, NameType>,
+  ): void {
+    const { pool, process } = sandboxOf(String(file), this.opts);
+    // Private in BullMQ's types: it ends the children when the worker closes.
+    Reflect.set(this, 'childPool', pool);
+    this.processFn = process as typeof this.processFn;
   }
 
   protected override async callProcessJob(
@@ -168,6 +181,14 @@ export class Worker<
     if (verdict.kind === 'unseen') this.emit('error', unseen());
     throw new DelayedError();
   }
+}
+
+function isProcessor(processor: unknown): boolean {
+  return (
+    typeof processor === 'function' ||
+    processor instanceof URL ||
+    (typeof processor === 'string' && processor !== '')
+  );
 }
 
 function unseen(): ConfigError {

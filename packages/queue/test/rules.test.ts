@@ -257,7 +257,7 @@ describe('types', () => {
 
   it('an option that does not exist, and one that is refused, are not in the types', () => {
     expectTypeOf<ours.QueueOptions>().not.toHaveProperty('settings');
-    expectTypeOf<ours.WorkerOptions>().not.toHaveProperty('useWorkerThreads');
+    expectTypeOf<ours.WorkerOptions>().toHaveProperty('useWorkerThreads');
     expectTypeOf<ours.QueueTenantOptions>().not.toHaveProperty('subjects');
     expectTypeOf<ours.QueueTenantOptions>().toHaveProperty('signingKeys');
   });

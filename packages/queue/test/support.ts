@@ -14,7 +14,7 @@ export interface Bench extends AsyncDisposable {
   readonly redis: Redis;
   readonly url: string;
   queue(name: string, options?: Partial<QueueOptions>): Queue;
-  worker(name: string, processor: Processor, options?: Partial<WorkerOptions>): Worker;
+  worker(name: string, processor: Processor | string | URL, options?: Partial<WorkerOptions>): Worker;
   /** BullMQ's own queue: the hostile writer, and the observer. */
   raw(name: string, prefix?: string): bullmq.Queue;
   /** Closes what was made, and empties the database. */

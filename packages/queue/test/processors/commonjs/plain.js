@@ -1,0 +1,3 @@
+const { currentTenant } = require('@tenantkit/core');
+
+module.exports = (job) => `plain.js ${currentTenant().tenant} ${job.id}`;

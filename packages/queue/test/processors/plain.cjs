@@ -1,0 +1,3 @@
+const { currentTenant } = require('@tenantkit/core');
+
+module.exports = async (job) => `plain.cjs ${currentTenant().tenant} ${job.id}`;

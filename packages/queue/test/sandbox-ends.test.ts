@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { withTenant } from '@tenantkit/core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Worker } from '@tenantkit/queue';
+import { execArgv, processorFile, workerProcess } from './processes.ts';
+import { bench, finished, type Bench, type Finished } from './support.ts';
+
+const PROBE = processorFile('probe.mjs');
+
+let on: Bench;
+beforeAll(async () => {
+  on = await bench();
+});
+afterEach(() => on.reset());
+afterAll(() => on[Symbol.asyncDispose]());
+
+async function run(
+  worker: Worker,
+  name: string,
+  data: object = {},
+  tenant = 'acme',
+): Promise<Finished | undefined> {
+  const all = finished(worker, 1);
+  await withTenant(tenant, () => on.queue('mail').add(name, data));
+  return (await all)[0];
+}
+
+describe('a process of a sandbox', () => {
+  const worker = (): Worker => on.worker('mail', PROBE, { workerForkOptions: { execArgv } });
+
+  it('fails its job when it is killed, and the next one runs in another', async () => {
+    const by = worker();
+    const { error } = (await run(by, 'kill', { signal: 'SIGKILL' })) ?? {};
+    expect(error?.message).toBe('Unexpected exit code: null signal: SIGKILL');
+    expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
+  });
+
+  it('ends its job first when it is terminated', async () => {
+    const by = worker();
+    const { result, id = '' } = (await run(by, 'terminated')) ?? {};
+    expect(result).toEqual(expect.any(String));
+    expect((await withTenant('acme', () => on.queue('mail').getJobLogs(id))).logs).toEqual([
+      'after the signal',
+    ]);
+    expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
+  });
+
+  it('ends with the process of its worker, also when that is killed in the midst of a job', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const connected = once(server, 'connection') as Promise<[Socket]>;
+    await using other = workerProcess(on.url, { file: PROBE, options: { workerForkOptions: { execArgv } } });
+    const { port } = server.address() as AddressInfo;
+    await withTenant('acme', () => on.queue('mail').add('hold', { port }));
+    const [socket] = await connected;
+    const closed = once(socket.on('error', () => undefined).resume(), 'close');
+    await other.kill('SIGKILL');
+    expect(await closed).toHaveLength(1);
+    server.close();
+  });
+});
+
+describe('a thread of a sandbox', () => {
+  it('that needs too much memory fails its job, and not the worker', async () => {
+    const by = on.worker('mail', PROBE, {
+      useWorkerThreads: true,
+      workerThreadsOptions: { execArgv, resourceLimits: { maxOldGenerationSizeMb: 32 } },
+    });
+    const { error } = (await run(by, 'eat')) ?? {};
+    expect(error).toMatchObject({ code: 'ERR_WORKER_OUT_OF_MEMORY' });
+    expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
+  });
+});
