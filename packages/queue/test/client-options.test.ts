@@ -123,11 +123,8 @@ describe('options of a Worker', () => {
       );
   });
 
-  it('of a sandbox are refused', () => {
-    const why =
-      'is refused: a sandboxed processor runs in a process or thread that knows no tenant. Sandboxed processors are refused today: give the Worker a function.';
-    for (const name of ['workerForkOptions', 'workerThreadsOptions', 'useWorkerThreads'])
-      expect(errorOf(() => ofWorker({ [name]: true })).message).toBe(`queue.options.${name} ${why}`);
-    expect(ofWorker({ useWorkerThreads: false }).raw).toEqual({ useWorkerThreads: false });
+  it('of a sandbox are BullMQ’s own', () => {
+    const options = { useWorkerThreads: true, workerForkOptions: { silent: true }, workerThreadsOptions: {} };
+    expect(ofWorker(options).raw).toEqual(options);
   });
 });

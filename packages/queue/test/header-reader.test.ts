@@ -209,7 +209,7 @@ it.each(KINDS)(
       };
       ALTERATIONS[at]?.(hash, text);
       questions.push({ keys, prefix: 'bull', queue: 'mail', id, hash });
-      ours.push(verdict(() => verifyJob(verifier, hash, id)));
+      ours.push(verdict(() => verifyJob(verifier, hash, id, said.tenant)));
     }
     const theirs = await ask(questions);
     for (const [at, answer] of theirs.entries())

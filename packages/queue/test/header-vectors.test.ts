@@ -54,7 +54,11 @@ describe.each(KINDS)('test vectors, $kind', ({ vectors, invalid }) => {
 
   it.each(vectors)('$comment: verified as it is stored', (v) => {
     const verifier = { prefix: v.prefix, queue: v.queue, ring: ringsOf(v)[1], names: jobNames() };
-    expect(verifyJob(verifier, hashOf(v), v.id)).toEqual(claimsOf(v));
+    const said = claimsOf(v);
+    expect(verifyJob(verifier, hashOf(v), v.id, said.tenant)).toEqual(said);
+    // Genuine, and in a lane that is not its tenant's, or in none.
+    for (const lane of ['other', undefined])
+      expect(reasonOf(() => verifyJob(verifier, hashOf(v), v.id, lane))).toBe('mismatch');
   });
 
   it.each(invalid)('invalid: $comment', ({ header, reason }) => {

@@ -224,9 +224,10 @@ describe.each(KINDS)('header, $kind', ({ ring: ringOf, other, kind }) => {
         ...(JSON.parse(BOUND.options) as object),
       }),
     });
-    expect(verifyJob(verifier, stored('acme'), BOUND.id).tenant).toBe('acme');
+    expect(verifyJob(verifier, stored('acme'), BOUND.id, 'acme').tenant).toBe('acme');
     for (const tenant of ['acme2', 'a', 'ac', 'ACME']) {
-      expect(reasonOf(() => verifyJob(verifier, stored(tenant), BOUND.id))).toBe('mismatch');
+      for (const lane of ['acme', tenant])
+        expect(reasonOf(() => verifyJob(verifier, stored(tenant), BOUND.id, lane))).toBe('mismatch');
     }
   });
 

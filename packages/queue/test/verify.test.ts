@@ -21,10 +21,10 @@ describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
     ...fields,
   });
   const reason = (hash: Readonly<Record<string, string>>, id = BOUND.id): string =>
-    reasonOf(() => verifyJob(verifier, hash, id));
+    reasonOf(() => verifyJob(verifier, hash, id, 'acme'));
 
   it('is bound to its fields, under the names by which they are stored', () => {
-    expect(verifyJob(verifier, stored(), BOUND.id)).toEqual(CLAIMS);
+    expect(verifyJob(verifier, stored(), BOUND.id, 'acme')).toEqual(CLAIMS);
     for (const [field, at] of [
       ['scheduler', 'rjk'],
       ['parentKey', 'parentKey'],
@@ -32,14 +32,21 @@ describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
       ['name', 'name'],
       ['data', 'data'],
     ] as const) {
-      expect(verifyJob(verifier, stored({ [field]: 'x' }, { [at]: 'x' }), BOUND.id), field).toEqual(CLAIMS);
+      expect(verifyJob(verifier, stored({ [field]: 'x' }, { [at]: 'x' }), BOUND.id, 'acme'), field).toEqual(
+        CLAIMS,
+      );
       expect(reason(stored({ [field]: 'x' }, { [at]: 'y' })), field).toBe('mismatch');
     }
     const parent = { queueKey: 'bull:mail', id: 'acme~p', fpof: true };
     const canonical = canonicalJson(parent);
     expect(canonical).toBe('{"fpof":true,"id":"acme~p","queueKey":"bull:mail"}');
     expect(
-      verifyJob(verifier, stored({ parent: canonical }, { parent: JSON.stringify(parent) }), BOUND.id),
+      verifyJob(
+        verifier,
+        stored({ parent: canonical }, { parent: JSON.stringify(parent) }),
+        BOUND.id,
+        'acme',
+      ),
     ).toEqual(CLAIMS);
     expect(reason(stored({}, { parent: JSON.stringify(parent) }))).toBe('mismatch');
     expect(reason(stored({ parent: canonical }))).toBe('mismatch');
@@ -48,22 +55,22 @@ describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
   it('whose field is missing has the empty text there', () => {
     for (const field of ['name', 'data'] as const) {
       const { [field]: _left, ...rest } = stored({ [field]: '' });
-      expect(verifyJob(verifier, rest, BOUND.id), field).toEqual(CLAIMS);
-      expect(verifyJob(verifier, { ...rest, [field]: '' }, BOUND.id), field).toEqual(CLAIMS);
+      expect(verifyJob(verifier, rest, BOUND.id, 'acme'), field).toEqual(CLAIMS);
+      expect(verifyJob(verifier, { ...rest, [field]: '' }, BOUND.id, 'acme'), field).toEqual(CLAIMS);
     }
     for (const field of ['rjk', 'parentKey', 'deid'])
-      expect(verifyJob(verifier, stored({}, { [field]: '' }), BOUND.id), field).toEqual(CLAIMS);
+      expect(verifyJob(verifier, stored({}, { [field]: '' }), BOUND.id, 'acme'), field).toEqual(CLAIMS);
   });
 
   it('is bound to the verifier’s queue and prefix, and to the id under which it was found', () => {
     const { opts = '', ...rest } = stored();
     for (const elsewhere of [{ prefix: 'elsewhere' }, { queue: 'other' }])
-      expect(reasonOf(() => verifyJob({ ...verifier, ...elsewhere }, { ...rest, opts }, BOUND.id))).toBe(
-        'mismatch',
-      );
+      expect(
+        reasonOf(() => verifyJob({ ...verifier, ...elsewhere }, { ...rest, opts }, BOUND.id, 'acme')),
+      ).toBe('mismatch');
     expect(reason(stored(), 'acme~w-2')).toBe('mismatch');
     expect(reason(stored({}, { id: BOUND.id }), 'acme~w-2')).toBe('mismatch');
-    expect(verifyJob(verifier, stored({}, { id: 'acme~w-2' }), BOUND.id)).toEqual(CLAIMS);
+    expect(verifyJob(verifier, stored({}, { id: 'acme~w-2' }), BOUND.id, 'acme')).toEqual(CLAIMS);
   });
 
   it('without a header, or with options that are no object, is refused', () => {
@@ -94,7 +101,7 @@ describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
 
   it('is told of without a word of what is in it', () => {
     for (const hash of [stored({}, { opts: '{a secret' }), stored({}, { parent: '{a secret' })]) {
-      const error = errorOf(() => verifyJob(verifier, hash, BOUND.id));
+      const error = errorOf(() => verifyJob(verifier, hash, BOUND.id, 'acme'));
       expect(`${error.stack}`).not.toContain('secret');
       expect(error.cause).toBeUndefined();
     }

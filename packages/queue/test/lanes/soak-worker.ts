@@ -16,7 +16,8 @@ interface Data {
 const worker = new Worker<Data>(
   'soak',
   async (job) => {
-    if (currentTenant()?.tenant !== job.data.tenant) await redis.hincrby(`${prefix}:wrong`, job.data.tenant, 1);
+    if (currentTenant()?.tenant !== job.data.tenant)
+      await redis.hincrby(`${prefix}:wrong`, job.data.tenant, 1);
     // As long as a small job takes: so that a kill meets some of them.
     await wait(Math.random() * 4);
     if (job.data.fails && job.attemptsMade === 0) throw new Error('once more');
