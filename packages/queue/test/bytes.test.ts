@@ -7,8 +7,8 @@ it('fields stand behind their length in bytes, as 32 bits', () => {
   const hex = (...fields: readonly string[]): string => lengthPrefixed(fields).toString('hex');
   expect(hex()).toBe('');
   expect(hex('')).toBe('00000000');
-  expect(hex('a', '', 'é')).toBe('00000001' + '61' + '00000000' + '00000002' + 'c3a9');
-  expect(hex('😀b')).toBe('00000005' + 'f09f9880' + '62');
+  expect(hex('a', '', 'é')).toBe('00000001610000000000000002c3a9');
+  expect(hex('😀b')).toBe('00000005f09f988062');
   expect(hex('x'.repeat(258)).slice(0, 8)).toBe('00000102');
 });
 

@@ -47,7 +47,9 @@ export const KINDS: readonly Kind[] = [of('HMAC', SECRETS), of('Ed25519', signin
 export const oddText = (length: { readonly minLength?: number; readonly maxLength?: number } = {}) =>
   fc.string({
     unit: fc.constantFrom(
-      ...'aZ0~._-:/{}[],+= é😀',
+      ...'aZ0~._-:/{}[],+= '.split(''),
+      'é',
+      '😀',
       '"',
       '\\',
       '\n',

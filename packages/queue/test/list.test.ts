@@ -3,7 +3,9 @@ import { expect, it } from 'vitest';
 import { toList } from '../src/list.ts';
 
 it('the elements of an array, by none of its methods', () => {
-  const given = Object.assign([1, , 3], {
+  const given = Object.assign(Array.from({ length: 3 }), {
+    0: 1,
+    2: 3,
     map: () => ['other'],
     [Symbol.iterator]: () => ['other'][Symbol.iterator](),
   });
