@@ -25,6 +25,9 @@ const NOT_SERVED = new Set(['node10', 'node16-cjs']);
 /** What the examples import beside the clients. */
 const EXAMPLE_DEPENDENCIES = { pino: '10.4.0' };
 
+/** The same, in the version of the catalog. */
+const EXAMPLE_CATALOG = ['@nestjs/bullmq', '@nestjs/common', '@nestjs/core', 'reflect-metadata', 'rxjs'];
+
 interface Packed {
   readonly name: string;
   readonly tarball: string;
@@ -103,7 +106,10 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
   const dependencies = {
     ...tarballs,
     ...Object.fromEntries(
-      [...peers, 'typescript', '@types/node'].map((peer) => [peer, catalog.get(peer) ?? '*']),
+      [...peers, ...EXAMPLE_CATALOG, 'typescript', '@types/node'].map((peer) => [
+        peer,
+        catalog.get(peer) ?? '*',
+      ]),
     ),
     ...EXAMPLE_DEPENDENCIES,
   };

@@ -1,7 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -16,7 +15,7 @@ export const processorFile = (name: string): string =>
   fileURLToPath(new URL(`processors/${name}`, import.meta.url));
 
 /** Another version of Node than the one that the tests run on: the oldest line that is promised. */
-export const NODE_22 = binaryOf('node-22');
+export const NODE_22 = createRequire(import.meta.url).resolve('node-22/bin/node');
 
 /** A Worker in a process of its own. */
 export interface WorkerProcess extends AsyncDisposable {
@@ -53,12 +52,6 @@ export function workerProcess(
     kill,
     [Symbol.asyncDispose]: () => kill('SIGTERM'),
   };
-}
-
-function binaryOf(name: string): string {
-  const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`);
-  const { bin } = createRequire(import.meta.url)(manifest) as { bin: { node: string } };
-  return join(dirname(manifest), bin.node);
 }
 
 /** The same, a number of times. */

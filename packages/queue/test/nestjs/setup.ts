@@ -1,0 +1,39 @@
+import { BullModule, type RegisterQueueOptions } from '@nestjs/bullmq';
+import {
+  FlowProducer,
+  Queue,
+  Worker,
+  type Processor,
+  type QueueOptions,
+  type WorkerOptions,
+} from '@tenantkit/queue';
+import { KEY } from '../support.ts';
+
+const signingKeys = [KEY];
+
+// oxlint-disable no-unused-vars -- taken out of the rest
+// The README shows what follows, and the test compares them.
+const tenant = { signingKeys };
+
+class NestQueue extends Queue {
+  // Nest's own options are taken out: an option that BullMQ does not have is refused.
+  constructor(queue: string, options: QueueOptions & RegisterQueueOptions) {
+    const { name, configKey, processors, sharedConnection, forceDisconnectOnShutdown, ...own } = options;
+    super(queue, { ...own, tenant });
+  }
+}
+
+class NestWorker extends Worker {
+  constructor(
+    queue: string,
+    processor: Processor | string | URL,
+    options: WorkerOptions & { sharedConnection?: boolean },
+  ) {
+    const { sharedConnection, ...own } = options;
+    super(queue, processor, { ...own, tenant });
+  }
+}
+
+BullModule.queueClass = NestQueue;
+BullModule.workerClass = NestWorker;
+BullModule.flowProducerClass = FlowProducer;

@@ -1,0 +1,3 @@
+import { currentTenant } from '@tenantkit/core';
+
+export default (): string | undefined => currentTenant()?.tenant;
