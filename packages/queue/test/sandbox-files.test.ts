@@ -102,6 +102,15 @@ describe('the processor that a Worker is given', () => {
     expect(() => make(processor)).toThrow(OperationRefusedError);
   });
 
+  it('runs with the options that were given, whatever becomes of their object', async () => {
+    const workerForkOptions = { execArgv };
+    const worker = on.worker('mail', processorFile('module.js'), { workerForkOptions });
+    workerForkOptions.execArgv = ['--no-such-option'];
+    const all = finished(worker, 1);
+    await withTenant('acme', () => on.queue('mail').add('any', {}, { jobId: 'one' }));
+    expect(await all).toMatchObject([{ result: 'module.js acme one' }]);
+  });
+
   it('is not replaced later', () => {
     const worker = on.worker('mail', processorFile('module.js'), { autorun: false });
     const inside = worker as unknown as { createSandbox(file: string): void };

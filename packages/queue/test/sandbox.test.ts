@@ -212,6 +212,31 @@ describe.each(Object.entries(KINDS))('a sandboxed processor in %s', (_kind, opti
     expect(job?.progress).toBe('lied');
   });
 
+  it('lets a child do nothing to its job that a sandboxed job does not offer', async () => {
+    const by = worker();
+    const methods = ['remove', 'retry', 'extendLock', 'constructor', '__proto__', 'toString'];
+    const calls = methods.map((method, index) => ({
+      type: 'call',
+      call: 1000 + index,
+      method,
+      count: 0,
+      args: {},
+    }));
+    const { result } = await run(by, 'forge', { messages: calls });
+    expect(result).toEqual(
+      methods.map((method, index) => [1000 + index, `${method} is no method of a sandboxed job`]),
+    );
+    const crowded = [
+      { type: 'call', call: 1000, method: 'log', count: 1e9, args: null },
+      { type: 'nothing' },
+    ];
+    expect((await run(by, 'forge', { messages: crowded })).result).toEqual([[1000, expect.any(String)]]);
+    // The worker's process goes on.
+    const { error } = await run(by, 'forge', { messages: [{ type: 'failed', error: null }] });
+    expect(error).toBeInstanceOf(TypeError);
+    expect((await run(by, 'tenant')).result).toMatchObject({ atLoad: 'none' });
+  });
+
   it('passes errors as BullMQ does', async () => {
     const by = worker();
     const failed = await run(by, 'fail');

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { ChildPool, type WorkerOptions } from 'bullmq';
-import { ConfigError, requireTenant, runInScope } from '@tenantkit/core';
+import { ConfigError, requireTenant } from '@tenantkit/core';
 import type { Job } from '../job.ts';
 import { asJson, ordinaryError, plainError } from './errors.ts';
 import { isMethod, unpackArguments, type FromChild, type Reason, type ToChild } from './protocol.ts';
@@ -43,8 +43,7 @@ export function sandboxOf(file: string, options: Options): Sandbox {
     pool,
     async process(job, token, signal) {
       for (;;) {
-        // Outside of any tenant: a child outlives the job that it is made for.
-        const child = await runInScope(undefined, () => pool.retain(url));
+        const child = await pool.retain(url);
         // Without a listener an `error` between two jobs would end the process of the worker; `exit` follows it.
         child.removeListener('error', ignore).on('error', ignore);
         const run = new SandboxRun(child, job);
@@ -111,20 +110,25 @@ class SandboxRun {
 
   #receive(message: unknown, { resolve: complete, reject: fail }: PromiseWithResolvers<unknown>): void {
     if (!isOf(this.#id, message)) return;
-    switch (message.type) {
-      case 'started':
-        this.hasStarted = true;
-        return;
-      case 'call':
-        void this.#answer(message);
-        return;
-      case 'completed':
-        this.#ended(message);
-        complete(message.value);
-        return;
-      case 'failed':
-        this.#ended(message);
-        fail(ordinaryError(message.error));
+    try {
+      switch (message.type) {
+        case 'started':
+          this.hasStarted = true;
+          return;
+        case 'call':
+          void this.#answer(message);
+          return;
+        case 'completed':
+          this.#ended(message);
+          complete(message.value);
+          return;
+        case 'failed':
+          fail(ordinaryError(message.error));
+          this.#ended(message);
+      }
+    } catch (error) {
+      // The code of a child can send anything: thrown here, it would end the process of all tenants.
+      fail(error);
     }
   }
 

@@ -12,6 +12,16 @@ let jobs = 0;
 let left;
 let isArmed = false;
 
+// What hostile code in a sandbox can see: the messages of the worker.
+const port = parentPort ?? process;
+let messages = [];
+port.on('message', (message) => messages.push(message));
+function send(message) {
+  if (parentPort === null) process.send(message);
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port of a thread has none
+  else parentPort.postMessage(message);
+}
+
 const plain = (value) => JSON.parse(JSON.stringify(value));
 
 export default async function probe(job, token, signal) {
@@ -209,13 +219,17 @@ const cases = {
     });
   },
   async lie(job) {
-    for (const message of job.data.messages) {
-      if (parentPort === null) process.send(message);
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port of a thread has none
-      else parentPort.postMessage(message);
-    }
+    for (const message of job.data.messages) send(message);
     await job.updateProgress('lied');
     return 'honest';
+  },
+  /** Speaks in the name of its own job, past what a job offers. */
+  async forge(job) {
+    const { run } = messages.findLast(({ cmd }) => cmd === 'start');
+    messages = [];
+    for (const message of job.data.messages) send({ run, ...message });
+    await job.log('all answered');
+    return messages.filter(({ call }) => call >= 1000).map(({ call, error }) => [call, error?.own.message]);
   },
   async eat() {
     const all = [];
