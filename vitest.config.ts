@@ -29,6 +29,7 @@ const serverless = [
   'requests.test.ts',
   'required.test.ts',
   'rewriting-refused.test.ts',
+  'rewriting-subjects.test.ts',
   'rewriting.test.ts',
   'roles.test.ts',
   'rules.test.ts',

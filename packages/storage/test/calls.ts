@@ -52,7 +52,10 @@ export const KEY = { Key: 'a/one' };
 export const THERE = { Bucket: 'acme.up', Key: 'tenants/acme/a/one' };
 
 /** The id of an upload of that key, as an earlier reply gave it. */
-export function uploadOf(more: Partial<UploadName> = {}, id = 'u1'): string {
+export function uploadOf(
+  more: Partial<UploadName> & { readonly subjects?: readonly string[] } = {},
+  id = 'u1',
+): string {
   return sealUploadId(REALM.sealer, id, {
     tenant: 'acme',
     home: HOME,

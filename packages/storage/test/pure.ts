@@ -18,6 +18,7 @@ import './requests-presigned.test.ts';
 import './requests.test.ts';
 import './required.test.ts';
 import './rewriting-refused.test.ts';
+import './rewriting-subjects.test.ts';
 import './rewriting.test.ts';
 import './seal.test.ts';
 import './speaking.test.ts';
