@@ -105,6 +105,24 @@ describe('the auditor', () => {
     ]);
   });
 
+  it('finds a genuine job in a lane that is not its tenant’s, and one in the queue of nobody', async () => {
+    const queue = on.queue('mail');
+    for (const tenant of ['acme', 'acme2'])
+      await withTenant(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    const hash = await on.redis.hgetall('bull:mail~acme:acme~one');
+    for (const place of ['bull:mail~acme2', 'bull:mail', 'bull:mail~no tenant!']) {
+      await on.redis.hset(`${place}:acme~one`, hash);
+      await on.redis.lpush(`${place}:wait`, 'acme~one');
+    }
+    const found = await audit();
+    expect(found.map(({ code, name }) => [code, name])).toEqual(
+      ['bull:mail', 'bull:mail~acme2', 'bull:mail~no tenant!'].map((place) => [
+        'invalid_signature',
+        `${place}:acme~one`,
+      ]),
+    );
+  });
+
   it('finds jobs of erased tenants', async () => {
     const queue = on.queue('mail');
     for (const tenant of ['acme', 'acme2'])

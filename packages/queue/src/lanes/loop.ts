@@ -1,5 +1,5 @@
 import type { IQueueBackend, RedisQueueBackend, WorkerOptions } from 'bullmq';
-import { publish } from '@tenantkit/core';
+import { ConfigError, publish } from '@tenantkit/core';
 import type { StoreOptions } from '../connections.ts';
 import { outerId } from './ids.ts';
 import type { Lane } from './lane.ts';
@@ -57,8 +57,11 @@ export class LoopStore extends OperatedStore {
   }
 
   override async moveToActive(token: string, name?: string): Promise<Handed> {
-    // Emitted each time: a worker that takes no job has to say why.
-    if (!(await this.#isKnown())) return this.#nothing(token, 0);
+    if (!(await this.#isKnown())) {
+      // Not thrown: BullMQ's loop would call again at once. Like this it asks whenever it is woken, and is told each time.
+      this.#report(unknownForm());
+      return this.#nothing(token, 0);
+    }
     let isCounted = false;
     const nothing = async (due: number): Promise<Handed> => {
       if (isCounted) await readmit(await this.scripts(), this.laneKeys);
@@ -303,6 +306,15 @@ export class LoopStore extends OperatedStore {
   #report(error: unknown): void {
     if (this.closing === undefined) this.emit('error', error);
   }
+}
+
+function unknownForm(): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'process',
+    problem: 'the installed BullMQ hands over jobs in a form that is not known, and no job is taken',
+    hint: 'Install bullmq 6.7, or a newer @tenantkit/queue.',
+  });
 }
 
 function shown({ result, finishedOn }: Ended): { result: void | unknown[]; finishedOn: number } {
