@@ -34,7 +34,7 @@ export class Job<
     guardMembers(this.prototype, RawJob.prototype, {
       rules: jobRules,
       owner: () => undefined,
-      custom: { scoped: inItsTenant },
+      custom: { scoped: inItsTenant, moves },
       synchronous: new Set(['toFlowEntry']),
     });
   }
@@ -43,6 +43,23 @@ export class Job<
     super(...args);
     madeIn.set(this, currentScope());
   }
+}
+
+/** Jobs that their processor has moved by hand. */
+const moved = new WeakSet<object>();
+
+/**
+ * Whether its processor has moved the job by hand, so that the worker need not end it. Without that an error which says
+ * so would leave the job `active` until it stalls.
+ */
+export function isMovedByHand(job: object): boolean {
+  return moved.has(job);
+}
+
+async function moves(call: ClientCall): Promise<unknown> {
+  const answer: unknown = await inItsTenant(call);
+  moved.add(call.self);
+  return answer;
 }
 
 function inItsTenant({ self, operation, proceed }: ClientCall): unknown {

@@ -20,9 +20,11 @@ export interface Failure {
  * of the others would leave it `active` until it stalls.
  */
 const STEERS = [DelayedError, WaitingError, WaitingChildrenError, RateLimitError];
+/** What a processor throws that has moved its job by hand. */
+const LEAVES = [DelayedError, WaitingError];
 const RATE_LIMIT = 'bullmq:rateLimitExceeded';
 const REFUSED =
-  'A processor cannot delay, hold back or rate-limit a queue that serves every tenant; throw an ordinary error, which is retried by the options attempts and backoff.';
+  'A processor cannot delay or hold back its job by an error alone, nor rate-limit a queue that serves every tenant: await job.moveToDelayed(time, token) or job.moveToWait(token) before, or throw an ordinary error, which is retried by the options attempts and backoff.';
 
 /** What JSON.stringify looks into; a bigint it refuses, but for a `toJSON`. */
 const HAS_MEMBERS: ReadonlySet<string> = new Set(['object', 'function', 'bigint']);
@@ -38,8 +40,15 @@ export function outcomeOf(result: unknown): Outcome {
   return { plain: text === undefined ? undefined : (JSON.parse(text) as unknown), original: result };
 }
 
-/** An ordinary error in the place of what was thrown, whose getters BullMQ would call in its loop. */
-export function failureOf(thrown: unknown): Failure {
+/**
+ * An ordinary error in the place of what was thrown, whose getters BullMQ would call in its loop.
+ *
+ * @param isMoved - whether the processor has moved its job by hand before it threw: then, and only then, the loop is
+ * told to leave the job where it is
+ */
+export function failureOf(thrown: unknown, isMoved = false): Failure {
+  const leaves = isMoved ? LEAVES.find((type) => isA(thrown, type)) : undefined;
+  if (leaves !== undefined) return { plain: new leaves(), original: thrown };
   const message = messageOf(thrown);
   const plain = isA(thrown, UnrecoverableError) ? new UnrecoverableError(message) : new Error(message);
   const stack = read(thrown, 'stack');

@@ -2,7 +2,7 @@ import { Job as RawJob } from 'bullmq';
 import { runInScope, type TenantContext } from '@tenantkit/core';
 import { leaveEngine } from './engine.ts';
 import type { JobClaims } from './header.ts';
-import { Job } from './job.ts';
+import { Job, isMovedByHand } from './job.ts';
 import { failureOf, outcomeOf, type Failure, type Outcome } from './outcome.ts';
 import { logicalJob, type StoreContext, type Verdict } from './store.ts';
 
@@ -72,7 +72,7 @@ export class PickedJob {
         this.#outcome = outcome;
         return outcome.plain as T;
       } catch (thrown) {
-        const failure = failureOf(thrown);
+        const failure = failureOf(thrown, isMovedByHand(shown));
         this.#failure = failure;
         throw failure.plain;
       }

@@ -1,4 +1,4 @@
-import { Queue as RawQueue, type Job as RawJob } from 'bullmq';
+import { Queue as RawQueue, raw2NextJobData, type Job as RawJob, type JobJson, type JobType } from 'bullmq';
 import { currentTenant, requireScope, runInScope } from '@tenantkit/core';
 import { finish, guardMembers, wire, type ClientCall } from './client.ts';
 import { checkQueueOptions, type QueueOptions } from './client-options.ts';
@@ -8,6 +8,8 @@ import { toList } from './list.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
 import type { LaneStore } from './lanes/store.ts';
+import { storeOf } from './backend.ts';
+import { demandOperator, limitsOf, setLimits, type TenantLimits } from './views/limits.ts';
 
 /** Refused in `acrossTenants` as well: each tenant has a queue of its own inside, and a limit of the whole would hold for none. */
 const ALWAYS: ReadonlySet<string> = new Set([
@@ -47,7 +49,7 @@ export class Queue<
     guardMembers(this.prototype, RawQueue.prototype, {
       rules: queueRules,
       owner: (self) => owners.get(self),
-      custom: { bulk },
+      custom: { bulk, jobs },
       always: ALWAYS,
     });
     scopeListeners<EventRow>(this.prototype, { rules: queueEventRules, deliveries });
@@ -72,6 +74,52 @@ export class Queue<
     Reflect.set(this, 'queueMetaInitialized', written);
   }
 
+  /**
+   * Sets what one tenant may use of the queue; it holds from the next job on, for all workers, until it is set again.
+   * What is left out is lifted: `setTenantLimits(tenant, {})` lifts all. May be called before the tenant's first job.
+   *
+   * @param tenant - the id of the tenant
+   * @throws {@link OperationRefusedError} inside a tenant: it is for operators, inside `acrossTenants`
+   * @throws {@link ConfigError} when a limit is not usable
+   * @throws {@link TenantFencedError} when the tenant is frozen or erased
+   *
+   * @example
+   * ```ts
+   * import { acrossTenants } from '@tenantkit/core';
+   * await acrossTenants({ reason: 'plan "small"', actor: 'billing' }, () =>
+   *   queue.setTenantLimits('acme', { concurrency: 5, rate: { max: 100, duration: 60_000 }, weight: 2 }),
+   * );
+   * ```
+   */
+  async setTenantLimits(tenant: string, limits: TenantLimits): Promise<void> {
+    demandOperator('setTenantLimits');
+    await setLimits(storeOf(this.backend), tenant, limits);
+  }
+
+  /**
+   * What {@link Queue.setTenantLimits} has set; `{}` for a tenant without limits. For operators, inside `acrossTenants`;
+   * a tenant reads its own with `getGlobalConcurrency` and `getGlobalRateLimit`.
+   *
+   * @param tenant - the id of the tenant
+   * @throws {@link OperationRefusedError} inside a tenant
+   * @throws {@link ConfigError} when what is stored are no limits
+   */
+  async getTenantLimits(tenant: string): Promise<TenantLimits> {
+    demandOperator('getTenantLimits');
+    return limitsOf(storeOf(this.backend).lane(tenant));
+  }
+
+  /**
+   * The tenants that have added a job, paused their queue or got limits, sorted by id. One that has had no job for a
+   * day may be missing. For operators, inside `acrossTenants`.
+   *
+   * @throws {@link OperationRefusedError} inside a tenant
+   */
+  async getTenants(): Promise<readonly string[]> {
+    demandOperator('getTenants');
+    return storeOf(this.backend).tenants();
+  }
+
   /** Jobs are made as ours. */
   protected override get Job(): typeof RawJob {
     return Job;
@@ -82,6 +130,36 @@ export class Queue<
 function bulk({ operation, args: [jobs], proceed }: ClientCall): unknown {
   requireScope({ surface: 'queue', operation });
   return proceed([toList(jobs, operation)]);
+}
+
+/** What BullMQ lists when it is not told what. */
+const ALL_STATES: readonly JobType[] = [
+  'active',
+  'completed',
+  'delayed',
+  'failed',
+  'prioritized',
+  'waiting',
+  'waiting-children',
+];
+
+/**
+ * Makes jobs of what one script has read. BullMQ's own would read each job once more, by its id, when it does not know
+ * the class of its backend.
+ */
+async function jobs({ self, operation, args, proceed }: ClientCall): Promise<unknown> {
+  const scope = requireScope({ surface: 'queue', operation });
+  if (scope.bypass !== undefined) return proceed();
+  const queue = self as RawQueue;
+  const [types, ...range] = args as Parameters<RawQueue['getJobs']>;
+  const wanted: readonly unknown[] =
+    typeof types === 'string' ? [types] : types === undefined || types.length === 0 ? ALL_STATES : types;
+  const fetched = await queue.backend.getJobs(toList(wanted, operation) as JobType[], ...range);
+  const found = new Map(fetched.flat().map(([id, fields]) => [id, fields]));
+  return [...found].map(([id, fields]) => {
+    const [json] = raw2NextJobData([fields, id]) as [JobJson];
+    return Job.fromJSON(queue, json, id);
+  });
 }
 
 async function writeMeta(
@@ -105,6 +183,7 @@ function deliveries(
   rule: EventRow,
   args: readonly unknown[],
 ): readonly Delivery[] {
-  const context = rule.kind === 'pass' ? undefined : currentTenant();
-  return [{ context, operatorsOnly: rule.kind !== 'pass' && context === undefined, args }];
+  if (rule.kind === 'pass') return [{ context: undefined, args }];
+  const context = currentTenant();
+  return [{ context, operatorsOnly: context === undefined && rule.custom !== 'caller', args }];
 }

@@ -16,37 +16,72 @@ export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
 /**
  * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
  * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
- * object; `cancel` translates the one id; `bulk` is `scoped`, for a list.
+ * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `jobs` makes jobs of what one script has
+ * read; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
  */
-export type ClientCustom = 'scoped' | 'shared' | 'cancel' | 'bulk';
+export type ClientCustom = 'scoped' | 'shared' | 'cancel' | 'bulk' | 'jobs' | 'moves';
 
-/** What the backend does with a call: see backend.ts. */
-export type BackendCustom = 'add' | 'addBulk' | 'read' | 'byId' | 'byIdInState' | 'extendLock';
+/** What the backend does with a call of a tenant, on the tenant's own lane: see src/views. */
+export type BackendCustom =
+  | 'add'
+  | 'addBulk'
+  // Looks.
+  | 'read'
+  | 'byIdInState'
+  | 'jobs'
+  | 'ranges'
+  | 'counts'
+  | 'countsPerPriority'
+  | 'metrics'
+  | 'rateLimitTtl'
+  | 'isMaxed'
+  | 'meta'
+  | 'metaField'
+  | 'metaFields'
+  | 'hasMetaField'
+  // Changes one job.
+  | 'byId'
+  | 'extendLock'
+  | 'remove'
+  | 'retry'
+  | 'promote'
+  | 'changeDelay'
+  | 'changePriority'
+  | 'updateData'
+  // Moves the job that a processor has.
+  | 'complete'
+  | 'fail'
+  | 'delay'
+  | 'wait'
+  | 'retryNow'
+  // Changes the whole lane.
+  | 'pause'
+  | 'drain'
+  | 'clean'
+  | 'obliterate'
+  | 'retryAll'
+  | 'promoteAll'
+  | 'trimEvents'
+  | 'removePriorityKey';
 
 const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
-const ONE_JOB =
-  'Use queue.getJob(id) for a job whose id you know; an operator uses acrossTenants({ reason, actor }, () => …).';
 const NO_FLOWS = 'Flows are refused today: add the next job from the processor of the one before.';
 const NO_SCHEDULERS =
   'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.';
 const NO_DEDUPLICATION =
   'Deduplication is refused today: give the job an id of your own with the option jobId.';
 
-const seesAll = (what: string) => refuse(`it ${what} of every tenant`, ONE_JOB);
 const acts = (what: string) => refuse(`it ${what} for every tenant`, ACROSS);
-const noTotal = refuse(
-  'each tenant has a queue of its own inside, and a limit over all of them together has no cheap truth',
-  'Use the options concurrency and limiter of the Worker.',
+const LIMITS =
+  'An operator calls queue.setTenantLimits(tenant, limits) inside acrossTenants({ reason, actor }, () => …).';
+const limits = refuse('a tenant would lift its own limits', LIMITS);
+const ofTenant = refuse(
+  'a limit is one of a tenant, which does not set its own, and over all of them together it has no cheap truth',
+  LIMITS,
 );
 const flow = refuse('it reads or changes other jobs through a link that no header binds yet', NO_FLOWS);
 const schedulers = refuse('a scheduler makes jobs that no tenant has signed', NO_SCHEDULERS);
 const deduplication = refuse('deduplication keys are not namespaced yet', NO_DEDUPLICATION);
-const changes = (instead: string) => refuse('it changes what the job’s signed header binds', instead);
-const moves = refuse(
-  'it moves the job between states by hand',
-  'Return or throw in the processor; attempts, backoff and delay are options of the job.',
-);
-
 const identity = pass('names the queue, not a job');
 const local = pass('works on this object alone');
 const lifecycle = pass('is about the connection, not about jobs');
@@ -82,61 +117,61 @@ export const queueRules = defineRules({
   addJobLog: custom('scoped'),
   updateJobProgress: custom('scoped'),
 
-  getJobs: seesAll('returns the jobs'),
-  getRanges: seesAll('returns the job ids'),
-  getWaiting: seesAll('returns the jobs'),
-  getWaitingChildren: seesAll('returns the jobs'),
-  getActive: seesAll('returns the jobs'),
-  getDelayed: seesAll('returns the jobs'),
-  getPrioritized: seesAll('returns the jobs'),
-  getCompleted: seesAll('returns the jobs'),
-  getFailed: seesAll('returns the jobs'),
-  count: seesAll('counts the jobs'),
-  getJobCounts: seesAll('counts the jobs'),
-  getJobCountByTypes: seesAll('counts the jobs'),
-  recordJobCountsMetric: seesAll('counts the jobs'),
-  getCompletedCount: seesAll('counts the jobs'),
-  getFailedCount: seesAll('counts the jobs'),
-  getDelayedCount: seesAll('counts the jobs'),
-  getActiveCount: seesAll('counts the jobs'),
-  getPrioritizedCount: seesAll('counts the jobs'),
-  getCountsPerPriority: seesAll('counts the jobs'),
-  getWaitingCount: seesAll('counts the jobs'),
-  getWaitingChildrenCount: seesAll('counts the jobs'),
-  getMetrics: seesAll('counts the jobs'),
-  exportPrometheusMetrics: seesAll('counts the jobs'),
+  getJobs: custom('jobs'),
+  getRanges: custom('scoped'),
+  getWaiting: custom('scoped'),
+  getWaitingChildren: custom('scoped'),
+  getActive: custom('scoped'),
+  getDelayed: custom('scoped'),
+  getPrioritized: custom('scoped'),
+  getCompleted: custom('scoped'),
+  getFailed: custom('scoped'),
+  count: custom('scoped'),
+  getJobCounts: custom('scoped'),
+  getJobCountByTypes: custom('scoped'),
+  recordJobCountsMetric: refuse(
+    'it writes into the service’s own telemetry, as if it were the whole queue',
+    ACROSS,
+  ),
+  getCompletedCount: custom('scoped'),
+  getFailedCount: custom('scoped'),
+  getDelayedCount: custom('scoped'),
+  getActiveCount: custom('scoped'),
+  getPrioritizedCount: custom('scoped'),
+  getCountsPerPriority: custom('scoped'),
+  getWaitingCount: custom('scoped'),
+  getWaitingChildrenCount: custom('scoped'),
+  getMetrics: custom('scoped'),
+  exportPrometheusMetrics: custom('scoped'),
   getWorkers: refuse('it lists connections to the server', ACROSS),
   getWorkersCount: refuse('it counts connections to the server', ACROSS),
   getQueueEvents: refuse('it lists connections to the server', ACROSS),
-  getMeta: refuse('it reads settings of the whole queue', ACROSS),
-  getVersion: refuse('it reads settings of the whole queue', ACROSS),
-  getGlobalConcurrency: refuse('it reads settings of the whole queue', ACROSS),
-  getGlobalRateLimit: refuse('it reads settings of the whole queue', ACROSS),
-  getRateLimitTtl: refuse('it reads settings of the whole queue', ACROSS),
-  isPaused: refuse('it reads settings of the whole queue', ACROSS),
-  isMaxed: refuse('it reads settings of the whole queue', ACROSS),
+  getMeta: custom('scoped'),
+  getVersion: custom('scoped'),
+  getGlobalConcurrency: custom('scoped'),
+  getGlobalRateLimit: custom('scoped'),
+  getRateLimitTtl: custom('scoped'),
+  isPaused: custom('scoped'),
+  isMaxed: custom('scoped'),
 
-  pause: acts('stops the queue'),
-  resume: acts('starts the queue'),
-  rateLimit: acts('slows the queue down'),
-  removeRateLimitKey: acts('lifts the rate limit'),
-  setGlobalConcurrency: noTotal,
-  removeGlobalConcurrency: noTotal,
-  setGlobalRateLimit: noTotal,
-  removeGlobalRateLimit: noTotal,
-  drain: acts('removes the waiting jobs'),
-  clean: acts('removes jobs'),
-  obliterate: acts('removes the queue'),
-  retryJobs: acts('runs finished jobs again'),
-  promoteJobs: acts('runs delayed jobs now'),
-  trimEvents: acts('removes events'),
-  removeOrphanedJobs: acts('removes jobs'),
-  removeDeprecatedPriorityKey: acts('removes a key'),
+  pause: custom('scoped'),
+  resume: custom('scoped'),
+  rateLimit: limits,
+  removeRateLimitKey: limits,
+  setGlobalConcurrency: ofTenant,
+  removeGlobalConcurrency: ofTenant,
+  setGlobalRateLimit: ofTenant,
+  removeGlobalRateLimit: ofTenant,
+  drain: custom('scoped'),
+  clean: custom('scoped'),
+  obliterate: custom('scoped'),
+  retryJobs: custom('scoped'),
+  promoteJobs: custom('scoped'),
+  trimEvents: custom('scoped'),
+  removeOrphanedJobs: refuse('it walks over all keys of the server', ACROSS),
+  removeDeprecatedPriorityKey: custom('scoped'),
 
-  remove: refuse(
-    'with a job it removes the children that the job names, whosever they are',
-    'Set removeOnComplete and removeOnFail on the job; an operator uses acrossTenants({ reason, actor }, () => …).',
-  ),
+  remove: custom('scoped'),
   getDependencies: flow,
   upsertJobScheduler: schedulers,
   jobScheduler: schedulers,
@@ -225,20 +260,17 @@ export const jobRules = defineRules({
   isWaitingChildren: custom('scoped'),
   extendLock: custom('scoped'),
 
-  updateData: changes('Changing data is refused today: keep state in a store of your own, or add a new job.'),
-  changeDelay: refuse('it moves the job between states by hand', 'Add the job with the delay that it needs.'),
-  changePriority: refuse(
-    'it moves the job between states by hand',
-    'Add the job with the priority that it needs.',
-  ),
-  promote: moves,
-  retry: moves,
-  moveToCompleted: moves,
-  moveToFailed: moves,
-  moveToDelayed: moves,
-  moveToWait: moves,
+  updateData: custom('scoped'),
+  changeDelay: custom('scoped'),
+  changePriority: custom('scoped'),
+  promote: custom('scoped'),
+  retry: custom('scoped'),
+  remove: custom('scoped'),
+  moveToCompleted: custom('scoped'),
+  moveToFailed: custom('scoped'),
+  moveToDelayed: custom('moves'),
+  moveToWait: custom('moves'),
   moveToWaitingChildren: flow,
-  remove: queueRules.remove,
   removeDeduplicationKey: deduplication,
   waitUntilFinished: refuse(
     'it listens to an event stream that every tenant writes to and that no header signs',
@@ -305,30 +337,30 @@ export const backendRules = defineRules({
   addFlow: flow,
 
   moveToActive: loop,
-  moveToCompleted: loop,
+  moveToCompleted: custom('complete'),
   moveToCompletedArgs: loop,
-  moveToFailed: loop,
+  moveToFailed: custom('fail'),
   moveToFailedArgs: loop,
   moveToFinished: loop,
-  moveToDelayed: loop,
+  moveToDelayed: custom('delay'),
   moveToDelayedArgs: loop,
   moveToWaitingChildren: loop,
   moveToWaitingChildrenArgs: loop,
-  moveJobFromActiveToWait: loop,
+  moveJobFromActiveToWait: custom('wait'),
   moveStalledJobsToWait: loop,
-  retryJob: loop,
+  retryJob: custom('retryNow'),
   retryJobArgs: loop,
   extendLocks: loop,
   waitForJob: loop,
   disconnectBlocking: loop,
   reconnectBlocking: loop,
 
-  retryFinishedJob: moves,
-  promote: moves,
-  changeDelay: moves,
-  changePriority: moves,
-  updateData: jobRules.updateData,
-  remove: queueRules.remove,
+  retryFinishedJob: custom('retry'),
+  promote: custom('promote'),
+  changeDelay: custom('changeDelay'),
+  changePriority: custom('changePriority'),
+  updateData: custom('updateData'),
+  remove: custom('remove'),
   removeUnprocessedChildren: flow,
   removeChildDependency: flow,
   getDependencies: flow,
@@ -352,33 +384,33 @@ export const backendRules = defineRules({
   isFinished: jobRules.waitUntilFinished,
   readEvents: whole,
   publishEvent: whole,
-  trimEvents: whole,
-  getJobs: whole,
-  getRanges: whole,
-  getCounts: whole,
-  getCountsPerPriority: whole,
-  getMetrics: whole,
-  getClientList: whole,
-  getRateLimitTtl: whole,
+  trimEvents: custom('trimEvents'),
+  getJobs: custom('jobs'),
+  getRanges: custom('ranges'),
+  getCounts: custom('counts'),
+  getCountsPerPriority: custom('countsPerPriority'),
+  getMetrics: custom('metrics'),
+  getClientList: queueRules.getWorkers,
+  getRateLimitTtl: custom('rateLimitTtl'),
   getRateLimitTtlArgs: whole,
-  setRateLimit: whole,
-  removeRateLimitKey: whole,
-  isMaxed: whole,
+  setRateLimit: limits,
+  removeRateLimitKey: limits,
+  isMaxed: custom('isMaxed'),
   isMaxedArgs: whole,
-  pause: whole,
-  drain: whole,
-  obliterate: whole,
-  cleanJobsByState: whole,
-  retryFinishedJobs: whole,
-  promoteJobs: whole,
-  removeOrphanedJobs: whole,
-  setQueueMeta: whole,
-  getQueueMetaField: whole,
-  getQueueMetaFields: whole,
-  getQueueMeta: whole,
-  removeQueueMetaFields: whole,
-  hasQueueMetaField: whole,
-  removeDeprecatedPriorityKey: whole,
+  pause: custom('pause'),
+  drain: custom('drain'),
+  obliterate: custom('obliterate'),
+  cleanJobsByState: custom('clean'),
+  retryFinishedJobs: custom('retryAll'),
+  promoteJobs: custom('promoteAll'),
+  removeOrphanedJobs: queueRules.removeOrphanedJobs,
+  setQueueMeta: limits,
+  getQueueMetaField: custom('metaField'),
+  getQueueMetaFields: custom('metaFields'),
+  getQueueMeta: custom('meta'),
+  removeQueueMetaFields: limits,
+  hasQueueMetaField: custom('hasMetaField'),
+  removeDeprecatedPriorityKey: custom('removePriorityKey'),
 } satisfies Rules<Members<RedisQueueBackend>, never, BackendCustom>);
 
 /**
@@ -386,6 +418,12 @@ export const backendRules = defineRules({
  * of that; `idsIn` is an object with `jobIds`. A `pass` row names no job and is heard by everybody.
  */
 export type EventCustom = 'job' | 'id' | 'ids' | 'idsIn';
+
+/**
+ * The same of a Queue, which emits inside the call that causes the event; `caller` names no job, and belongs to the
+ * tenant that has caused it, or to everybody where an operator has.
+ */
+export type QueueEventCustom = EventCustom | 'caller';
 
 const aboutAll = pass('names no job');
 
@@ -395,11 +433,11 @@ export const queueEventRules = defineRules({
   removed: custom('id'),
   progress: custom('id'),
   cleaned: custom('ids'),
-  paused: aboutAll,
-  resumed: aboutAll,
+  paused: custom('caller'),
+  resumed: custom('caller'),
   error: aboutAll,
   'ioredis:close': aboutAll,
-} satisfies Rules<keyof QueueListener, never, EventCustom>);
+} satisfies Rules<keyof QueueListener, never, QueueEventCustom>);
 
 /** Every event of BullMQ's Worker. */
 export const workerEventRules = defineRules({

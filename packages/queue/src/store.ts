@@ -185,7 +185,8 @@ function seen(verdict: Verdict, fields: readonly string[]): readonly string[] {
   return erased ? HOLLOW_OF_ERASED : HOLLOW;
 }
 
-function fieldsOf(hash: JobHash): string[] {
+/** The fields of a hash that BullMQ may see. */
+export function fieldsOf(hash: JobHash): string[] {
   const fields: string[] = [];
   for (const field of FIELDS) {
     const value = hash[field];
@@ -199,7 +200,8 @@ function decode(fields: readonly string[], id: string): JobJson {
   return { ...job, id };
 }
 
-function toHash(fields: readonly unknown[]): JobHash {
+/** Names and values in turn, as a script answers them. */
+export function toHash(fields: readonly unknown[]): JobHash {
   const hash: Record<string, string> = Object.create(null);
   for (let at = 0; at + 1 < fields.length; at += 2) hash[String(fields[at])] = String(fields[at + 1]);
   return hash;

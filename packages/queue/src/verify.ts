@@ -39,7 +39,12 @@ export function verifyJob(
   return claims;
 }
 
-function bindingOf(
+/**
+ * What a header of the job is bound to.
+ *
+ * @throws {@link SignatureError} with the reason `malformed`
+ */
+export function bindingOf(
   hash: JobHash,
   options: Readonly<Record<string, unknown>>,
   where: Pick<JobBinding, 'prefix' | 'queue' | 'id'>,
@@ -61,7 +66,12 @@ function bindingOf(
   }
 }
 
-function parseOptions(text: string | undefined): Readonly<Record<string, unknown>> {
+/**
+ * The options of a job, with the header.
+ *
+ * @throws {@link SignatureError} with the reason `missing` or `malformed`
+ */
+export function parseOptions(text: string | undefined): Readonly<Record<string, unknown>> {
   if (text === undefined) throw signatureError('missing');
   let parsed: unknown;
   try {

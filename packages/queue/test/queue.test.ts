@@ -22,7 +22,7 @@ import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, Job, JobScheduler, Queue, QueueEvents, QueueEventsProducer } from '@tenantkit/queue';
 import { queueRules } from '../src/rules.ts';
-import { KEY, audited, bench, type Bench } from './support.ts';
+import { CountingRedis, KEY, audited, bench, type Bench } from './support.ts';
 
 const OPERATOR = { reason: 'a test', actor: 'vitest' };
 
@@ -318,6 +318,7 @@ const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
   updateJobProgress: ['one', 1],
   remove: ['one'],
   clean: [0, 1],
+  getRanges: [['waiting']],
   trimEvents: [1],
   rateLimit: [1],
   setGlobalConcurrency: [1],
@@ -454,7 +455,9 @@ describe('ways around', () => {
     await withTenant('acme', async () => {
       expect(await backend.getJobData('acme2~one')).toBeUndefined();
       await expect(backend.moveToActive('token', 'w')).rejects.toThrow(OperationRefusedError);
-      await expect(backend.getJobs(['waiting'])).rejects.toThrow(OperationRefusedError);
+      expect(await backend.getJobs(['waiting'])).toEqual([[]]);
+      await expect(backend.setQueueMeta({ concurrency: 1 })).rejects.toThrow(OperationRefusedError);
+      await expect(backend.removeQueueMetaFields(['max'])).rejects.toThrow(OperationRefusedError);
       await expect(backend.obliterate({ force: true, count: 1 })).rejects.toThrow(OperationRefusedError);
       await expect(backend.addFlow([])).rejects.toThrow(OperationRefusedError);
       await expect(backend.publishEvent({ event: 'completed' }, 1)).rejects.toThrow(OperationRefusedError);
@@ -553,6 +556,16 @@ describe('ways around', () => {
       () => job.updateProgress(1),
       () => job.getState(),
       () => job.clearLogs(),
+      () => job.updateData({}),
+      () => job.changeDelay(1),
+      () => job.changePriority({ priority: 1 }),
+      () => job.promote(),
+      () => job.retry(),
+      () => job.remove(),
+      () => job.moveToCompleted('x', 'token'),
+      () => job.moveToFailed(new Error('x'), 'token'),
+      () => job.moveToDelayed(1, 'token'),
+      () => job.moveToWait('token'),
     ];
     for (const call of calls) {
       await expect(withTenant('acme2', call)).rejects.toThrow(TenantSwitchError);
@@ -563,9 +576,7 @@ describe('ways around', () => {
       await job.log('mine');
       await job.updateProgress({ done: 5 });
       expect(await job.getState()).toBe('waiting');
-      await expect(job.remove()).rejects.toThrow(OperationRefusedError);
-      await expect(job.updateData({})).rejects.toThrow(OperationRefusedError);
-      await expect(job.retry()).rejects.toThrow(OperationRefusedError);
+      await expect(job.getDependencies()).rejects.toThrow(OperationRefusedError);
     });
     expect(await on.redis.lrange('bull:mail~acme:acme~one:logs', 0, -1)).toEqual(['mine']);
     expect(await on.redis.hget('bull:mail~acme:acme~one', 'progress')).toBe('{"done":5}');
@@ -783,15 +794,6 @@ class LyingRedis extends Redis {
   override async sendCommand(...args: Parameters<Redis['sendCommand']>): Promise<unknown> {
     const reply: unknown = await super.sendCommand(...args);
     return reply === 'acme~two' ? 'acme2~two' : reply;
-  }
-}
-
-class CountingRedis extends Redis {
-  sent = 0;
-
-  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
-    this.sent += 1;
-    return super.sendCommand(...args);
   }
 }
 

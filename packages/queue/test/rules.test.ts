@@ -21,6 +21,7 @@ import {
   type ClientCustom,
   type EventCustom,
   type Members,
+  type QueueEventCustom,
 } from '../src/rules.ts';
 
 /**
@@ -233,7 +234,7 @@ describe('types', () => {
     ({ ...queueEventRules, peeked: queueEventRules.error }) satisfies Rules<
       keyof bullmq.QueueListener,
       never,
-      EventCustom
+      QueueEventCustom
     > & { peeked?: never };
   });
 

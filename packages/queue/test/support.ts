@@ -83,3 +83,13 @@ export function audited(kind: keyof typeof auditChannels): Disposable & { readon
   auditChannels[kind].subscribe(listener);
   return { events, [Symbol.dispose]: () => auditChannels[kind].unsubscribe(listener) };
 }
+
+/** Counts the commands that it is given. */
+export class CountingRedis extends Redis {
+  sent = 0;
+
+  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+    this.sent += 1;
+    return super.sendCommand(...args);
+  }
+}

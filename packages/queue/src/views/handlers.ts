@@ -1,0 +1,16 @@
+import type { BackendCustom } from '../rules.ts';
+import { acting } from './act.ts';
+import { adding } from './add.ts';
+import type { Handler } from './guard.ts';
+import { changing } from './job.ts';
+import { moving } from './moves.ts';
+import { reading } from './read.ts';
+
+/** How each call of a tenant is carried out. */
+export const handlers: Readonly<Record<BackendCustom, Handler>> = Object.freeze({
+  ...adding,
+  ...reading,
+  ...changing,
+  ...moving,
+  ...acting,
+});

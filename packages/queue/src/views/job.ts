@@ -1,0 +1,119 @@
+import type { RetryOptions } from 'bullmq';
+import { refusal, refuse, type TenantContext } from '@tenantkit/core';
+import { HEADER, signHeader, type JobClaims } from '../header.ts';
+import { isJson, judgeRead } from '../store.ts';
+import type { Lane } from '../lanes/lane.ts';
+import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
+import { BAD_DATA } from './add.ts';
+import { amount, finishedState, priority } from './checks.ts';
+import { admitted, change, onLane, physicalId, type Guard, type Handler } from './guard.ts';
+import { replaceData } from './scripts.ts';
+
+/** An hour, in milliseconds: a job that is locked is neither recovered from a dead worker nor erased. */
+const LONGEST_LOCK = 3_600_000;
+const BAD_LOCK = refuse(
+  'a lock lasts for more than 0 and at most 3600000 milliseconds',
+  'Extend it again before it ends; a worker renews the locks of its jobs by itself.',
+);
+
+/** How a tenant changes one job. */
+export const changing = {
+  byId,
+
+  async extendLock(guard, tenant, operation, [id, token, duration]) {
+    if (typeof duration !== 'number' || !(duration > 0 && duration <= LONGEST_LOCK))
+      throw refusal('queue', operation, BAD_LOCK);
+    return byId(guard, tenant, operation, [id, token, duration]);
+  },
+
+  /** Children are never followed: a job of ours has none, and what claims to be one may be anybody's. */
+  async remove(guard, tenant, operation, [given]) {
+    const id = physicalId(guard, tenant, operation, given);
+    return change(guard, tenant, operation, async (lane) => {
+      const client = await lane.client;
+      const hash: JobHash = await client.hgetall(lane.toKey(id));
+      if (!isVerified(guard, hash, id, lane)) await lane.disarm(id);
+      return lane.remove(id, false);
+    });
+  },
+
+  /** By the options that are stored: those of the object are whatever its holder has made of them. */
+  async retry(guard, tenant, operation, [given, state, options]) {
+    const id = physicalId(guard, tenant, operation, Reflect.get(Object(given) as object, 'id'));
+    const from = finishedState(operation, state);
+    const { resetAttemptsMade, resetAttemptsStarted } = Object(options) as RetryOptions;
+    const again = {
+      resetAttemptsMade: resetAttemptsMade === true,
+      resetAttemptsStarted: resetAttemptsStarted === true,
+    };
+    return change(guard, tenant, operation, async (lane) => {
+      const found = await lane.readVerified(id);
+      if (found === undefined)
+        throw lane.finishedErrors({ code: -1, jobId: id, command: 'reprocessJob', state: from });
+      const { opts } = found.job;
+      await lane.retryFinishedJob({ id, opts } as never, from, again);
+    });
+  },
+
+  promote: byId,
+
+  changeDelay: (guard, tenant, operation, [id, delay]) =>
+    byId(guard, tenant, operation, [id, amount(operation, delay)]),
+
+  changePriority: (guard, tenant, operation, [id, given = 0, lifo = false]) =>
+    byId(guard, tenant, operation, [id, priority(operation, given), lifo === true]),
+
+  /** Data and header are replaced together, signed for whom the job was signed for. */
+  async updateData(guard, tenant, operation, [given, data]) {
+    const id = physicalId(guard, tenant, operation, Reflect.get(Object(given) as object, 'id'));
+    const text = JSON.stringify(data) as string | undefined;
+    if (text === undefined || !isJson(text)) throw refusal('queue', operation, BAD_DATA);
+    return change(guard, tenant, operation, async (lane) => {
+      const client = await lane.client;
+      // Of those who replace at once one gets through each time.
+      for (;;) {
+        const hash: JobHash = await client.hgetall(lane.toKey(id));
+        const replaced =
+          Object.keys(hash).length === 0
+            ? 'gone'
+            : await replaceData(lane, id, hash['opts'] ?? '', resigned(guard, lane, hash, id, text), text);
+        if (replaced === 'replaced') return;
+        if (replaced === 'gone') throw lane.finishedErrors({ code: -1, jobId: id, command: 'updateData' });
+      }
+    });
+  },
+} satisfies Readonly<Record<string, Handler>>;
+
+async function byId(
+  guard: Guard,
+  tenant: TenantContext,
+  operation: string,
+  [id, ...rest]: readonly unknown[],
+): Promise<unknown> {
+  const physical = physicalId(guard, tenant, operation, id);
+  await admitted(guard, tenant, operation);
+  return onLane(guard, tenant, operation, [physical, ...rest]);
+}
+
+/** Without an event: who removes a forged job need not be told what it was. */
+function isVerified({ context }: Guard, hash: JobHash, id: string, { tenant }: Lane): boolean {
+  try {
+    verifyJob(context, hash, id, tenant);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The options of a job with a header for other data.
+ *
+ * @throws {@link SignatureError} when the job as it is has no valid one: nobody's forgery is signed
+ */
+function resigned({ context }: Guard, lane: Lane, hash: JobHash, id: string, data: string): string {
+  const { claims }: { readonly claims: JobClaims } = judgeRead({ context, lane: lane.tenant }, hash, id);
+  const options = parseOptions(hash['opts']);
+  const { prefix, queue, ring } = context;
+  const header = signHeader(ring, claims, bindingOf({ ...hash, data }, options, { prefix, queue, id }));
+  return JSON.stringify({ ...options, [HEADER]: header });
+}

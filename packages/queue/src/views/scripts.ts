@@ -1,0 +1,148 @@
+import type { IRedisClient } from 'bullmq';
+import type { ScriptTarget } from '../lanes/scripts.ts';
+import type { Lane } from '../lanes/lane.ts';
+
+/**
+ * Takes from jobs of a lane what they claim to be linked to: BullMQ's scripts act on a parent, a deduplication or a
+ * scheduler that a hash names, wherever its key is. No job of ours has one, since flows, schedulers and deduplication
+ * are refused: whoever has written it there has written past us.
+ *
+ * KEYS: the state. ARGV: prefix of jobs, first, last. Answers how many jobs it has looked at.
+ */
+const UNLINK = `
+local kind = redis.call('TYPE', KEYS[1]).ok
+local ids = {}
+if kind == 'list' then ids = redis.call('LRANGE', KEYS[1], ARGV[2], ARGV[3])
+elseif kind == 'zset' then ids = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3]) end
+for _, id in ipairs(ids) do
+  -- Not call: what stands there may be no hash.
+  redis.pcall('HDEL', ARGV[1] .. id, 'parentKey', 'parent', 'deid', 'rjk')
+end
+return #ids`;
+
+/**
+ * Replaces the data of a job together with its header. A worker that took one of them before and the other behind
+ * would refuse the job; and of two who replace at once, the later one has signed what it has not seen.
+ *
+ * KEYS: the job. ARGV: options that were read, options to be stored, data. Answers 1, 0 when the job was changed
+ * meanwhile, -1 when it is gone.
+ */
+const REPLACE_DATA = `
+local stored = redis.call('HGET', KEYS[1], 'opts')
+if not stored then return -1 end
+if stored ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'opts', ARGV[2], 'data', ARGV[3])
+return 1`;
+
+/** Fields of a lane's meta that are the operator's. BullMQ removes all of it with the queue. */
+const KEEP = `
+redis.call('DEL', KEYS[2])
+local names = { 'concurrency', 'max', 'duration', 'weight', 'opts.maxLenEvents' }
+for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
+  if value then redis.call('HSET', KEYS[2], names[i], value) end
+end
+return 1`;
+
+const GIVE_BACK = `
+local kept = redis.call('HGETALL', KEYS[2])
+if #kept > 0 then redis.call('HSET', KEYS[1], unpack(kept)) end
+redis.call('DEL', KEYS[2])
+return 1`;
+
+/** Sets fields, and removes those with an empty value. KEYS: meta. ARGV: names and values in turn. */
+const SET_LIMITS = `
+for i = 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
+  else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+end
+return 1`;
+
+const COMMANDS = {
+  unlink: { name: 'tenantkit:views:unlink:1', numberOfKeys: 1, lua: UNLINK },
+  replaceData: { name: 'tenantkit:views:replaceData:1', numberOfKeys: 1, lua: REPLACE_DATA },
+  keep: { name: 'tenantkit:views:keep:1', numberOfKeys: 2, lua: KEEP },
+  giveBack: { name: 'tenantkit:views:giveBack:1', numberOfKeys: 2, lua: GIVE_BACK },
+  setLimits: { name: 'tenantkit:views:setLimits:1', numberOfKeys: 1, lua: SET_LIMITS },
+} as const;
+
+/** How many jobs are unlinked by one script: the server serves nobody else meanwhile. */
+const BATCH = 500;
+
+const known = new WeakSet<object>();
+
+async function scripts(lane: Lane): Promise<IRedisClient> {
+  const client = await lane.client;
+  if (!known.has(client)) {
+    for (const { name, numberOfKeys, lua } of Object.values(COMMANDS))
+      client.defineCommand(name, { numberOfKeys, lua });
+    known.add(client);
+  }
+  return client;
+}
+
+/** Which jobs of a state: all, so many that stand first, or so many that stand last. */
+export type Part = 'all' | { readonly first: number } | { readonly last: number };
+
+/** Takes from the jobs of a state what they claim to be linked to. */
+export async function unlink(lane: Lane, state: string, part: Part = 'all'): Promise<void> {
+  const client = await scripts(lane);
+  const most = part === 'all' ? Infinity : 'first' in part ? part.first : part.last;
+  for (let at = 0; at < most; at += BATCH) {
+    const until = Math.min(at + BATCH, most);
+    const [first, last] = part !== 'all' && 'last' in part ? [-until, -at - 1] : [at, until - 1];
+    const looked: unknown = await client.runCommand(COMMANDS.unlink.name, [
+      lane.toKey(state),
+      lane.toKey(''),
+      first,
+      last,
+    ]);
+    if (Number(looked) < until - at) return;
+  }
+}
+
+/** What became of a replacement. */
+export type Replaced = 'replaced' | 'changed' | 'gone';
+
+/** Replaces the data of a job and its options, unless they are not those that were read. */
+export async function replaceData(
+  lane: Lane,
+  id: string,
+  read: string,
+  options: string,
+  data: string,
+): Promise<Replaced> {
+  const client = await scripts(lane);
+  const code: unknown = await client.runCommand(COMMANDS.replaceData.name, [
+    lane.toKey(id),
+    read,
+    options,
+    data,
+  ]);
+  return code === 1 ? 'replaced' : code === 0 ? 'changed' : 'gone';
+}
+
+/**
+ * Lets BullMQ remove a lane with its settings, and puts back those that an operator has made, in one transaction: a
+ * tenant would else lift its limits by removing its queue.
+ *
+ * @returns what the script has answered
+ */
+export async function keepingLimits(lane: Lane, remove: (target: ScriptTarget) => unknown): Promise<unknown> {
+  const client = await scripts(lane);
+  const keys = [lane.keys['meta'] ?? '', lane.toKey('tk!kept')];
+  const multi = client.multi();
+  multi.runCommand(COMMANDS.keep.name, keys);
+  remove(multi);
+  multi.runCommand(COMMANDS.giveBack.name, keys);
+  const [, removed] = (await multi.exec()) ?? [];
+  if (removed === undefined) throw new Error('the transaction was given up');
+  const [error, answer] = removed;
+  if (error !== null) throw error;
+  return answer;
+}
+
+/** Sets limits of a lane; those without a value are lifted. */
+export async function writeLimits(lane: Lane, fields: readonly (readonly [string, string])[]): Promise<void> {
+  const client = await scripts(lane);
+  await client.runCommand(COMMANDS.setLimits.name, [lane.keys['meta'] ?? '', ...fields.flat()]);
+}
