@@ -367,7 +367,7 @@ describe('a tenant looks at its queue', () => {
     const queue = await filled();
     const { backend } = queue;
     const bad: readonly (() => Promise<unknown>)[] = [
-      () => queue.getJobs(['meta']),
+      () => queue.getJobs('meta' as 'waiting'),
       () => queue.getJobs('waiting:x' as 'waiting'),
       () => queue.getJobs(['waiting'], '0' as never),
       () => queue.getJobs(['waiting'], 0, Number.NaN),
