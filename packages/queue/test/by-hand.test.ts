@@ -1,4 +1,5 @@
 import * as bullmq from 'bullmq';
+import { Redis } from 'ioredis';
 import type { Job, Queue } from '@tenantkit/queue';
 import {
   createTenantRegistry,
@@ -18,6 +19,23 @@ beforeAll(async () => {
 });
 afterEach(() => on.reset());
 afterAll(() => on[Symbol.asyncDispose]());
+
+/** Lets something happen once, between a read of a job and what follows. */
+class Meanwhile extends Redis {
+  behindRead: (() => Promise<void>) | undefined;
+
+  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+    const sent = super.sendCommand(...args);
+    const act = this.behindRead;
+    if (args[0].name !== 'hgetall' || act === undefined) return sent;
+    this.behindRead = undefined;
+    return (async () => {
+      const answer: unknown = await sent;
+      await act();
+      return answer;
+    })();
+  }
+}
 
 const inside = <T>(tenant: string, fn: () => T): T => withTenant(tenant, fn);
 
@@ -95,6 +113,23 @@ describe('a job that was changed', () => {
       await expect(job.updateData({ n: 2 })).rejects.toThrow('Missing key for job one. updateData');
       expect(await on.redis.exists('bull:mail~acme:acme~one')).toBe(0);
     });
+  });
+
+  it('that was removed and added anew meanwhile does not get the options of the one before', async () => {
+    const between = new Meanwhile(on.url, { maxRetriesPerRequest: null });
+    const [queue, other] = [on.queue('mail', { connection: between }), on.queue('mail')];
+    await inside('acme', async () => {
+      await queue.add('before', {}, { jobId: 'one', attempts: 5 });
+      const job = await of(queue, 'one');
+      between.behindRead = async () => {
+        await other.remove('one');
+        await other.add('behind', {}, { jobId: 'one', attempts: 2 });
+      };
+      await job.updateData({ n: 2 });
+      expect(await of(queue, 'one')).toMatchObject({ name: 'behind', data: { n: 2 }, opts: { attempts: 2 } });
+    });
+    await queue.close();
+    between.disconnect();
   });
 
   it('keeps a job that a processor changes as it goes', async () => {

@@ -547,6 +547,8 @@ describe('what somebody else has put into a lane', () => {
     const queue = await planted();
     const before = await victimWithChildren();
     for (const id of ['acme~copy', 'acme~forged', 'acme~delayed']) await link(id);
+    for (const id of ['acme~copy', 'acme~forged', 'acme~delayed'])
+      await on.redis.sadd(`bull:mail~acme:${id}:dependencies`, 'bull:mail~acme2:acme2~waiting');
     await inside('acme', async () => {
       expect(await queue.remove('copy')).toBe(1);
       expect(await queue.remove('forged')).toBe(1);

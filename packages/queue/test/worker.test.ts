@@ -199,7 +199,7 @@ describe('the processor', () => {
       await attempt(() => worker.getNextJob('token'));
       await attempt(() => worker.processJob(job, 'token'));
       await attempt(() => worker.extendJobLocks(['acme2~two'], ['t'], 1));
-      await attempt(() => job.moveToFailed(new Error('x'), job.token ?? ''));
+      await attempt(() => job.moveToFailed(new Error('x'), '0'));
       await attempt(() => job.moveToDelayed(Date.now(), '0'));
       await attempt(() => job.getChildrenValues());
       // The lock is the job's own, with its token; with another one it is not extended.

@@ -21,8 +21,9 @@ end
 return #ids`;
 
 /**
- * Replaces the data of a job together with its header. A worker that took one of them before and the other behind
- * would refuse the job; and of two who replace at once, the later one has signed what it has not seen.
+ * Replaces the data of a job together with its header: a worker that took one of them before and the other behind
+ * would refuse the job. And only in the job that was read: one that was removed and added anew meanwhile would get the
+ * options of the one before, and be refused.
  *
  * KEYS: the job. ARGV: options that were read, options to be stored, data. Answers 1, 0 when the job was changed
  * meanwhile, -1 when it is gone.
