@@ -71,7 +71,7 @@ export const workerOptionRules = defineRules({
   name: ofProcess,
   autorun: ofProcess,
   concurrency: ofProcess,
-  limiter: pass('is the operator’s, and limits the queue for all tenants together'),
+  limiter: pass('is the operator’s, and counts the jobs of all tenants together: see lanes/loop.ts'),
   metrics: pass('counts jobs, and names none'),
   maximumRateLimitDelay: ofProcess,
   maxStartedAttempts: ofProcess,
@@ -159,7 +159,7 @@ function checkKeep(option: string): Check {
       'queue',
       `options.${option}`,
       refuse(
-        'a count is one for the whole queue, so that one tenant’s jobs would push out another’s',
+        'how many finished jobs to keep is not decided for each tenant yet',
         'Use { age: seconds }, which removes every tenant’s finished jobs alike, or { count: 0 } to keep none.',
       ),
     );

@@ -19,7 +19,7 @@ const option = (schema: z.ZodType, accepts: string) => rewrite<Accepted>({ schem
 
 const keepsByBoolean = option(
   z.boolean(),
-  'Use true or false: a number, count or age would remove finished jobs of other tenants. To limit what is kept, give the Worker an age.',
+  'Use true or false; to limit what is kept, give the Worker an age.',
 );
 const ofFlows = refuse(
   'it links the job to another job, which no header binds yet',
@@ -79,7 +79,7 @@ export const jobOptionRules = defineRules({
 } satisfies Rules<keyof JobsOptions | 'debounce' | 'repeat', Accepted>);
 
 const RETRIED_FIRST = refuse(
-  'a lifo job that is retried at once stands before every other tenant’s for as long as it fails',
+  'a lifo job that is retried at once stands before every other one for as long as it fails',
   'Give it a backoff, or leave lifo or attempts out.',
 );
 const UNKNOWN = refuse(
@@ -113,7 +113,7 @@ export function checkJobOptions(operation: string, given: object): Readonly<Reco
 }
 
 /**
- * Checks that the options, taken together, leave other tenants their turn.
+ * Checks that the options, taken together, leave other jobs their turn.
  *
  * @throws {@link OperationRefusedError} on a lifo job that is retried without a delay
  */

@@ -80,7 +80,8 @@ describe('the processor', () => {
     await withTenant('ac', () => worker.resume());
     await second;
     // Between two tenants it is not the order of adding that counts.
-    expect([seen[0], seen.slice(1).toSorted()]).toEqual(['acme', ['a-b', 'acme2']]);
+    expect([seen[0], new Set(seen.slice(1))]).toEqual(['acme', new Set(['a-b', 'acme2'])]);
+    expect(seen).toHaveLength(3);
     await withTenant('ac', () => worker.close());
   });
 
@@ -161,10 +162,9 @@ describe('the processor', () => {
     expect(withTenant('acme', () => worker.cancelJob('one', 'by acme'))).toBe(true);
     expect(() => withTenant('acme', () => worker.cancelAllJobs())).toThrow(OperationRefusedError);
     acrossTenants(OPERATOR, () => worker.cancelAllJobs('by the operator'));
-    expect((await done).map(({ error }) => error?.message).toSorted()).toEqual([
-      'aborted: by acme',
-      'aborted: by the operator',
-    ]);
+    expect(new Set((await done).map(({ error }) => error?.message))).toEqual(
+      new Set(['aborted: by acme', 'aborted: by the operator']),
+    );
     expect(running.toSorted()).toEqual(['acme2:one', 'acme:one']);
   });
 

@@ -35,4 +35,4 @@ const worker = new Worker<Data>(
 );
 worker.on('error', ({ message }) => void redis.rpush(`${prefix}:errors`, message));
 await worker.waitUntilReady();
-console.log('ready');
+process.stdout.write('ready\n');

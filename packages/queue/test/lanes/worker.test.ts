@@ -93,6 +93,9 @@ describe('a worker that has nothing to do', () => {
     }
     await expect.poll(() => ran.length).toBe(expected.length);
     expect(ran.toSorted()).toEqual(expected.toSorted());
+    // Many at once are noted as well, and by nobody else: a sweep comes once in half a minute.
+    await addMany(queue, 'acme', 20);
+    await expect.poll(() => ran.length, { timeout: 10_000 }).toBe(expected.length + 20);
     expect(workers).toHaveLength(2);
   });
 
@@ -188,7 +191,7 @@ describe('what an operator does to all tenants', () => {
     expect(ran).toEqual([]);
     await acrossTenants(OPERATOR, () => queue.resume());
     await done;
-    expect(ran.toSorted()).toEqual(['acme', 'acme2']);
+    expect(new Set(ran)).toEqual(new Set(['acme', 'acme2']));
   });
 
   it('the option limiter counts the jobs of all tenants together', async () => {
@@ -399,8 +402,8 @@ describe('what is in a lane and is not its tenant’s', () => {
 describe('a BullMQ that hands over jobs in another form', () => {
   /** Answers what a script hands over in a transaction in another order; everything else is real. */
   class NewerRedis extends Redis {
-    override multi(...args: unknown[]): never {
-      const multi = Reflect.apply(super.multi, this, args) as { exec(): Promise<[unknown, unknown][]> };
+    override multi(): never {
+      const multi = super.multi() as unknown as { exec(): Promise<[unknown, unknown][]> };
       const exec = multi.exec.bind(multi);
       multi.exec = async () =>
         (await exec()).map(([error, reply]) => [error, Array.isArray(reply) ? reply.toReversed() : reply]);
