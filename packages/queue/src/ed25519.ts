@@ -51,6 +51,8 @@ function fromPem(half: Half, pem: string): KeyObject | string {
 function fromJwk(half: Half, jwk: object): KeyObject | string {
   // Each member is read once: a getter could answer the check with one key and the import with another.
   const { kty, crv, x, d, alg, use, key_ops: operations }: Readonly<Record<string, unknown>> = { ...jwk };
+  // Such as a CryptoKey, for which there is KeyObject.from.
+  if (typeof kty !== 'string') return NOT_READ;
   if (kty !== 'OKP' || crv !== 'Ed25519') return NOT_ED25519;
   if (!(alg === undefined || alg === 'Ed25519' || alg === 'EdDSA')) return 'is a JWK for another algorithm';
   const operation = half === 'private' ? 'sign' : 'verify';

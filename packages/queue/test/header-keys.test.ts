@@ -89,6 +89,7 @@ describe('an Ed25519 key', () => {
   it('is refused in a form that nobody means', () => {
     const jwk = privateKey.export({ format: 'jwk' });
     const read = (form: unknown): unknown => readKey('private', form);
+    const cryptoKey = publicKey.toCryptoKey('Ed25519', true, ['verify']);
     for (const none of [
       undefined,
       null,
@@ -99,10 +100,11 @@ describe('an Ed25519 key', () => {
       Buffer.from(pem(privateKey)),
       raw(publicKey),
       {},
+      cryptoKey,
+      { ...jwk, kty: undefined },
     ])
-      expect(['must be a KeyObject, PEM text or a JWK', 'must be an Ed25519 key']).toContain(read(none));
-    expect(read(Buffer.from(pem(privateKey)))).toBe('must be a KeyObject, PEM text or a JWK');
-    expect(read(null)).toBe('must be a KeyObject, PEM text or a JWK');
+      expect(read(none)).toBe('must be a KeyObject, PEM text or a JWK');
+    expect((readKey('public', KeyObject.from(cryptoKey)) as KeyObject).equals(publicKey)).toBe(true);
     const encrypted = privateKey
       .export({ format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'x' })
       .toString();
@@ -327,7 +329,7 @@ describe('a ring of both kinds', () => {
   it('of public keys alone verifies, and cannot sign', () => {
     const reader = queueKeyRing([{ kid: 'pair', publicKey }], 'bull', 'mail');
     expect(verifyHeader(reader, header, BOUND)).toEqual(CLAIMS);
-    expect(() => signHeader(reader, CLAIMS, BOUND)).toThrow(ConfigError);
+    expect(() => signHeader(reader, CLAIMS, BOUND)).toThrow(/^Invalid configuration of queue\.sign: /);
     expect(() => signerOf(reader, 'Queue')).toThrow(
       /^Invalid configuration of queue.Queue: tenant.signingKeys.0 has a public key alone, and cannot sign\. Put/,
     );
