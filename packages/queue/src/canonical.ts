@@ -10,8 +10,7 @@ const LUA_DIGITS = 14;
 export function storable(value: number): number {
   // Nearly all of them: writing a number as text costs more than a hash of it.
   if (Number.isInteger(value) && Math.abs(value) < 10 ** LUA_DIGITS) return value === 0 ? 0 : value;
-  const rounded = Number(value.toPrecision(LUA_DIGITS));
-  return rounded === 0 ? 0 : rounded;
+  return Number(value.toPrecision(LUA_DIGITS));
 }
 
 /**
@@ -59,5 +58,5 @@ function canonicalObject(value: object, except: string | undefined): string {
 function canonicalNumber(value: number): string {
   if (!Number.isFinite(value)) throw new TypeError('a number is not finite');
   if (storable(value) !== value) throw new TypeError(`a number has more than ${LUA_DIGITS} digits`);
-  return String(value === 0 ? 0 : value);
+  return String(value);
 }
