@@ -89,4 +89,37 @@ describe('ids of callers', () => {
       expect(() => checkId('getJob', bad)).toThrow(OperationRefusedError);
     }
   });
+
+  it('are refused in words', () => {
+    const says = (id: unknown): string => {
+      try {
+        checkNewId('add', id);
+      } catch (error) {
+        return (error as Error).message;
+      }
+      throw new Error('it was accepted');
+    };
+    expect(says(7)).toBe(
+      'queue.add is refused: a job id must be a string. Convert it first: an object or a list could read as one id here and as another one later.',
+    );
+    expect(says('\ud800')).toBe(
+      'queue.add is refused: the job id holds a lone surrogate. Use text that UTF-8 can store.',
+    );
+    expect(says('a:b')).toBe(
+      'queue.add is refused: the job id holds ":", by which BullMQ separates the parts of its keys. Use another separator, for example "-" or "_".',
+    );
+    expect(says('42')).toBe(
+      'queue.add is refused: the job id is an integer, a form that BullMQ keeps for itself. Put a letter before it, for example "order-42", or leave jobId out.',
+    );
+    expect(() => jobNames('{tenant}')).toThrow(/^Invalid configuration of queue/);
+    expect(caught(() => names.decode('acme', 'acme2~x'))).toMatchObject({ surface: 'queue' });
+  });
 });
+
+function caught(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}
