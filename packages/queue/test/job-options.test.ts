@@ -160,6 +160,7 @@ describe('options of jobs', () => {
       { lifo: true, attempts: 2, backoff: { type: 'fixed' } },
       { lifo: true, attempts: 2, backoff: { type: 'fixed', delay: 0 } },
       { lifo: true, attempts: 2, backoff: null },
+      { lifo: true, attempts: 2, backoff: '5' },
     ];
     for (const options of bad) {
       const error = refusalOf(() => checkTurn('add', options));

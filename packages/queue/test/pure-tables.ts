@@ -1,3 +1,2 @@
 // The tests of the tables, which load the whole package: see pure.ts.
-import './rules-words.test.ts';
 import './rules.test.ts';

@@ -10,4 +10,5 @@ import './job-options.test.ts';
 import './list.test.ts';
 import './names.test.ts';
 import './outcome.test.ts';
+import './rules-words.test.ts';
 import './verify.test.ts';
