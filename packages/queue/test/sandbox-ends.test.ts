@@ -36,6 +36,17 @@ describe('a process of a sandbox', () => {
     expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
   });
 
+  it('is gone when its job has failed without its word for it', async () => {
+    const by = worker();
+    const pid = new Promise<number>((resolve) =>
+      by.on('progress', (_job, progress) => resolve(Number(progress))),
+    );
+    const { error } = (await run(by, 'forgeAndStay')) ?? {};
+    expect(error).toBeInstanceOf(TypeError);
+    const child = await pid;
+    expect(() => process.kill(child, 0)).toThrow('ESRCH');
+  });
+
   it('ends its job first when it is terminated', async () => {
     const by = worker();
     const { result, id = '' } = (await run(by, 'terminated')) ?? {};
@@ -70,5 +81,10 @@ describe('a thread of a sandbox', () => {
     const { error } = (await run(by, 'eat')) ?? {};
     expect(error).toMatchObject({ code: 'ERR_WORKER_OUT_OF_MEMORY' });
     expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
+    // Nor does it between two jobs. Unheard, the error would end this process.
+    await run(by, 'leaveEating');
+    const jobs = async (): Promise<unknown> =>
+      ((await run(by, 'tenant', {}, 'acme2'))?.result as { jobs: number } | undefined)?.jobs;
+    await expect.poll(jobs).toBe(1);
   });
 });

@@ -73,8 +73,8 @@ export class SandboxChild {
       case 'start':
         return this.#start(message);
       case 'cancel':
-        // One that comes late is not for the job that runs now.
-        if (this.#run?.id === message.run) this.#run.cancel(message.reason);
+        // One that comes late finds no job: the worker starts the next one only behind it.
+        this.#run?.cancel(message.reason);
         return undefined;
       case 'answer':
         return this.#answered(message);
@@ -107,7 +107,7 @@ export class SandboxChild {
       if (!isItsOwn) console.error(thrown);
       if (run === undefined) return;
       const error = plainError(isItsOwn ? thrown : new Error(LEFT_BEHIND));
-      await this.#send({ run: run.id, type: 'failed', error, ends: true });
+      await this.#send({ run: run.id, type: 'failed', error });
     } finally {
       process.exit();
     }
@@ -131,7 +131,7 @@ export class SandboxChild {
     const processor = this.#processor;
     if (this.#state !== 'idle' || processor === undefined) {
       const error = plainError(new Error('cannot start a not idling child process'));
-      return this.#send({ run: start.run, type: 'failed', error, ends: true });
+      return this.#send({ run: start.run, type: 'failed', error });
     }
     this.#state = 'busy';
     await this.#send({ run: start.run, type: 'started' });
@@ -157,13 +157,12 @@ export class SandboxChild {
     // Before it is told: the next job may arrive before we hear that the message is written.
     run.isOver = true;
     this.#run = undefined;
-    const end = { run: run.id, ends: this.#state === 'ending' };
-    if (!end.ends) this.#state = 'idle';
+    if (this.#state === 'busy') this.#state = 'idle';
     try {
-      await this.#send({ ...told, ...end });
+      await this.#send({ run: run.id, ...told });
     } catch (error) {
       // A result that cannot be written.
-      await this.#send({ type: 'failed', error: plainError(error), ...end });
+      await this.#send({ run: run.id, type: 'failed', error: plainError(error) });
     }
   }
 

@@ -57,7 +57,7 @@ export type ToChild =
   | { readonly cmd: typeof INIT; readonly value: string }
   | { readonly cmd: typeof STOP }
   | Start
-  | { readonly cmd: 'cancel'; readonly run: string; readonly reason: Reason }
+  | { readonly cmd: 'cancel'; readonly reason: Reason }
   | { readonly cmd: 'answer'; readonly call: number; readonly value?: unknown; readonly error?: PlainError };
 
 /** Why a job is cancelled: what JSON can say of it. */
@@ -75,18 +75,13 @@ export type FromChild =
       readonly call: number;
       readonly method: string;
     } & Arguments)
-  | ({ readonly run: string; readonly type: 'completed'; readonly value: unknown } & End)
-  | ({ readonly run: string; readonly type: 'failed'; readonly error: PlainError } & End);
+  | { readonly run: string; readonly type: 'completed'; readonly value: unknown }
+  | { readonly run: string; readonly type: 'failed'; readonly error: PlainError };
 
 /** What BullMQ's pool waits for when it starts a child. */
 export type LifeMessage =
   | { readonly cmd: typeof INIT_COMPLETED }
   | { readonly cmd: typeof INIT_FAILED; readonly err: PlainError['own'] };
-
-interface End {
-  /** Whether the child is about to exit, and takes no further job. */
-  readonly ends: boolean;
-}
 
 /** The arguments of a call. Not a list: JSON would turn each that is `undefined` into `null`. */
 export interface Arguments {

@@ -54,9 +54,7 @@ export function sandboxOf(file: string, options: Options): Sandbox {
           if (run.hasStarted || !used.has(child)) throw error;
         } finally {
           used.add(child);
-          if (run.isReusable) pool.release(child);
-          // It ends by itself: a closing worker that waited for it would not record what the job came to.
-          else if (run.isEnding) pool.kill(child, 'SIGTERM').catch(ignore);
+          if (run.isEnded) pool.release(child);
           // Waited for: a job that is recorded as failed, and is run again, must not still be running.
           else await pool.kill(child);
         }
@@ -73,11 +71,10 @@ export function urlOf(file: string): string {
 
 /** One job in a child. */
 class SandboxRun {
+  /** Whether the child has begun the job. */
   hasStarted = false;
-  /** Whether the child has told how the job ended, and takes another. */
-  isReusable = false;
-  /** Whether it has told so, and is about to exit. */
-  isEnding = false;
+  /** Whether it has told how the job ended, and so takes another; one that exits instead is found out by that one. */
+  isEnded = false;
   readonly #child: Child;
   readonly #job: Job;
   /** In all that the child says about this job: what an earlier job has left running there speaks of another. */
@@ -119,22 +116,17 @@ class SandboxRun {
           void this.#answer(message);
           return;
         case 'completed':
-          this.#ended(message);
           complete(message.value);
+          this.isEnded = this.hasStarted;
           return;
         case 'failed':
           fail(ordinaryError(message.error));
-          this.#ended(message);
+          this.isEnded = this.hasStarted;
       }
     } catch (error) {
       // The code of a child can send anything: thrown here, it would end the process of all tenants.
       fail(error);
     }
-  }
-
-  #ended({ ends }: { readonly ends: boolean }): void {
-    this.isEnding = ends;
-    this.isReusable = !ends;
   }
 
   /** What is refused here is refused there, with the same error. */
@@ -156,7 +148,7 @@ class SandboxRun {
   }
 
   #cancel(given: unknown): void {
-    this.#tell({ cmd: 'cancel', run: this.#id, reason: reasonOf(given) });
+    this.#tell({ cmd: 'cancel', reason: reasonOf(given) });
   }
 
   #send(message: ToChild): Promise<void> {

@@ -231,6 +231,16 @@ const cases = {
     await job.log('all answered');
     return messages.filter(({ call }) => call >= 1000).map(({ call, error }) => [call, error?.own.message]);
   },
+  async forgeAndStay(job) {
+    await job.updateProgress(process.pid);
+    const { run } = messages.findLast(({ cmd }) => cmd === 'start');
+    send({ run, type: 'failed', error: null });
+    await wait(60_000);
+  },
+  /** Needs too much memory as soon as the job has ended. */
+  leaveEating() {
+    setTimeout(() => cases.eat(), 50);
+  },
   async eat() {
     const all = [];
     for (;;) {
