@@ -26,6 +26,19 @@ async function run(
   return (await all)[0];
 }
 
+/** Waits for one connection, which its sandbox holds until it ends. */
+async function listen(): Promise<{ port: number; connected: Promise<unknown>; closed: Promise<'closed'> }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const connected = once(server, 'connection') as Promise<[Socket]>;
+  const closed = connected.then(async ([socket]) => {
+    await once(socket.on('error', () => undefined).resume(), 'close');
+    server.close();
+    return 'closed' as const;
+  });
+  return { port: (server.address() as AddressInfo).port, connected, closed };
+}
+
 describe('a process of a sandbox', () => {
   const worker = (): Worker => on.worker('mail', PROBE, { workerForkOptions: { execArgv } });
 
@@ -41,10 +54,16 @@ describe('a process of a sandbox', () => {
     const pid = new Promise<number>((resolve) =>
       by.on('progress', (_job, progress) => resolve(Number(progress))),
     );
-    const { error } = (await run(by, 'forgeAndStay')) ?? {};
+    const { error } = (await run(by, 'forgeAndStay', { type: 'failed', error: null })) ?? {};
     expect(error).toBeInstanceOf(TypeError);
     const child = await pid;
     expect(() => process.kill(child, 0)).toThrow('ESRCH');
+  });
+
+  it('is ended when it takes no other job, which runs in another', async () => {
+    const by = worker();
+    expect((await run(by, 'forgeAndStay', { type: 'completed', value: 1 }))?.result).toBe(1);
+    expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
   });
 
   it('ends its job first when it is terminated', async () => {
@@ -58,17 +77,12 @@ describe('a process of a sandbox', () => {
   });
 
   it('ends with the process of its worker, also when that is killed in the midst of a job', async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const connected = once(server, 'connection') as Promise<[Socket]>;
+    const { port, connected, closed } = await listen();
     await using other = workerProcess(on.url, { file: PROBE, options: { workerForkOptions: { execArgv } } });
-    const { port } = server.address() as AddressInfo;
     await withTenant('acme', () => on.queue('mail').add('hold', { port }));
-    const [socket] = await connected;
-    const closed = once(socket.on('error', () => undefined).resume(), 'close');
+    await connected;
     await other.kill('SIGKILL');
-    expect(await closed).toHaveLength(1);
-    server.close();
+    expect(await closed).toBe('closed');
   });
 });
 
@@ -81,10 +95,10 @@ describe('a thread of a sandbox', () => {
     const { error } = (await run(by, 'eat')) ?? {};
     expect(error).toMatchObject({ code: 'ERR_WORKER_OUT_OF_MEMORY' });
     expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
-    // Nor does it between two jobs. Unheard, the error would end this process.
-    await run(by, 'leaveEating');
-    const jobs = async (): Promise<unknown> =>
-      ((await run(by, 'tenant', {}, 'acme2'))?.result as { jobs: number } | undefined)?.jobs;
-    await expect.poll(jobs).toBe(1);
+    // Nor between two jobs: unheard, the error would end this process.
+    const { port, closed } = await listen();
+    await run(by, 'leaveEating', { port });
+    expect(await closed).toBe('closed');
+    expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
   });
 });

@@ -95,7 +95,10 @@ class SandboxRun {
     const onAbort = (): void => this.#cancel(signal?.reason);
     this.#child.on('message', onMessage).on('exit', onExit).on('error', end.reject);
     try {
-      await this.#send({ cmd: 'start', run: this.#id, tenant, job: this.#job.asJSONSandbox(), token });
+      // Not awaited: a child that exits meanwhile would reject what nobody listens to yet.
+      this.#send({ cmd: 'start', run: this.#id, tenant, job: this.#job.asJSONSandbox(), token }).catch(
+        end.reject,
+      );
       if (signal?.aborted === true) onAbort();
       signal?.addEventListener('abort', onAbort, { once: true });
       return await end.promise;

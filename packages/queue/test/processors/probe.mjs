@@ -1,4 +1,5 @@
 // What the tests run in a sandbox: one case for each name of a job.
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -234,11 +235,12 @@ const cases = {
   async forgeAndStay(job) {
     await job.updateProgress(process.pid);
     const { run } = messages.findLast(({ cmd }) => cmd === 'start');
-    send({ run, type: 'failed', error: null });
+    send({ run, ...job.data });
     await wait(60_000);
   },
   /** Needs too much memory as soon as the job has ended. */
-  leaveEating() {
+  async leaveEating(job) {
+    await once(connect(job.data.port, '127.0.0.1'), 'connect');
     setTimeout(() => cases.eat(), 50);
   },
   async eat() {
