@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { ChildPool } from 'bullmq';
 import { withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Worker } from '@tenantkit/queue';
@@ -96,9 +97,9 @@ describe('a thread of a sandbox', () => {
     expect(error).toMatchObject({ code: 'ERR_WORKER_OUT_OF_MEMORY' });
     expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
     // Nor between two jobs: unheard, the error would end this process.
-    const { port, closed } = await listen();
-    await run(by, 'leaveEating', { port });
-    expect(await closed).toBe('closed');
+    const pool = Reflect.get(by, 'childPool') as unknown as ChildPool;
+    await run(by, 'leaveEating');
+    await expect.poll(() => pool.getAllFree()).toEqual([]);
     expect((await run(by, 'tenant', {}, 'acme2'))?.result).toMatchObject({ jobs: 1 });
   });
 });

@@ -1,5 +1,4 @@
 // What the tests run in a sandbox: one case for each name of a job.
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -239,8 +238,7 @@ const cases = {
     await wait(60_000);
   },
   /** Needs too much memory as soon as the job has ended. */
-  async leaveEating(job) {
-    await once(connect(job.data.port, '127.0.0.1'), 'connect');
+  leaveEating() {
     setTimeout(() => cases.eat(), 50);
   },
   async eat() {
