@@ -727,6 +727,26 @@ describe('construction', () => {
     expect(inspect(error)).not.toContain('a short secret');
   });
 
+  it('refuses a name that could be that of a lane', () => {
+    for (const name of ['mail~acme', '~', 'a~']) {
+      expect(() => on.queue(name)).toThrow(ConfigError);
+      expect(() => on.worker(name, async () => undefined)).toThrow(ConfigError);
+    }
+    expect(on.queue('mail.a-b_c').name).toBe('mail.a-b_c');
+  });
+
+  it('keeps fewer events of a lane than BullMQ does, unless the service says how many', async () => {
+    const lane = (): Promise<string | null> => on.redis.hget('bull:mail~acme:meta', 'opts.maxLenEvents');
+    await withTenant('acme', () => on.queue('mail').add('n', {}));
+    expect(await lane()).toBe('1000');
+    const queue = on.queue('mail', { streams: { events: { maxLen: 7 } } });
+    await withTenant('acme', () => queue.add('n', {}));
+    expect(await lane()).toBe('7');
+    await withTenant('acme', () => on.queue('mail').add('n', {}));
+    expect(await lane()).toBe('7');
+    expect(await on.redis.zrange('bull:mail~:lanes', 0, '-1')).toEqual(['acme']);
+  });
+
   it('copies the secret', async () => {
     const secret = Buffer.from(String(KEY.secret));
     const queue = on.queue('mail', { tenant: { signingKeys: [{ kid: KEY.kid, secret }] } });

@@ -57,7 +57,7 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   readonly #lanes = new Map<string, Lane>();
   readonly #verdicts = new Map<string, Verdict>();
   readonly #touches: TouchBatch;
-  #defined: object | undefined;
+  #defined: Awaited<RedisQueueBackend['client']> | undefined;
 
   constructor({ context, options, blocking }: StoreParts) {
     const { prefix, queue } = context;
@@ -152,8 +152,9 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   }
 
   override async close(force = false): Promise<void> {
-    // What was touched just now is noted before the connection goes; else it would wait for the next sweep.
-    if (!force) await this.#touches.settled();
+    // What was touched just now is noted before the connection goes; else it would wait for the next sweep. Over a
+    // connection that is lost nothing is: to wait for it would be to wait for ever.
+    if (!force && this.#defined?.status === 'ready') await this.#touches.settled();
     return super.close(force);
   }
 
