@@ -17,9 +17,10 @@ export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
  * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
  * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
  * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `jobs` makes jobs of what one script has
- * read; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
+ * read; `moves` is `scoped`, and remembers that a processor has moved its job by hand; `none` answers a tenant that there
+ * is none.
  */
-export type ClientCustom = 'scoped' | 'shared' | 'cancel' | 'bulk' | 'jobs' | 'moves';
+export type ClientCustom = 'scoped' | 'shared' | 'cancel' | 'bulk' | 'jobs' | 'moves' | 'none';
 
 /** What the backend does with a call of a tenant, on the tenant's own lane: see src/views. */
 export type BackendCustom =
@@ -176,8 +177,8 @@ export const queueRules = defineRules({
   upsertJobScheduler: schedulers,
   jobScheduler: schedulers,
   getJobScheduler: schedulers,
-  getJobSchedulers: schedulers,
-  getJobSchedulersCount: schedulers,
+  getJobSchedulers: custom('none'),
+  getJobSchedulersCount: custom('none'),
   removeJobScheduler: schedulers,
   getDebounceJobId: deduplication,
   getDeduplicationJobId: deduplication,

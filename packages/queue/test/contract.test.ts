@@ -55,9 +55,13 @@ adapterContract<Opened>({
     return (job?.data as { value: string } | undefined)?.value;
   },
   refused: [
-    { operation: 'getJobs', call: ({ queue }) => queue.getJobs(['waiting']) },
-    { operation: 'obliterate', call: ({ queue }) => queue.obliterate({ force: true }) },
-    { operation: 'drain', call: ({ queue }) => queue.drain() },
+    { operation: 'getWorkers', call: ({ queue }) => queue.getWorkers() },
+    {
+      operation: 'obliterate with force',
+      call: ({ queue }) => queue.backend.obliterate({ force: true, count: 1 }),
+    },
+    { operation: 'setGlobalConcurrency', call: ({ queue }) => queue.setGlobalConcurrency(1) },
+    { operation: 'removeRateLimitKey', call: ({ queue }) => queue.removeRateLimitKey() },
     {
       operation: 'add with an unknown option',
       call: ({ queue }) => queue.add('job', {}, { runAs: 'acme2' } as object),
