@@ -22,6 +22,12 @@ describe('a text is made logical', () => {
     ['of the longest name that stands there', ['a', 'a/b', 'a/b/c'], `${P}a/b/x`, 'a/b/x'],
     ['of one that holds another', [`x${P}y`, 'x'], `<${P}x${P}y> ${P}xz`, `<x${P}y> xz`],
     ['of one that looks like a physical one', [`${P}a`, 'a'], `${P}${P}a, ${P}a`, `${P}a, a`],
+    [
+      'of one that looks like a physical one, among others',
+      [`${P}a`, 'a', 'z'],
+      `${P}${P}a, ${P}a`,
+      `${P}a, a`,
+    ],
     ['of names that nobody has sent', ['a'], `${P}b and ${P}`, 'b and '],
     ['of none', ['a'], 'tenants/acme2/a tenants/acm', 'tenants/acme2/a tenants/acm'],
     ['encoded', ['ü b', 'ü'], `${P}%C3%BC%20b ${P}ü%`, '%C3%BC%20b ü%'],
@@ -37,6 +43,15 @@ describe('a text is made logical', () => {
     expect(speak(spellings, home)(`acme.up/${P}a token-of-the-server acme.up acme.upx`)).toBe(
       'uploads/a sealed uploads acme.upx',
     );
+  });
+
+  it('with tokens of which one begins with the other, plain and encoded', () => {
+    const token = [['abc', 'long'] as const, ['ab', 'short'] as const, ['a/=', 'sealed'] as const];
+    for (const spellings of [token, token.toReversed()]) {
+      const text = speak([...sent('a'), ...spellings]);
+      expect(text('abc ab abd')).toBe('long short shortd');
+      expect(text('abc% ab a/%3D a/=')).toBe('long% short sealed sealed');
+    }
   });
 
   it('as it would be by trying all names, at each place the longest', () => {
