@@ -3,6 +3,7 @@ import { defineRules, refusal, refuse, rewrite, ruleFor, type RefuseRule, type R
 import { z } from 'zod';
 import { isWellFormed } from './bytes.ts';
 import { storable } from './canonical.ts';
+import { deduplicationSchema } from './deduplication.ts';
 
 /** What an option may hold. */
 interface Accepted {
@@ -28,10 +29,6 @@ const ofFlows = refuse(
 const ofSchedulers = refuse(
   'it belongs to schedulers, which make jobs that no tenant has signed',
   'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.',
-);
-const deduplicates = refuse(
-  'deduplication keys are not namespaced yet',
-  'Deduplication is refused today: give the job an id of your own with the option jobId.',
 );
 
 /**
@@ -66,8 +63,11 @@ export const jobOptionRules = defineRules({
     'Use { metadata, omitContext }.',
   ),
 
-  deduplication: deduplicates,
-  debounce: deduplicates,
+  deduplication: option(
+    deduplicationSchema,
+    'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in milliseconds.',
+  ),
+  debounce: refuse('it is no option of BullMQ 6 any more', 'Use the option deduplication.'),
   parent: ofFlows,
   failParentOnFailure: ofFlows,
   continueParentOnFailure: ofFlows,

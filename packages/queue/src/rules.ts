@@ -9,6 +9,7 @@ import type {
   WorkerListener,
 } from 'bullmq';
 import { custom, defineRules, pass, refuse, type Rules } from '@tenantkit/core';
+import type { deduplicationHandlers } from './deduplication.ts';
 
 /** The public members of one of BullMQ's classes; what every EventEmitter has is in {@link emitterRules}. */
 export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
@@ -63,14 +64,13 @@ export type BackendCustom =
   | 'retryAll'
   | 'promoteAll'
   | 'trimEvents'
-  | 'removePriorityKey';
+  | 'removePriorityKey'
+  | keyof typeof deduplicationHandlers;
 
 const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
 const NO_FLOWS = 'Flows are refused today: add the next job from the processor of the one before.';
 const NO_SCHEDULERS =
   'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.';
-const NO_DEDUPLICATION =
-  'Deduplication is refused today: give the job an id of your own with the option jobId.';
 
 const acts = (what: string) => refuse(`it ${what} for every tenant`, ACROSS);
 const LIMITS =
@@ -82,7 +82,6 @@ const ofTenant = refuse(
 );
 const flow = refuse('it reads or changes other jobs through a link that no header binds yet', NO_FLOWS);
 const schedulers = refuse('a scheduler makes jobs that no tenant has signed', NO_SCHEDULERS);
-const deduplication = refuse('deduplication keys are not namespaced yet', NO_DEDUPLICATION);
 const identity = pass('names the queue, not a job');
 const local = pass('works on this object alone');
 const lifecycle = pass('is about the connection, not about jobs');
@@ -180,10 +179,10 @@ export const queueRules = defineRules({
   getJobSchedulers: custom('none'),
   getJobSchedulersCount: custom('none'),
   removeJobScheduler: schedulers,
-  getDebounceJobId: deduplication,
-  getDeduplicationJobId: deduplication,
-  removeDebounceKey: deduplication,
-  removeDeduplicationKey: deduplication,
+  getDebounceJobId: custom('scoped'),
+  getDeduplicationJobId: custom('scoped'),
+  removeDebounceKey: custom('scoped'),
+  removeDeduplicationKey: custom('scoped'),
 } satisfies Rules<Members<RawQueue>, never, ClientCustom>);
 
 /** Every public member of BullMQ's Worker. */
@@ -272,7 +271,7 @@ export const jobRules = defineRules({
   moveToDelayed: custom('moves'),
   moveToWait: custom('moves'),
   moveToWaitingChildren: flow,
-  removeDeduplicationKey: deduplication,
+  removeDeduplicationKey: custom('scoped'),
   waitUntilFinished: refuse(
     'it listens to an event stream that every tenant writes to and that no header signs',
     'Let the processor write its result to a store of yours, or listen to the worker’s completed event.',
@@ -369,9 +368,9 @@ export const backendRules = defineRules({
   getProcessedChildrenValues: flow,
   getIgnoredChildrenFailures: flow,
   paginate: flow,
-  removeDeduplicationKey: deduplication,
-  deleteDeduplicationKey: deduplication,
-  getDeduplicationJobId: deduplication,
+  removeDeduplicationKey: custom('deduplicatedBy'),
+  deleteDeduplicationKey: custom('deduplicated'),
+  getDeduplicationJobId: custom('deduplicating'),
   addJobScheduler: schedulers,
   updateJobSchedulerNextMillis: schedulers,
   removeJobScheduler: schedulers,

@@ -167,7 +167,7 @@ describe('hostile options', () => {
       '{"__proto__":{"parent":{"id":"acme2~p","queue":"bull:mail"}}}',
     ) as object,
     'a parent inherited': Object.create({ parent: { id: 'acme2~p', queue: 'bull:mail' } }) as object,
-    deduplication: { deduplication: { id: 'd' } },
+    debounce: { debounce: { id: 'd' } },
     repeat: { repeat: { every: 1 } },
     'a repeat key': { repeatJobKey: 'k' },
     prevMillis: { prevMillis: 1 },

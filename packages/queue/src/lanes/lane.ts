@@ -1,15 +1,7 @@
 import { QueueKeys, RedisQueueBackend, type JobJson } from 'bullmq';
 import { currentTenant } from '@tenantkit/core';
 import type { JobClaims } from '../header.ts';
-import {
-  DISARMED,
-  PICK_UPS,
-  judgePickUp,
-  judgeRead,
-  type Place,
-  type StoreContext,
-  type Verdict,
-} from '../store.ts';
+import { PICK_UPS, judgePickUp, judgeRead, type Place, type StoreContext, type Verdict } from '../store.ts';
 import type { JobHash } from '../verify.ts';
 import { writeTogether } from '../writes.ts';
 import type { StoreOptions } from '../connections.ts';
@@ -116,12 +108,6 @@ export class Lane extends RedisQueueBackend {
     const client = await this.client;
     const hash: JobHash = await client.hgetall(this.toKey(id));
     return Object.keys(hash).length === 0 ? undefined : judgeRead(this.#place, hash, id);
-  }
-
-  /** Takes from a refused job what failing it would act on, or fail at. */
-  async disarm(id: string): Promise<void> {
-    const client = await this.client;
-    await client.hdel(this.toKey(id), ...DISARMED);
   }
 
   async #screened(pending: unknown): Promise<unknown> {

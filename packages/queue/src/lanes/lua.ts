@@ -265,3 +265,18 @@ local found = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local tenants = {}
 for at = 1, #found[2], 2 do tenants[#tenants + 1] = found[2][at] end
 return { found[1], tenants }`;
+
+/**
+ * Takes from a job what failing it would act on. The deduplication that it holds is set free as well: nothing else would
+ * free it while the failed job is kept, and everything that is added under it would be a duplicate. What is no text
+ * holds none.
+ *
+ * KEYS: the job. ARGV: what the keys of the lane begin with, id, fields.
+ */
+export const DISARM = `
+local deduplication = redis.call('HGET', KEYS[1], 'deid')
+redis.call('HDEL', KEYS[1], unpack(ARGV, 3))
+if not deduplication then return 0 end
+local holder = ARGV[1] .. 'de:' .. deduplication
+if redis.pcall('GET', holder) ~= ARGV[2] then return 0 end
+return redis.call('DEL', holder)`;

@@ -1,7 +1,8 @@
 import type { JobType, RedisQueueBackend } from 'bullmq';
 import { outerId } from './ids.ts';
+import { KeyedStore } from './keyed.ts';
 import type { Lane } from './lane.ts';
-import { LaneStore } from './store.ts';
+import type { LaneStore } from './store.ts';
 
 /** What is about one job, which its first argument names. */
 const BY_ID = [
@@ -46,7 +47,7 @@ type Call = (...args: readonly unknown[]) => unknown;
  * whole queue it goes over all lanes, with physical ids. Ids that say no tenant are looked up in the queue itself,
  * where jobs are that were added past us.
  */
-export class OperatedStore extends LaneStore {
+export class OperatedStore extends KeyedStore {
   static {
     for (const member of BY_ID)
       byJob(

@@ -1,7 +1,7 @@
 import type { IRedisClient } from 'bullmq';
 import { breach, isId, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
-import { ADMIT, LOCK, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
+import { ADMIT, DISARM, LOCK, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
 import { laneMeta, type LaneKeys } from './names.ts';
 
 /** As much of BullMQ's client as a script of ours needs. */
@@ -45,6 +45,7 @@ const COMMANDS = {
   lock: { name: 'tenantkit:lanes:lock:1', numberOfKeys: 1, lua: LOCK },
   step: { name: 'tenantkit:lanes:step:1', numberOfKeys: 1, lua: STEP },
   register: { name: 'tenantkit:lanes:register:1', numberOfKeys: 2, lua: REGISTER },
+  disarm: { name: 'tenantkit:lanes:disarm:1', numberOfKeys: 1, lua: DISARM },
 } as const;
 
 const count = z.number().int().nonnegative();
@@ -171,6 +172,20 @@ export async function admit(client: ScriptClient, keys: LaneKeys, limit: Limit):
 /** Takes the count back when there was no job after all. */
 export async function readmit(client: ScriptClient, keys: LaneKeys): Promise<void> {
   await client.runCommand(COMMANDS.readmit.name, [keys.limiter]);
+}
+
+/**
+ * Takes fields from a job, and its deduplication.
+ *
+ * @param base - what the keys of the job's lane begin with
+ */
+export async function disarm(
+  client: ScriptClient,
+  base: string,
+  id: string,
+  fields: readonly string[],
+): Promise<void> {
+  await client.runCommand(COMMANDS.disarm.name, [base + id, base, id, ...fields]);
 }
 
 /** Takes the lock of whoever sweeps, for some milliseconds. @returns whether nobody else has it */

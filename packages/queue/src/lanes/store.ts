@@ -1,11 +1,11 @@
 import { QueueKeys, RedisQueueBackend, type RedisConnection } from 'bullmq';
 import { isId, runInScope } from '@tenantkit/core';
 import { connect, connectBlocking, type StoreOptions } from '../connections.ts';
-import type { StoreContext, Verdict } from '../store.ts';
+import { DISARMED, type StoreContext, type Verdict } from '../store.ts';
 import { innerId, outerId } from './ids.ts';
 import { Lane, type LaneHome } from './lane.ts';
 import { laneKeys, type LaneKeys } from './names.ts';
-import { defineLaneScripts, register, touch, type KeptEvents } from './scripts.ts';
+import { defineLaneScripts, disarm, register, touch, type KeptEvents } from './scripts.ts';
 import { TouchBatch } from './touch.ts';
 
 /** How many lanes are remembered. One costs 4 KB, and is made again when it is needed. */
@@ -140,7 +140,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   /** Takes from a refused job what failing it would act on, or fail at. */
   async disarm(outer: string): Promise<void> {
     const found = this.find(outer);
-    await found?.lane.disarm(found.id);
+    if (found === undefined) return;
+    await disarm(await this.scripts(), found.lane.toKey(''), found.id, DISARMED);
   }
 
   /**

@@ -3,6 +3,7 @@ import type { JobJson, ParentKeyOpts } from 'bullmq';
 import { refusal, refuse, type TenantContext } from '@tenantkit/core';
 import { isWellFormed } from '../bytes.ts';
 import { canonicalJson } from '../canonical.ts';
+import { deduplicationOf } from '../deduplication.ts';
 import { HEADER, signHeader } from '../header.ts';
 import { checkJobOptions, checkTurn, storedOptions } from '../job-options.ts';
 import { toList } from '../list.ts';
@@ -24,7 +25,7 @@ interface SignedEntry {
 }
 
 const LINKED = refuse(
-  'the job names a parent, a scheduler or a deduplication that nobody has checked',
+  'the job names a parent, a scheduler or a deduplication that its options do not have',
   'Use queue.add or queue.addBulk with the options that the README lists.',
 );
 const BAD_NAME = refuse('the name of a job must be well-formed text', 'Use a string that UTF-8 can store.');
@@ -70,7 +71,11 @@ function sign({ context }: Guard, tenant: TenantContext, { job, jobId, parentKey
   const { name, data, timestamp, opts, parent, parentKey, repeatJobKey, deduplicationId } = job;
   const { jobId: _jobId, ...given } = checkJobOptions('add', opts);
   checkTurn('add', given);
-  if (isLinked({ parent, parentKey, repeatJobKey, deduplicationId }, parentKeyOpts))
+  const deduplication = deduplicationOf(given);
+  if (
+    isLinked({ parent, parentKey, repeatJobKey }, parentKeyOpts) ||
+    (deduplicationId !== undefined && deduplicationId !== deduplication)
+  )
     throw refusal('queue', 'add', LINKED);
   if (typeof name !== 'string' || !isWellFormed(name)) throw refusal('queue', 'add', BAD_NAME);
   if (typeof data !== 'string' || !isJson(data)) throw refusal('queue', 'add', BAD_DATA);
@@ -89,23 +94,30 @@ function sign({ context }: Guard, tenant: TenantContext, { job, jobId, parentKey
       scheduler: '',
       parentKey: '',
       parent: '',
-      deduplication: '',
+      deduplication,
       options: canonicalJson(storedOptions(options)),
       data,
     },
   );
   // The fields that BullMQ stores; the others of a JobJson are counters that the server keeps.
-  const stored = { id, name, data, timestamp, opts: { ...options, [HEADER]: header } } as StoredJob;
+  const stored = {
+    id,
+    name,
+    data,
+    timestamp,
+    opts: { ...options, [HEADER]: header },
+    ...(deduplication === '' ? {} : { deduplicationId: deduplication }),
+  } as StoredJob;
   return { job: stored as JobJson, jobId: id };
 }
 
-type StoredJob = Pick<JobJson, 'id' | 'name' | 'data' | 'timestamp' | 'opts'>;
-type Links = { readonly [Link in 'parent' | 'parentKey' | 'repeatJobKey' | 'deduplicationId']: unknown };
+type StoredJob = Pick<JobJson, 'id' | 'name' | 'data' | 'timestamp' | 'opts' | 'deduplicationId'>;
+type Links = { readonly [Link in 'parent' | 'parentKey' | 'repeatJobKey']: unknown };
 
 function isLinked(
-  { parent, parentKey, repeatJobKey, deduplicationId }: Links,
+  { parent, parentKey, repeatJobKey }: Links,
   { parentKey: parentToJoin, addToWaitingChildren }: ParentKeyOpts = {},
 ): boolean {
-  const links = [parent, parentKey, repeatJobKey, deduplicationId, parentToJoin, addToWaitingChildren];
+  const links = [parent, parentKey, repeatJobKey, parentToJoin, addToWaitingChildren];
   return links.some((link) => link !== undefined);
 }

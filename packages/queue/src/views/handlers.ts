@@ -1,3 +1,4 @@
+import { deduplicationHandlers } from '../deduplication.ts';
 import type { BackendCustom } from '../rules.ts';
 import { acting } from './act.ts';
 import { adding } from './add.ts';
@@ -13,4 +14,5 @@ export const handlers: Readonly<Record<BackendCustom, Handler>> = Object.freeze(
   ...changing,
   ...moving,
   ...acting,
+  ...deduplicationHandlers,
 });

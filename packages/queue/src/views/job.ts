@@ -2,6 +2,7 @@ import type { RetryOptions } from 'bullmq';
 import { refusal, refuse, type TenantContext } from '@tenantkit/core';
 import { HEADER, signHeader, type JobClaims } from '../header.ts';
 import { isJson, judgeRead } from '../store.ts';
+import { outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
 import { BAD_DATA } from './add.ts';
@@ -32,7 +33,8 @@ export const changing = {
     return change(guard, tenant, operation, async (lane) => {
       const client = await lane.client;
       const hash: JobHash = await client.hgetall(lane.toKey(id));
-      if (!isVerified(guard, hash, id, lane)) await lane.disarm(id);
+      if (!isVerified(guard, hash, id, lane))
+        await guard.store.disarm(outerId(guard.context.names, lane.tenant, id));
       return lane.remove(id, false);
     });
   },

@@ -3,9 +3,9 @@ import type { ScriptTarget } from '../lanes/scripts.ts';
 import type { Lane } from '../lanes/lane.ts';
 
 /**
- * Takes from jobs of a lane what they claim to be linked to: BullMQ's scripts act on a parent, a deduplication or a
- * scheduler that a hash names, wherever its key is. No job of ours has one, since flows, schedulers and deduplication
- * are refused: whoever has written it there has written past us.
+ * Takes from jobs of a lane the parent that they claim: BullMQ's scripts act on the one that a hash names, wherever its
+ * key is. No job of ours has one, since flows are refused: whoever has written it there has written past us. What a
+ * hash says of a deduplication or a scheduler leads to keys of the lane only, and stays.
  *
  * KEYS: the state. ARGV: prefix of jobs, first, last. Answers how many jobs it has looked at.
  */
@@ -16,7 +16,7 @@ if kind == 'list' then ids = redis.call('LRANGE', KEYS[1], ARGV[2], ARGV[3])
 elseif kind == 'zset' then ids = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3]) end
 for _, id in ipairs(ids) do
   -- Not call: what stands there may be no hash.
-  redis.pcall('HDEL', ARGV[1] .. id, 'parentKey', 'parent', 'deid', 'rjk')
+  redis.pcall('HDEL', ARGV[1] .. id, 'parentKey', 'parent')
 end
 return #ids`;
 
