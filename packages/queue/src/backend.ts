@@ -23,7 +23,7 @@ const guards = new WeakMap<object, Guard>();
 const SYNCHRONOUS: ReadonlySet<string> = new Set(['execCommand', 'finishedErrors', 'forQueue']);
 const BUILDS_ARGUMENTS = /Args$/;
 
-const SIGNS: ReadonlySet<BackendCustom> = new Set(['add', 'addBulk']);
+const SIGNS: ReadonlySet<BackendCustom> = new Set(['add', 'addBulk', 'upsertScheduler']);
 
 const NO_TENANT_TO_SIGN = refuse(
   'a job belongs to a tenant, and acrossTenants names none',

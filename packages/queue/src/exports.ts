@@ -32,8 +32,8 @@ export const exportRules = defineRules({
     'Publish through a store of your own.',
   ),
   JobScheduler: refuse(
-    'a scheduler makes jobs that no tenant has signed',
-    'Add a job with the option delay, or add one from a cron of your own.',
+    'it is the part of a Queue that makes jobs, and has no keys to sign them',
+    'Use queue.upsertJobScheduler and its kin, or await queue.jobScheduler.',
   ),
 
   UnrecoverableError: value,
@@ -163,7 +163,7 @@ export const QueueEventsProducer: RefusedClass = refusedClass(
   'QueueEventsProducer',
   exportRules.QueueEventsProducer,
 );
-/** BullMQ's JobScheduler: refused today. */
+/** BullMQ's JobScheduler: refused; a Queue has one, `queue.jobScheduler`. */
 export const JobScheduler: RefusedClass = refusedClass('JobScheduler', exportRules.JobScheduler);
 
 function refusedClass(name: string, rule: RefuseRule): RefusedClass {

@@ -1,5 +1,6 @@
 import { nameTemplate, refusal, refuse, type NameCodec } from '@tenantkit/core';
 import { isWellFormed } from './bytes.ts';
+import { isIteration } from './schedulers/ids.ts';
 
 /** The default template of a physical job id: `acme~42`. `~` is in no tenant id. */
 export const DEFAULT_NAMES = '{tenant}~';
@@ -35,14 +36,14 @@ export function jobNames(template: string = DEFAULT_NAMES): NameCodec {
 }
 
 /**
- * Checks an id that names an existing job.
+ * Checks an id that names an existing job: one of a caller's, or one that BullMQ has given to what a scheduler makes.
  *
  * @throws {@link OperationRefusedError} unless it is a string that BullMQ can use as an id
  */
 export function checkId(operation: string, id: unknown): string {
   if (typeof id !== 'string') throw refusal('queue', operation, BAD_TYPE);
   if (!isWellFormed(id)) throw refusal('queue', operation, BAD_TEXT);
-  if (id.includes(':')) throw refusal('queue', operation, BAD_COLON);
+  if (id.includes(':') && !isIteration(id)) throw refusal('queue', operation, BAD_COLON);
   return id;
 }
 
@@ -56,6 +57,7 @@ export function checkId(operation: string, id: unknown): string {
 export function checkNewId(operation: string, id: unknown): string | undefined {
   if (id === undefined || id === '') return undefined;
   const checked = checkId(operation, id);
+  if (isIteration(checked)) throw refusal('queue', operation, BAD_COLON);
   if (INTEGER.test(checked)) throw refusal('queue', operation, BAD_INTEGER);
   return checked;
 }

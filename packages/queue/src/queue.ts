@@ -1,6 +1,13 @@
-import { Queue as RawQueue, raw2NextJobData, type Job as RawJob, type JobJson, type JobType } from 'bullmq';
+import {
+  Queue as RawQueue,
+  raw2NextJobData,
+  type Job as RawJob,
+  type JobJson,
+  type JobScheduler,
+  type JobType,
+} from 'bullmq';
 import { currentTenant, requireScope, runInScope } from '@tenantkit/core';
-import { finish, guardMembers, wire, type ClientCall } from './client.ts';
+import { finish, guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
 import { checkQueueOptions, type QueueOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
 import { signerOf } from './keys.ts';
@@ -9,18 +16,18 @@ import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
 import type { LaneStore } from './lanes/store.ts';
 import { storeOf } from './backend.ts';
+import { schedulerOf } from './schedulers/client.ts';
 import { demandOperator, limitsOf, setLimits, type TenantLimits } from './views/limits.ts';
 
 /** Refused in `acrossTenants` as well: each tenant has a queue of its own inside, and a limit of the whole would hold for none. */
 const ALWAYS: ReadonlySet<string> = new Set([
-  'upsertJobScheduler',
   'setGlobalConcurrency',
   'removeGlobalConcurrency',
   'setGlobalRateLimit',
   'removeGlobalRateLimit',
 ]);
 
-const owners = new WeakMap<object, object>();
+const wirings = new WeakMap<object, Wiring>();
 
 /**
  * BullMQ's Queue whose jobs carry a signed tenant. One Queue serves all tenants: what it does is decided by the
@@ -48,8 +55,8 @@ export class Queue<
   static {
     guardMembers(this.prototype, RawQueue.prototype, {
       rules: queueRules,
-      owner: (self) => owners.get(self),
-      custom: { bulk, jobs, none },
+      owner: (self) => wirings.get(self)?.owner,
+      custom: { bulk, jobs, jobScheduler },
       always: ALWAYS,
     });
     scopeListeners<EventRow>(this.prototype, { rules: queueEventRules, deliveries });
@@ -65,7 +72,7 @@ export class Queue<
     signerOf(wiring.context.ring, 'Queue');
     // BullMQ would write the queue's settings in the context of whoever constructs it: done below, outside.
     super(name, { ...raw, skipMetasUpdate: true }, wiring.factory);
-    owners.set(this, wiring.owner);
+    wirings.set(this, wiring);
     this.opts.skipMetasUpdate = raw.skipMetasUpdate ?? false;
     finish(this, wiring);
     if (this.opts.skipMetasUpdate) return;
@@ -126,17 +133,16 @@ export class Queue<
   }
 }
 
+function jobScheduler({ self, operation }: ClientCall): Promise<JobScheduler> {
+  const wiring = wirings.get(self);
+  if (wiring === undefined) throw new TypeError('the Queue is not constructed yet');
+  return Promise.resolve(schedulerOf(self as Queue, wiring, operation));
+}
+
 // BullMQ calls `map` of whatever it is given, and again of what that answers.
 function bulk({ operation, args: [jobs], proceed }: ClientCall): unknown {
   requireScope({ surface: 'queue', operation });
   return proceed([toList(jobs, operation)]);
-}
-
-// A dashboard counts schedulers before it shows anything, and a tenant can have none today.
-function none({ operation, proceed }: ClientCall): unknown {
-  const scope = requireScope({ surface: 'queue', operation });
-  if (scope.bypass !== undefined) return proceed();
-  return operation === 'getJobSchedulersCount' ? 0 : [];
 }
 
 /** What BullMQ lists when it is not told what. */

@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type {
   Job as RawJob,
+  JobScheduler,
   Queue as RawQueue,
   QueueBase,
   QueueListener,
@@ -10,6 +11,7 @@ import type {
 } from 'bullmq';
 import { custom, defineRules, pass, refuse, type Rules } from '@tenantkit/core';
 import type { deduplicationHandlers } from './deduplication.ts';
+import type { schedulerHandlers } from './schedulers/handlers.ts';
 
 /** The public members of one of BullMQ's classes; what every EventEmitter has is in {@link emitterRules}. */
 export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
@@ -18,10 +20,9 @@ export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
  * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
  * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
  * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `jobs` makes jobs of what one script has
- * read; `moves` is `scoped`, and remembers that a processor has moved its job by hand; `none` answers a tenant that there
- * is none.
+ * read; `jobScheduler` answers the guarded one of the queue; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
  */
-export type ClientCustom = 'scoped' | 'shared' | 'cancel' | 'bulk' | 'jobs' | 'moves' | 'none';
+export type ClientCustom = 'jobScheduler' | 'scoped' | 'shared' | 'cancel' | 'bulk' | 'jobs' | 'moves';
 
 /** What the backend does with a call of a tenant, on the tenant's own lane: see src/views. */
 export type BackendCustom =
@@ -65,12 +66,11 @@ export type BackendCustom =
   | 'promoteAll'
   | 'trimEvents'
   | 'removePriorityKey'
-  | keyof typeof deduplicationHandlers;
+  | keyof typeof deduplicationHandlers
+  | keyof typeof schedulerHandlers;
 
 const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
 const NO_FLOWS = 'Flows are refused today: add the next job from the processor of the one before.';
-const NO_SCHEDULERS =
-  'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.';
 
 const acts = (what: string) => refuse(`it ${what} for every tenant`, ACROSS);
 const LIMITS =
@@ -81,7 +81,6 @@ const ofTenant = refuse(
   LIMITS,
 );
 const flow = refuse('it reads or changes other jobs through a link that no header binds yet', NO_FLOWS);
-const schedulers = refuse('a scheduler makes jobs that no tenant has signed', NO_SCHEDULERS);
 const identity = pass('names the queue, not a job');
 const local = pass('works on this object alone');
 const lifecycle = pass('is about the connection, not about jobs');
@@ -173,17 +172,32 @@ export const queueRules = defineRules({
 
   remove: custom('scoped'),
   getDependencies: flow,
-  upsertJobScheduler: schedulers,
-  jobScheduler: schedulers,
-  getJobScheduler: schedulers,
-  getJobSchedulers: custom('none'),
-  getJobSchedulersCount: custom('none'),
-  removeJobScheduler: schedulers,
+  upsertJobScheduler: custom('scoped'),
+  jobScheduler: custom('jobScheduler'),
+  getJobScheduler: custom('scoped'),
+  getJobSchedulers: custom('scoped'),
+  getJobSchedulersCount: custom('scoped'),
+  removeJobScheduler: custom('scoped'),
   getDebounceJobId: custom('scoped'),
   getDeduplicationJobId: custom('scoped'),
   removeDebounceKey: custom('scoped'),
   removeDeduplicationKey: custom('scoped'),
 } satisfies Rules<Members<RawQueue>, never, ClientCustom>);
+
+const endsQueue = refuse('it ends the connection of its queue', 'Close the Queue itself.');
+
+/** Every public member of BullMQ's JobScheduler, as a Queue has one. */
+export const schedulerRules = defineRules({
+  ...baseRules,
+  close: endsQueue,
+  disconnect: endsQueue,
+  upsertJobScheduler: custom('scoped'),
+  removeJobScheduler: custom('scoped'),
+  isJobScheduler: custom('scoped'),
+  getScheduler: custom('scoped'),
+  getJobSchedulers: custom('scoped'),
+  getSchedulersCount: custom('scoped'),
+} satisfies Rules<Members<JobScheduler>, never, ClientCustom>);
 
 /** Every public member of BullMQ's Worker. */
 export const workerRules = defineRules({
@@ -213,7 +227,7 @@ export const workerRules = defineRules({
     'it is a step of the worker’s own loop',
     'Locks are renewed while the processor runs.',
   ),
-  jobScheduler: schedulers,
+  jobScheduler: refuse('it is a step of the worker’s own loop', 'Use the methods of the Queue.'),
 } satisfies Rules<Members<RawWorker>, never, ClientCustom>);
 
 /** Every public member of BullMQ's Job. */
@@ -371,15 +385,15 @@ export const backendRules = defineRules({
   removeDeduplicationKey: custom('deduplicatedBy'),
   deleteDeduplicationKey: custom('deduplicated'),
   getDeduplicationJobId: custom('deduplicating'),
-  addJobScheduler: schedulers,
-  updateJobSchedulerNextMillis: schedulers,
-  removeJobScheduler: schedulers,
-  getJobScheduler: schedulers,
-  getJobSchedulerArgs: schedulers,
-  isJobScheduler: schedulers,
-  getJobSchedulerData: schedulers,
-  getJobSchedulersRange: schedulers,
-  getJobSchedulersCount: schedulers,
+  addJobScheduler: custom('upsertScheduler'),
+  updateJobSchedulerNextMillis: loop,
+  removeJobScheduler: custom('removeScheduler'),
+  getJobScheduler: custom('scheduler'),
+  getJobSchedulerArgs: raw,
+  isJobScheduler: custom('isScheduler'),
+  getJobSchedulerData: custom('schedulerData'),
+  getJobSchedulersRange: custom('schedulers'),
+  getJobSchedulersCount: custom('schedulersCount'),
 
   isFinished: jobRules.waitUntilFinished,
   readEvents: whole,
@@ -457,6 +471,9 @@ export const workerEventRules = defineRules({
   error: aboutAll,
   'ioredis:close': aboutAll,
 } satisfies Rules<keyof WorkerListener, never, EventCustom>);
+
+/** Every event of BullMQ's JobScheduler: it has those of its connection only, which the Queue tells. */
+export const schedulerEventRules = defineRules({ error: aboutAll, 'ioredis:close': aboutAll });
 
 /** What a listener's registration goes through: see listeners.ts. */
 export type EmitterCustom = 'register' | 'unregister' | 'unregisterAll' | 'emit' | 'listed' | 'counted';

@@ -1,6 +1,8 @@
 import { raw2NextJobData, type JobJson } from 'bullmq';
 import { SignatureError, currentTenant, publish, type TenantRegistry } from '@tenantkit/core';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
+import { logicalId } from './lanes/ids.ts';
+import { verifyTemplate, type Template } from './schedulers/template.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
 /** What was found when a job was looked at. Only a `verified` one may be shown. */
@@ -110,6 +112,26 @@ export function judgeRead(
 }
 
 /**
+ * Looks at a scheduler.
+ *
+ * @param operation - what for
+ * @returns the template, or why it is not accepted, after one event
+ */
+export function judgeTemplate(
+  { context, lane }: Place,
+  hash: JobHash,
+  scheduler: string,
+  operation: string,
+): Template | SignatureError {
+  try {
+    return verifyTemplate(context, hash, scheduler, lane);
+  } catch (error) {
+    if (!(error instanceof SignatureError)) throw error;
+    return refused(context, error, operation).error;
+  }
+}
+
+/**
  * Asks the fence about a job that has run.
  *
  * @returns the error with which the job ends when its tenant was erased meanwhile
@@ -170,7 +192,7 @@ function refused(
 /** The job as its tenant sees it: logical id, no header, the time at which it was signed. */
 export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Verifier, 'names'>): JobJson {
   const { [HEADER]: _header, jobId, ...options } = job.opts as JobJson['opts'] & { [HEADER]?: unknown };
-  const id = names.decode(claims.tenant, job.id);
+  const id = logicalId(names, claims.tenant, job.id) ?? names.decode(claims.tenant, job.id);
   return {
     ...job,
     id,

@@ -1,7 +1,9 @@
-import type { NameCodec } from '@tenantkit/core';
+import { SignatureError, type NameCodec } from '@tenantkit/core';
 import { canonicalJson } from './canonical.ts';
 import { HEADER, signatureError, verifyHeader, type JobBinding, type JobClaims } from './header.ts';
 import type { QueueKeyRing } from './keys.ts';
+import { logicalId } from './lanes/ids.ts';
+import { iterationBinding } from './schedulers/binding.ts';
 
 /** What a job of one queue is verified with. */
 export interface Verifier {
@@ -35,14 +37,14 @@ export function verifyJob(
   const binding = bindingOf(hash, options, { prefix, queue, id });
   const claims = verifyHeader(ring, header, binding);
   // A genuine job that somebody has copied into another tenant's lane would run, and be shown there.
-  if (claims.tenant !== lane || !names.owns(claims.tenant, id)) throw signatureError('mismatch');
+  if (claims.tenant !== lane || logicalId(names, lane, id) === undefined) throw signatureError('mismatch');
   return claims;
 }
 
 /**
  * What a header of the job is bound to.
  *
- * @throws {@link SignatureError} with the reason `malformed`
+ * @throws {@link SignatureError} with the reason `malformed`, or `mismatch` for a job that contradicts itself
  */
 export function bindingOf(
   hash: JobHash,
@@ -50,6 +52,8 @@ export function bindingOf(
   where: Pick<JobBinding, 'prefix' | 'queue' | 'id'>,
 ): JobBinding {
   try {
+    const made = iterationBinding(hash, options, where);
+    if (made !== undefined) return made;
     return {
       ...where,
       name: hash['name'] ?? '',
@@ -60,7 +64,8 @@ export function bindingOf(
       options: canonicalJson(options, HEADER),
       data: hash['data'] ?? '',
     };
-  } catch {
+  } catch (error) {
+    if (error instanceof SignatureError) throw error;
     // Without the cause: the message of a SyntaxError quotes the text that it met, and this text is anybody's.
     throw signatureError('malformed');
   }

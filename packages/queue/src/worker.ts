@@ -118,7 +118,13 @@ export class Worker<
   ): RawJob<DataType, ResultType, NameType, ProgressType> {
     const { context, picked, store } = engineOf(this);
     const verdict = store().takeVerdict(jobId);
-    const job = RawJob.fromJSON(this, { ...data, id: jobId, data: '{}' }, jobId);
+    // BullMQ asks for the next job of a scheduler by this name: outside of a lane it stands behind its tenant.
+    const { repeatJobKey } = data;
+    const ofScheduler =
+      repeatJobKey === undefined || verdict.kind !== 'verified'
+        ? {}
+        : { repeatJobKey: context.names.prefix(verdict.claims.tenant) + repeatJobKey };
+    const job = RawJob.fromJSON(this, { ...data, id: jobId, data: '{}', ...ofScheduler }, jobId);
     picked.set(job, new PickedJob(job, this, context, verdict));
     return job as RawJob<DataType, ResultType, NameType, ProgressType>;
   }

@@ -28,7 +28,11 @@ const LINKED = refuse(
   'the job names a parent, a scheduler or a deduplication that its options do not have',
   'Use queue.add or queue.addBulk with the options that the README lists.',
 );
-const BAD_NAME = refuse('the name of a job must be well-formed text', 'Use a string that UTF-8 can store.');
+/** For a name that is no text. */
+export const BAD_NAME = refuse(
+  'the name of a job must be well-formed text',
+  'Use a string that UTF-8 can store.',
+);
 const BAD_TIME = refuse(
   'the timestamp of the job is no integer',
   'Leave the option timestamp out, or use milliseconds.',

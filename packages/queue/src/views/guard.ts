@@ -1,4 +1,5 @@
 import { breach, type TenantContext } from '@tenantkit/core';
+import { laneId, logicalId, outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
 import type { LaneStore } from '../lanes/store.ts';
 import { checkId } from '../names.ts';
@@ -96,13 +97,13 @@ export function physicalId(
   operation: string,
   id: unknown,
 ): string {
-  return context.names.encode(tenant, checkId(operation, id));
+  return laneId(context.names, tenant, checkId(operation, id));
 }
 
 /** @throws {@link IsolationBreachError} on what is no id of the tenant */
 export function ownId({ context }: Guard, { tenant }: TenantContext, id: unknown): string {
   if (typeof id !== 'string') throw breach('queue', 'add', 'a reply that is no job id came back', tenant);
-  return context.names.decode(tenant, id);
+  return logicalId(context.names, tenant, id) ?? context.names.decode(tenant, id);
 }
 
 /** The logical ids among those of a lane. What somebody else has put there is nobody's to hear of. */
@@ -111,5 +112,10 @@ export function ownIds(
   { tenant }: TenantContext,
   ids: readonly unknown[],
 ): string[] {
-  return ids.map(String).flatMap((id) => (names.owns(tenant, id) ? [names.decode(tenant, id)] : []));
+  return ids.map(String).flatMap((id) => logicalId(names, tenant, id) ?? []);
+}
+
+/** The id by which the worker's store knows a job of the tenant's lane. */
+export function loopId({ context }: Guard, { tenant }: TenantContext, physical: string): string {
+  return outerId(context.names, tenant, physical);
 }

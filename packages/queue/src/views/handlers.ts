@@ -1,5 +1,6 @@
 import { deduplicationHandlers } from '../deduplication.ts';
 import type { BackendCustom } from '../rules.ts';
+import { schedulerHandlers } from '../schedulers/handlers.ts';
 import { acting } from './act.ts';
 import { adding } from './add.ts';
 import type { Handler } from './guard.ts';
@@ -15,4 +16,5 @@ export const handlers: Readonly<Record<BackendCustom, Handler>> = Object.freeze(
   ...moving,
   ...acting,
   ...deduplicationHandlers,
+  ...schedulerHandlers,
 });

@@ -2,7 +2,7 @@ import type { JobJson, RedisQueueBackend } from 'bullmq';
 import { isWellFormed } from '../bytes.ts';
 import type { TenantContext } from '@tenantkit/core';
 import { amount, time, token } from './checks.ts';
-import { change, physicalId, type Guard, type Handler } from './guard.ts';
+import { change, loopId, physicalId, type Guard, type Handler } from './guard.ts';
 
 /** What BullMQ writes into the hash of a job that is retried; any other field would be one of the job itself. */
 const WRITTEN = ['failedReason', 'stacktrace', 'tm'] as const;
@@ -41,7 +41,7 @@ export const moving = {
     const fields = written(fieldsToUpdate);
     await change(guard, tenant, operation, async (lane) => {
       await demandVerified(lane, id, 'moveToDelayed');
-      await guard.store.moveToDelayed(id, at, wait, own, {
+      await guard.store.moveToDelayed(loopId(guard, tenant, id), at, wait, own, {
         skipAttempt: skipAttempt === true,
         ...(fields === undefined ? {} : { fieldsToUpdate: fields }),
       });
@@ -53,7 +53,7 @@ export const moving = {
     const own = token(operation, lock);
     return change(guard, tenant, operation, async (lane) => {
       await demandVerified(lane, id, 'moveJobFromActiveToWait');
-      return guard.store.moveJobFromActiveToWait(id, own);
+      return guard.store.moveJobFromActiveToWait(loopId(guard, tenant, id), own);
     });
   },
 
@@ -64,7 +64,8 @@ export const moving = {
     await change(guard, tenant, operation, async (lane) => {
       const { opts } = await demandVerified(lane, id, 'retryJob');
       const isLifo = opts['lifo'] === true;
-      await guard.store.retryJob(id, isLifo, own, fields === undefined ? {} : { fieldsToUpdate: fields });
+      const outer = loopId(guard, tenant, id);
+      await guard.store.retryJob(outer, isLifo, own, fields === undefined ? {} : { fieldsToUpdate: fields });
     });
   },
 } satisfies Readonly<Record<string, Handler>>;
@@ -87,7 +88,7 @@ async function ended(
   const id = physicalId(guard, tenant, operation, Reflect.get(Object(given) as object, 'id'));
   return change(guard, tenant, operation, async (lane) => {
     const job = await demandVerified(lane, id, operation);
-    const { finishedOn } = await end(guard.store, job);
+    const { finishedOn } = await end(guard.store, { ...job, id: loopId(guard, tenant, id) });
     return { result: undefined, finishedOn };
   });
 }

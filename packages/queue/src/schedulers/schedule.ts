@@ -1,0 +1,129 @@
+import { PRIORITY_LIMIT } from 'bullmq';
+import { refusal, refuse } from '@tenantkit/core';
+import { z } from 'zod';
+import { isWellFormed } from '../bytes.ts';
+import { storable } from '../canonical.ts';
+import { checkJobOptions, checkTurn } from '../job-options.ts';
+
+/** When a scheduler makes jobs, as it is stored with the template and with each job: all of it is signed. */
+export interface Schedule {
+  readonly pattern?: string;
+  readonly every?: number;
+  readonly limit?: number;
+  readonly offset?: number;
+  readonly tz?: string;
+  readonly startDate?: number;
+  readonly endDate?: number;
+}
+
+/** Every worker parses it again for each job. */
+const LONGEST_PATTERN = 1_000;
+const LONGEST_ZONE = 100;
+/** The latest time that JavaScript knows. */
+const LATEST = 8_640_000_000_000_000;
+
+const time = z.number().int().nonnegative().max(LATEST).transform(storable);
+const duration = z.number().int().positive().max(LATEST).transform(storable);
+const counted = z.number().int().positive().transform(storable);
+
+/** What BullMQ answers for a member that the caller has not given. */
+const absent = <T extends z.ZodType>(schema: T) =>
+  z.preprocess((value) => value ?? undefined, schema.optional());
+
+const fields = {
+  pattern: absent(z.string().min(1).max(LONGEST_PATTERN).refine(isWellFormed)),
+  every: absent(duration),
+  limit: absent(counted),
+  offset: absent(z.number().int().nonnegative().max(LATEST).transform(storable)),
+  tz: absent(z.string().min(1).max(LONGEST_ZONE).refine(isWellFormed)),
+  startDate: absent(time),
+  endDate: absent(time),
+};
+const scheduleSchema = z.strictObject(fields);
+const repeatSchema = z.strictObject({ ...fields, count: counted });
+
+const BAD_SCHEDULE = refuse(
+  'the schedule holds what it must not',
+  'Use { pattern, tz } or { every, offset }, with limit, startDate, endDate and immediately as BullMQ has them.',
+);
+const OF_SCHEDULER = refuse(
+  'the template has an option that belongs to a single job',
+  'Leave jobId and deduplication out: BullMQ gives each job of a scheduler an id of its own.',
+);
+const BAD_PRIORITY = refuse('the priority is too big', `Use an integer from 0 to ${PRIORITY_LIMIT}.`);
+
+/** What BullMQ computes for each job anew; a default of the queue is allowed to be there. */
+const COMPUTED = ['delay', 'timestamp'] as const;
+
+/**
+ * A schedule as BullMQ hands it over, copied member by member: cron-parser reads whatever else it is given.
+ *
+ * @param given - with the name of the jobs, `undefined` and `null` for what is not there
+ * @throws {@link OperationRefusedError} on what is unknown or of another type
+ */
+export function checkSchedule(operation: string, given: object): Schedule {
+  const { name: _name, ...rest } = given as { name?: unknown };
+  const schedule = Object.entries(checked(operation, scheduleSchema, rest));
+  return Object.fromEntries(schedule.filter(([, value]) => value !== undefined)) as Schedule;
+}
+
+/**
+ * How many jobs there were, this one included.
+ *
+ * @throws {@link OperationRefusedError} when the schedule of the job is no schedule
+ */
+export function checkCount(operation: string, given: unknown): number {
+  return checked(operation, repeatSchema, Object(given)).count;
+}
+
+/** @throws {@link OperationRefusedError} on an option that is unknown or refused, or belongs to a single job */
+export function checkTemplateOptions(operation: string, given: object): Readonly<Record<string, unknown>> {
+  const options = { ...checkJobOptions(operation, given) };
+  for (const option of COMPUTED) delete options[option];
+  if (options['jobId'] !== undefined || options['deduplication'] !== undefined)
+    throw refusal('queue', operation, OF_SCHEDULER);
+  if (Number(options['priority'] ?? 0) > PRIORITY_LIMIT) throw refusal('queue', operation, BAD_PRIORITY);
+  checkTurn(operation, options);
+  return options;
+}
+
+/** Fields of a scheduler's hash that BullMQ's scripts go by. `offset` is computed where it was not given. */
+const STORED = ['pattern', 'every', 'limit', 'tz', 'startDate', 'endDate'] as const;
+
+/** Whether a scheduler's hash goes by the schedule that was signed with it. */
+export function isScheduled(hash: Readonly<Record<string, string>>, signed: unknown): boolean {
+  const result = scheduleSchema.safeParse(signed);
+  if (!result.success) return false;
+  const schedule = result.data;
+  if (!STORED.every((field) => hash[field] === textOf(schedule[field]))) return false;
+  return (schedule.offset ?? 0) === 0 || hash['offset'] === textOf(schedule.offset);
+}
+
+function textOf(value: string | number | undefined): string | undefined {
+  return value === undefined ? undefined : String(value);
+}
+
+function checked<T>(operation: string, schema: z.ZodType<T>, given: unknown): T {
+  const result = schema.safeParse(given);
+  if (result.success) return result.data;
+  throw refusal('queue', `${operation}(schedule)`, BAD_SCHEDULE);
+}
+
+/** The options of one job, from those of the template: what the header does not bind is added. */
+export function jobOptions(
+  template: Readonly<Record<string, unknown>>,
+  scheduler: string,
+  {
+    count,
+    now,
+    millis,
+  }: { readonly count: number; readonly now: number; readonly millis: number | undefined },
+): Readonly<Record<string, unknown>> {
+  return {
+    ...template,
+    repeat: { ...(Object(template['repeat']) as object), count },
+    repeatJobKey: scheduler,
+    timestamp: now,
+    ...(millis === undefined ? {} : { prevMillis: millis }),
+  };
+}
