@@ -1,6 +1,6 @@
-import { Job, Queue, RedisQueueBackend, Worker } from 'bullmq';
+import { Job, JobScheduler, Queue, RedisQueueBackend, Worker } from 'bullmq';
 import { ConfigError } from '@tenantkit/core';
-import { backendRules, emitterRules, jobRules, queueRules, workerRules } from './rules.ts';
+import { backendRules, emitterRules, jobRules, queueRules, schedulerRules, workerRules } from './rules.ts';
 
 /** A class of BullMQ, its table, and what it has besides: members that its types keep private or protected. */
 const CLASSES = [
@@ -18,6 +18,11 @@ const CLASSES = [
     Job,
     jobRules,
     'createBackend shouldRetryJob getSpanOperation recordJobMetrics isInState validateOptions updateStacktrace setSpanJobAttributes',
+  ],
+  [
+    JobScheduler,
+    schedulerRules,
+    'getNextJobOpts getSchedulerData transformSchedulerData getTemplateFromJSON getSchedulerNextJobId createBackend Job base64Name clientName checkConnectionError',
   ],
   [
     RedisQueueBackend,

@@ -100,3 +100,240 @@ describe('a scheduler', () => {
     ]);
   });
 });
+
+/** A scheduler of each tenant, under the same id. */
+async function scheduled(): Promise<Queue> {
+  const queue = on.queue('mail');
+  for (const tenant of ['acme', 'acme2'])
+    await inside(tenant, () =>
+      queue.upsertJobScheduler(
+        'tick',
+        { every: DAY, offset: 1_000, limit: 5, startDate: 1_000, endDate: new Date(Date.now() + 9 * DAY) },
+        { name: 'n', data: { of: tenant }, opts: { attempts: 2, keepLogs: 7 } },
+      ),
+    );
+  return queue;
+}
+
+/** Everything that the server has about a tenant. */
+async function stored(tenant: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const key of (await on.redis.keys(lane(tenant, '*'))).toSorted())
+    found[key] = (await on.redis.dumpBuffer(key))?.toString('base64') ?? '';
+  return found;
+}
+
+const SHOWN = {
+  key: 'tick',
+  name: 'n',
+  every: DAY,
+  offset: 1_000,
+  limit: 5,
+  startDate: 1_000,
+  endDate: expect.any(Number) as number,
+  iterationCount: 1,
+  next: expect.any(Number) as number,
+  template: { data: { of: 'acme' }, opts: { attempts: 2, keepLogs: 7 } },
+};
+
+/** What each method answers to `acme`, of its own schedulers alone. */
+const METHODS: Readonly<Record<string, (scheduler: JobScheduler) => Promise<readonly [unknown, unknown]>>> = {
+  upsertJobScheduler: async (scheduler) => {
+    const job = await scheduler.upsertJobScheduler('other', { every: DAY }, 'm', {}, {}, { override: true });
+    return [
+      [job?.name, job?.repeatJobKey],
+      ['m', 'other'],
+    ];
+  },
+  getScheduler: async (scheduler) => [
+    [await scheduler.getScheduler('tick'), await scheduler.getScheduler('none')],
+    [SHOWN, undefined],
+  ],
+  getJobSchedulers: async (scheduler) => [await scheduler.getJobSchedulers(), [SHOWN]],
+  getSchedulersCount: async (scheduler) => [await scheduler.getSchedulersCount(), 1],
+  isJobScheduler: async (scheduler) => [
+    [await scheduler.isJobScheduler('tick'), await scheduler.isJobScheduler('none')],
+    [true, false],
+  ],
+  removeJobScheduler: async (scheduler) => [
+    [
+      await scheduler.removeJobScheduler('none'),
+      await scheduler.removeJobScheduler('tick'),
+      await scheduler.getSchedulersCount(),
+    ],
+    [1, 0, 0],
+  ],
+};
+
+describe('the methods', () => {
+  it('each that is not refused has a test', () => {
+    const scoped = Object.entries(schedulerRules).filter(([, { kind }]) => kind === 'custom');
+    expect(scoped.map(([name]) => name).toSorted()).toEqual(Object.keys(METHODS).toSorted());
+  });
+
+  it.each(Object.keys(METHODS))('%s: of its tenant alone, by its own names', async (name) => {
+    const queue = await scheduled();
+    const before = await stored('acme2');
+    const call = async (): Promise<readonly [unknown, unknown]> =>
+      (await METHODS[name]?.(await queue.jobScheduler)) ?? [1, 2];
+    const [found, expected] = await inside('acme', call);
+    expect(found).toEqual(expected);
+    expect(JSON.stringify(found)).not.toMatch(/acme~|acme2|tk!/);
+    expect(await stored('acme2')).toEqual(before);
+    const scheduler = await inside('acme', () => queue.jobScheduler);
+    await expect(async () => METHODS[name]?.(scheduler)).rejects.toThrow(MissingTenantError);
+  });
+
+  it.each(['close', 'disconnect'] as const)('%s is refused: the connection is the queue’s', async (name) => {
+    const queue = await scheduled();
+    const scheduler = await inside('acme', () => queue.jobScheduler);
+    await expect(inside('acme', () => scheduler[name]())).rejects.toThrow(OperationRefusedError);
+    expect(await inside('acme', () => scheduler.getSchedulersCount())).toBe(1);
+  });
+
+  it('those of the Queue go the same way', async () => {
+    const queue = await scheduled();
+    await inside('acme', async () => {
+      expect(await queue.getJobScheduler('tick')).toEqual(SHOWN);
+      expect(await queue.getJobSchedulers(0, -1, true)).toEqual([SHOWN]);
+      expect(await queue.getJobSchedulersCount()).toBe(1);
+      expect(await queue.removeJobScheduler('tick')).toBe(true);
+      expect(await queue.removeJobScheduler('tick')).toBe(false);
+      expect(await queue.getJobSchedulers()).toEqual([]);
+    });
+    expect(await inside('acme2', () => queue.getJobSchedulersCount())).toBe(1);
+  });
+
+  it('its next job is a job of the tenant like any other', async () => {
+    const queue = await scheduled();
+    await inside('acme', async () => {
+      const [job] = await queue.getWaiting();
+      expect(job).toMatchObject({ name: 'n', data: { of: 'acme' }, repeatJobKey: 'tick' });
+      const id = job?.id ?? '';
+      expect(id).toMatch(/^repeat:tick:\d+$/);
+      expect((await queue.getJob(id))?.opts).not.toHaveProperty('tk!');
+      expect(await queue.getJobState(id)).toBe('waiting');
+      await queue.addJobLog(id, 'row');
+      expect(await queue.getJobLogs(id)).toEqual({ logs: ['row'], count: 1 });
+      // BullMQ does not remove the job that a scheduler is to make.
+      await expect(job?.remove()).rejects.toThrow('belongs to a job scheduler');
+      await job?.updateData({ of: 'acme', more: 1 });
+      expect((await queue.getJob(id))?.data).toEqual({ of: 'acme', more: 1 });
+    });
+    const worker = on.worker('mail', async (running) => running.data as unknown);
+    expect(await completed(worker, 2)).toEqual(
+      expect.arrayContaining([{ of: 'acme', more: 1 }, { of: 'acme2' }]),
+    );
+    // The next one is made from the template again.
+    const next = await inside('acme', () => queue.getDelayed());
+    expect(next.map(({ data }) => data as unknown)).toEqual([{ of: 'acme' }]);
+    expect(await inside('acme2', () => queue.getJobCounts('delayed', 'completed'))).toEqual({
+      delayed: 1,
+      completed: 1,
+    });
+  });
+
+  it('an operator names it with the tenant before it, and cannot make one', async () => {
+    const queue = await scheduled();
+    await acrossTenants(OPERATOR, async () => {
+      expect(await queue.getJobSchedulersCount()).toBe(2);
+      const keys = (await queue.getJobSchedulers()).map(({ key }) => key);
+      expect(keys.toSorted()).toEqual(['acme2~tick', 'acme~tick']);
+      expect(await queue.getJobScheduler('acme~tick')).toMatchObject({ key: 'acme~tick', every: DAY });
+      expect(await queue.getJobScheduler('tick')).toBeUndefined();
+      await expect(queue.upsertJobScheduler('acme~x', { every: DAY })).rejects.toThrow(OperationRefusedError);
+      expect(await queue.removeJobScheduler('acme~tick')).toBe(true);
+      expect(await queue.getJobSchedulersCount()).toBe(1);
+    });
+    expect(await inside('acme2', () => queue.getJobSchedulersCount())).toBe(1);
+  });
+});
+
+describe('what is refused', () => {
+  const bad: Readonly<Record<string, readonly unknown[]>> = {
+    'an empty id': ['', { every: DAY }],
+    'a lone surrogate': ['\ud800', { every: DAY }],
+    'an id like an iteration': ['tick:1700000000000', { every: DAY }],
+    'an id like a lock of one': ['tick:1700000000000:lock', { every: DAY }],
+    'an id that is a list': [['tick'], { every: DAY }],
+    'a part of a millisecond': ['x', { every: 1.5 }],
+    'a negative interval': ['x', { every: -1 }],
+    'an interval as text': ['x', { every: '1000' }],
+    'a limit as text': ['x', { every: DAY, limit: '5' }],
+    'no limit at all': ['x', { every: DAY, limit: Infinity }],
+    'a negative offset': ['x', { every: DAY, offset: -1 }],
+    'a member that cron-parser would read': ['x', { pattern: '* * * * *', hashSeed: 'acme2' }],
+    'a key': ['x', { every: DAY, key: 'acme2~tick' }],
+    'a start that is no date': ['x', { every: DAY, startDate: 'never' }],
+    'an id in the template': ['x', { every: DAY }, { opts: { jobId: 'mine' } }],
+    'a deduplication in the template': ['x', { every: DAY }, { opts: { deduplication: { id: 'd' } } }],
+    'a parent in the template': ['x', { every: DAY }, { opts: { parent: { id: 'p', queue: 'bull:mail' } } }],
+    'a header in the template': ['x', { every: DAY }, { opts: { 'tk!': 'v1.k1.x.y' } }],
+    'a repeat in the template': ['x', { every: DAY }, { opts: { repeat: { every: 1 } } }],
+    'a priority that is too big': ['x', { every: DAY }, { opts: { priority: 2 ** 22 } }],
+    'a name that is no text': ['x', { every: DAY }, { name: 5 }],
+    'data that is no JSON': ['x', { every: DAY }, { data: () => 1 }],
+  };
+  it.each(Object.entries(bad))('%s, and nothing is stored', async (_name, [id, schedule, template]) => {
+    const queue = on.queue('mail');
+    const call = inside('acme', () =>
+      queue.upsertJobScheduler(id as string, schedule as object, template as object),
+    );
+    await expect(call).rejects.toThrow(OperationRefusedError);
+    expect(await on.redis.keys(lane('acme', '*'))).toEqual([]);
+  });
+
+  it('a pattern that is too long, a zone that is no text and a time that is none, past cron-parser', async () => {
+    const { backend } = on.queue('mail');
+    await inside('acme', async () => {
+      for (const [next, schedule] of [
+        [1, { pattern: '*'.repeat(1_001) }],
+        [1, { pattern: '* * * * *', tz: { zone: 'UTC' } }],
+        [Number.NaN, { pattern: '* * * * *' }],
+      ] as const) {
+        const ofJob = { repeat: { ...schedule, count: 1 } };
+        const call = backend.addJobScheduler('x', next, '{}', {}, { name: 'n', ...schedule } as never, ofJob as never);
+        await expect(call).rejects.toThrow(OperationRefusedError);
+      }
+    });
+    expect(await on.redis.keys(lane('acme', '*'))).toEqual([]);
+  });
+
+  const good = ['tick', '0', '42', 'repeat', 'a:b', 'user:42', 'a:b::c:1 2', '~', 'acme2~tick', 'ü'];
+  it.each(good)('%j is an id', async (id) => {
+    const queue = on.queue('mail');
+    for (const tenant of ['acme', 'acme2'])
+      await inside(tenant, () => queue.upsertJobScheduler(id, { every: DAY, limit: 2 }, { data: tenant }));
+    await inside('acme', async () => {
+      expect((await queue.getJobScheduler(id))?.key).toBe(id);
+      const [job] = await queue.getJobs(['waiting', 'delayed']);
+      expect(job?.repeatJobKey).toBe(id);
+    });
+    const worker = on.worker('mail', async (job) => [job.data, job.repeatJobKey]);
+    expect((await completed(worker, 2)).toSorted()).toEqual([
+      ['acme', id],
+      ['acme2', id],
+    ]);
+    expect(await inside('acme', () => queue.removeJobScheduler(id))).toBe(true);
+    expect(await inside('acme2', () => queue.getJobSchedulersCount())).toBe(1);
+  });
+
+  it('an id of an iteration is nobody’s to give', async () => {
+    const queue = await scheduled();
+    const { backend } = queue;
+    await inside('acme', async () => {
+      for (const jobId of ['repeat:tick:1700000000000', 'repeat:tick'])
+        await expect(queue.add('n', {}, { jobId })).rejects.toThrow(Error);
+      const job = { name: 'n', data: '{}', opts: {}, timestamp: Date.now() };
+      await expect(backend.addJob(job as never, 'repeat:tick:1700000000000')).rejects.toThrow(
+        OperationRefusedError,
+      );
+      await expect(
+        backend.updateJobSchedulerNextMillis('tick', 1, '{}', {}, 'repeat:tick:1700000000000'),
+      ).rejects.toThrow(OperationRefusedError);
+      expect(await queue.getJob('repeat:tick:1700000000000')).toBeUndefined();
+      // The hash of a scheduler is no job.
+      await expect(queue.getJob('repeat:tick')).rejects.toThrow(OperationRefusedError);
+    });
+  });
+});
