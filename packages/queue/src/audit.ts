@@ -12,6 +12,7 @@ import {
 } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import type { JobClaims } from './header.ts';
 import { queueKeyRing } from './keys.ts';
 import { signingKeysSchema, type SigningKey } from './options.ts';
 import {
@@ -28,6 +29,8 @@ import {
   type QueuePlaces,
 } from './places.ts';
 import { RawRedis } from './raw-redis.ts';
+import { isIteration } from './schedulers/ids.ts';
+import { verifyTemplate } from './schedulers/template.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
 /** Options of {@link queueAuditor}. */
@@ -105,7 +108,7 @@ const FOUND = {
   },
   unsigned_scheduler: {
     severity: 'high',
-    message: 'A job scheduler: what it makes is signed by no tenant and never runs.',
+    message: 'A job scheduler without a header: it was written past tenantkit, and what it makes never runs.',
     hint: 'Find out who writes to this Redis; remove it with a raw client.',
   },
   missing_job: {
@@ -187,7 +190,13 @@ async function* auditPlace(
     }
   }
   for await (const ids of stateIds(raw, base, REPEAT, signal)) {
-    for (const id of ids) yield finding('unsigned_scheduler', `${base}${REPEAT}:${id}`);
+    const keys = ids.map((id) => `${base}${REPEAT}:${id}`);
+    const hashes = new Map(await readHashes(raw, keys));
+    for (const [at, key] of keys.entries()) {
+      const hash = hashes.get(key) ?? {};
+      const code = judge(() => verifyTemplate(verifier, hash, ids[at] ?? '', lane).claims, fence);
+      if (code !== undefined) yield finding(code === 'unsigned_job' ? 'unsigned_scheduler' : code, key);
+    }
   }
   const stored = new Set<string>();
   const all = [...jobs];
@@ -197,8 +206,10 @@ async function* auditPlace(
     for (const [key, hash] of await readHashes(raw, keys)) {
       const id = key.slice(base.length);
       stored.add(id);
-      const code = judge(verifier, hash, id, lane, fence);
-      if (code !== undefined) yield finding(code, key);
+      const code = judge(() => verifyJob(verifier, hash, id, lane), fence);
+      const isOutside =
+        code === 'unsigned_job' && !isIteration(id) && verifier.names.tenantOf(id) === undefined;
+      if (code !== undefined) yield finding(isOutside ? 'job_outside_tenant' : code, key);
       // Jobs move while the audit runs: only what is in no state now is a finding.
       if (!seen.has(id) && !(await isInAnyState(raw, base, id))) yield finding('orphaned_job', key);
     }
@@ -210,20 +221,13 @@ async function* auditPlace(
   }
 }
 
-function judge(
-  verifier: Verifier,
-  hash: JobHash,
-  id: string,
-  lane: string | undefined,
-  fence: TenantRegistry | undefined,
-): Code | undefined {
+function judge(verify: () => JobClaims, fence: TenantRegistry | undefined): Code | undefined {
   try {
-    const { tenant } = verifyJob(verifier, hash, id, lane);
+    const { tenant } = verify();
     return fence?.state(tenant) === 'erased' ? 'erased_tenant_job' : undefined;
   } catch (error) {
     if (!(error instanceof SignatureError)) throw error;
-    const code = BY_REASON[error.reason] ?? 'invalid_signature';
-    return code === 'unsigned_job' && verifier.names.tenantOf(id) === undefined ? 'job_outside_tenant' : code;
+    return BY_REASON[error.reason] ?? 'invalid_signature';
   }
 }
 

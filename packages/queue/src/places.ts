@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { DEFAULT_PREFIX, contextOf } from './client.ts';
 import { checkQueueName, laneKeys, type LaneKeys } from './lanes/names.ts';
 import { jobNames } from './names.ts';
+import { isIteration } from './schedulers/ids.ts';
 import type { RawRedis } from './raw-redis.ts';
 
 /** Where the queues are that an eraser or an auditor looks at. */
@@ -165,6 +166,12 @@ async function* stalledIds(raw: RawRedis, base: string, signal?: AbortSignal): A
 /** The id of the job that a key belongs to, or `undefined` for a key of the queue itself. */
 export function jobIdOf(base: string, key: string): string | undefined {
   const rest = key.slice(base.length);
+  // What a scheduler has made; the last part may be a suffix.
+  const made = isIteration(rest) ? rest : rest.slice(0, Math.max(0, rest.lastIndexOf(':')));
+  if (isIteration(made))
+    return made === rest || (SUB_KEYS as readonly string[]).includes(rest.slice(made.length + 1))
+      ? made
+      : undefined;
   const [id = '', suffix, ...more] = rest.split(':');
   if (suffix === undefined) return QUEUE_KEYS.has(id) ? undefined : id;
   return more.length === 0 && !QUEUE_KEYS.has(id) && (SUB_KEYS as readonly string[]).includes(suffix)

@@ -400,3 +400,29 @@ describe('what is asked of an id', () => {
     });
   });
 });
+
+describe('what a tenant does with its queue', () => {
+  it('draining it sets the ids free, and what is tried again runs as it was signed', async () => {
+    const queue = on.queue('mail');
+    await add(queue, 'acme', 'first', { ttl: 60_000 }, { jobId: 'one' });
+    await add(queue, 'acme2', 'theirs', { ttl: 60_000 }, { jobId: 'one' });
+    await withTenant('acme', () => queue.drain());
+    expect(await on.redis.keys('*:de:*')).toEqual([lane('acme2', 'de:d')]);
+    expect(await add(queue, 'acme', 'second', {}, { jobId: 'two' })).toBe('two');
+    let isRetry = false;
+    const worker = on.worker(
+      'mail',
+      async (job) => {
+        if (!isRetry && job.id === 'two') throw new Error('no');
+        return job.data as unknown;
+      },
+      { autorun: false },
+    );
+    const [failed, again] = [finished(worker, 2), finished(worker, 3)];
+    void worker.run();
+    await failed;
+    isRetry = true;
+    await withTenant('acme', () => queue.retryJobs());
+    expect((await again).at(-1)).toMatchObject({ event: 'completed', id: 'two', result: 'second' });
+  });
+});

@@ -1,3 +1,4 @@
+import { queueAuditor, queueEraser } from '@tenantkit/queue';
 import { SignatureError, createTenantRegistry, memoryTenantStore, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Queue } from '@tenantkit/queue';
@@ -309,5 +310,54 @@ describe('over time', () => {
     } finally {
       fence.close();
     }
+  });
+});
+
+describe('operators', () => {
+  const audit = async (): Promise<unknown[]> => {
+    const found: unknown[] = [];
+    const auditor = queueAuditor(on.redis, { queues: ['mail'], signingKeys: [KEY] });
+    for await (const { code, name } of auditor.audit(AbortSignal.timeout(60_000))) found.push([code, name]);
+    return found;
+  };
+
+  it('the auditor verifies schedulers and what they have made', async () => {
+    const { queue, key } = await scheduled();
+    await withTenant('acme2', () => queue.upsertJobScheduler('a:b', { every: DAY }));
+    expect(await audit()).toEqual([]);
+    await on.redis.hset(key, 'data', '{"amount":1000}');
+    await on.redis.hset(TEMPLATE, 'every', '1');
+    await on.redis.zadd(lane('acme', 'repeat'), 1, 'gone');
+    expect(await audit()).toEqual(
+      expect.arrayContaining([
+        ['invalid_signature', key],
+        ['invalid_signature', TEMPLATE],
+        ['unsigned_scheduler', lane('acme', 'repeat:gone')],
+      ]),
+    );
+  });
+
+  it('the eraser removes schedulers, what they have made, and deduplications', async () => {
+    const { queue, id } = await scheduled();
+    const add = (tenant: string, jobId: string): Promise<unknown> =>
+      withTenant(tenant, () => queue.add('n', {}, { jobId, deduplication: { id: `d-${jobId}`, ttl: DAY } }));
+    await withTenant('acme2', () => queue.upsertJobScheduler('tick', { every: DAY }));
+    await withTenant('acme', () => queue.addJobLog(id, 'row'));
+    for (const tenant of ['acme', 'acme2']) for (const jobId of ['one', 'two']) await add(tenant, jobId);
+    // Removed by hand: its deduplication goes on for a day.
+    await on.redis.del(lane('acme', 'acme~two'));
+    await on.redis.lrem(lane('acme', 'wait'), 0, 'acme~two');
+    const before = (await on.redis.keys(lane('acme2', '*'))).toSorted();
+    const eraser = queueEraser(on.redis, { queues: ['mail'] });
+    const { items } = await eraser.plan({ tenant: 'acme' });
+    expect(items.find(({ kind }) => kind === 'jobs')).toEqual({ kind: 'jobs', count: 2 });
+    const run = {
+      signal: AbortSignal.timeout(60_000),
+      checkpoint: { load: async () => undefined, save: async () => undefined },
+      progress: () => undefined,
+    };
+    await eraser.erase({ tenant: 'acme' }, run);
+    expect(await on.redis.keys(lane('acme', '*'))).toEqual([]);
+    expect((await on.redis.keys(lane('acme2', '*'))).toSorted()).toEqual(before);
   });
 });
