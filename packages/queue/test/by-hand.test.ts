@@ -9,6 +9,7 @@ import {
   withTenant,
 } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { proxyTo } from './proxy.ts';
 import { bench, finished, type Bench } from './support.ts';
 
 const MINUTE = 60_000;
@@ -344,6 +345,43 @@ describe('a fenced tenant', () => {
       await inside('acme2', () => call(other));
     }
     expect(await fenced.redis.dumpBuffer('bull:mail~acme:acme~one')).toEqual(before);
+    fence.close();
+  });
+
+  it('is not written of again by what the network had held up', async () => {
+    const fence = await createTenantRegistry({
+      store: memoryTenantStore(),
+      refreshEvery: 10,
+      maxStaleness: 500,
+    });
+    await using fenced = await bench(fence);
+    await using proxy = await proxyTo(Number(new URL(fenced.url).port));
+    const connection = fenced.redis.duplicate({
+      host: '127.0.0.1',
+      port: proxy.port,
+      maxRetriesPerRequest: null,
+      retryStrategy: () => 10,
+    });
+    connection.on('error', () => undefined);
+    const queue = fenced.queue('mail', { connection });
+    for (const tenant of ['acme', 'acme2']) await inside(tenant, () => queue.add('n', {}, { jobId: 'one' }));
+    const sent = proxy.swallow();
+    const begun = performance.now();
+    const late = inside('acme', () => queue.clean(-1, 1, 'failed'));
+    const other = inside('acme2', () => queue.clean(-1, 1, 'failed'));
+    await sent;
+    await fence.freeze('acme');
+    await fence.markErased('acme');
+    await fenced.redis.del(...(await fenced.redis.keys('bull:mail~acme:*')));
+    await expect.poll(() => performance.now() - begun).toBeGreaterThan(2 * fence.maxStaleness);
+    proxy.restore();
+    await expect(late).rejects.toMatchObject({ code: 'TENANT_FENCED' });
+    expect(await other).toEqual([]);
+    // BullMQ's script says `cleaned` in the events, also where there was nothing.
+    expect(await fenced.redis.keys('bull:mail~acme:*')).toEqual([]);
+    expect(await fenced.redis.exists('bull:mail~acme2:events')).toBe(1);
+    await queue.close();
+    connection.disconnect();
     fence.close();
   });
 });
