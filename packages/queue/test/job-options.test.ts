@@ -15,6 +15,27 @@ const ACCEPTED: {
   };
 } = {
   jobId: { good: [['x'], [7], [null]], bad: [] },
+  deduplication: {
+    good: [
+      [{ id: 'x' }],
+      [{ id: 'é ~:', ttl: 0, extend: true, replace: false, reschedule: true, keepLastIfActive: false }],
+      [{ id: 'x', ttl: 99_999_999_999_999 }],
+    ],
+    bad: [
+      'x',
+      {},
+      { id: '' },
+      { id: 7 },
+      { id: '\ud800' },
+      { id: 'x', ttl: -1 },
+      { id: 'x', ttl: 1.5 },
+      { id: 'x', ttl: 100_000_000_000_000 },
+      { id: 'x', extend: 1 },
+      { id: 'x', other: true },
+      null,
+    ],
+    hint: 'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in milliseconds.',
+  },
   timestamp: counts('Use milliseconds since the epoch.'),
   priority: counts('Use an integer from 0 to 2097151.'),
   delay: times('Use a number of milliseconds.'),
@@ -92,8 +113,7 @@ const REFUSED: {
       : never
   ]: RegExp;
 } = {
-  deduplication: /deduplication keys are not namespaced yet/,
-  debounce: /deduplication keys are not namespaced yet/,
+  debounce: /it is no option of BullMQ 6 any more/,
   parent: /links the job to another job/,
   failParentOnFailure: /links the job to another job/,
   continueParentOnFailure: /links the job to another job/,

@@ -292,7 +292,14 @@ describe('what is refused', () => {
         [Number.NaN, { pattern: '* * * * *' }],
       ] as const) {
         const ofJob = { repeat: { ...schedule, count: 1 } };
-        const call = backend.addJobScheduler('x', next, '{}', {}, { name: 'n', ...schedule } as never, ofJob as never);
+        const call = backend.addJobScheduler(
+          'x',
+          next,
+          '{}',
+          {},
+          { name: 'n', ...schedule } as never,
+          ofJob as never,
+        );
         await expect(call).rejects.toThrow(OperationRefusedError);
       }
     });
