@@ -1,9 +1,7 @@
 import type { JobScheduler } from 'bullmq';
-import * as bullmq from 'bullmq';
 import {
   MissingTenantError,
   OperationRefusedError,
-  SignatureError,
   acrossTenants,
   currentTenant,
   withTenant,
@@ -11,7 +9,7 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { schedulerRules } from '../src/rules.ts';
 import type { Queue, Worker } from '@tenantkit/queue';
-import { audited, bench, finished, type Bench } from './support.ts';
+import { bench, type Bench } from './support.ts';
 
 const OPERATOR = { reason: 'test', actor: 'operator' };
 const DAY = 86_400_000;
@@ -317,10 +315,12 @@ describe('what is refused', () => {
       expect(job?.repeatJobKey).toBe(id);
     });
     const worker = on.worker('mail', async (job) => [job.data, job.repeatJobKey]);
-    expect((await completed(worker, 2)).toSorted()).toEqual([
-      ['acme', id],
-      ['acme2', id],
-    ]);
+    expect(await completed(worker, 2)).toEqual(
+      expect.arrayContaining([
+        ['acme', id],
+        ['acme2', id],
+      ]),
+    );
     expect(await inside('acme', () => queue.removeJobScheduler(id))).toBe(true);
     expect(await inside('acme2', () => queue.getJobSchedulersCount())).toBe(1);
   });

@@ -96,7 +96,7 @@ export class KeyedStore extends LaneStore {
     if (hash['every'] === undefined && !Number.isFinite(next)) return null;
     const options = jobOptions(template.options, id, { count: repeat?.count ?? 1, now: Date.now(), millis });
     const own = innerId(context.names, lane.tenant, producer);
-    return lane.updateJobSchedulerNextMillis(id, next, '{}', options as never, own);
+    return lane.updateJobSchedulerNextMillis(id, next, '{}', options, own);
   }
 
   /** The lane that a name says which is no job's, and the bare name there. */

@@ -20,7 +20,7 @@ class TenantJobScheduler extends RawJobScheduler {
   }
 
   constructor({ name, opts }: { readonly name: string; readonly opts: object }, wiring: Wiring) {
-    super(name, { ...opts } as never, () => backendOf(wiring) as never);
+    super(name, { ...opts } as never, () => backendOf(wiring));
     owners.set(this, wiring.owner);
     finish(this, wiring);
     // Everybody's jobs would be made by it.

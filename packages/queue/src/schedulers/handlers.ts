@@ -27,7 +27,7 @@ export const schedulerHandlers = {
       made.data,
       made.template as never,
       made.stored,
-      made.job as never,
+      made.job,
     );
     await stillAdmitted(guard, tenant, operation, since, () => lane.removeJobScheduler(id));
     const [job, delay]: unknown[] = Array.isArray(reply) ? reply : [];
