@@ -27,8 +27,8 @@ const ofFlows = refuse(
   'Flows are refused today: add the next job from the processor of the one before.',
 );
 const ofSchedulers = refuse(
-  'it belongs to schedulers, which make jobs that no tenant has signed',
-  'Schedulers are refused today: add a job with the option delay, or add one from a cron of your own.',
+  'it belongs to schedulers, which set it themselves',
+  'Use queue.upsertJobScheduler(id, { every } or { pattern }, template).',
 );
 
 /**

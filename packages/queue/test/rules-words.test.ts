@@ -9,6 +9,9 @@ import {
   queueRules,
   workerEventRules,
   workerRules,
+  type BackendCustom,
+  type ClientCustom,
+  type EventCustom,
 } from '../src/rules.ts';
 
 interface Row {
@@ -18,15 +21,73 @@ interface Row {
   readonly custom?: string;
 }
 
-const CLIENT = ['scoped', 'shared', 'cancel', 'bulk'];
-const EVENT = ['job', 'id', 'ids', 'idsIn'];
+/** All of a union, so that a new one needs its word here. */
+const all = <Word extends string>(words: Readonly<Record<Word, true>>): string[] => Object.keys(words);
+const CLIENT = all<ClientCustom>({
+  scoped: true,
+  shared: true,
+  cancel: true,
+  bulk: true,
+  jobs: true,
+  jobScheduler: true,
+  moves: true,
+});
+const BACKEND = all<BackendCustom>({
+  add: true,
+  addBulk: true,
+  read: true,
+  byIdInState: true,
+  jobs: true,
+  ranges: true,
+  counts: true,
+  countsPerPriority: true,
+  metrics: true,
+  rateLimitTtl: true,
+  isMaxed: true,
+  meta: true,
+  metaField: true,
+  metaFields: true,
+  hasMetaField: true,
+  byId: true,
+  extendLock: true,
+  remove: true,
+  retry: true,
+  promote: true,
+  changeDelay: true,
+  changePriority: true,
+  updateData: true,
+  complete: true,
+  fail: true,
+  delay: true,
+  wait: true,
+  retryNow: true,
+  pause: true,
+  drain: true,
+  clean: true,
+  obliterate: true,
+  retryAll: true,
+  promoteAll: true,
+  trimEvents: true,
+  removePriorityKey: true,
+  deduplicated: true,
+  deduplicatedBy: true,
+  deduplicating: true,
+  isScheduler: true,
+  upsertScheduler: true,
+  removeScheduler: true,
+  scheduler: true,
+  schedulerData: true,
+  schedulers: true,
+  schedulersCount: true,
+});
+const EVENT = all<EventCustom>({ job: true, id: true, ids: true, idsIn: true, caller: true });
 
 /** Each table, and what its `custom` rows may say. */
 const TABLES: readonly (readonly [string, Readonly<Record<string, Row>>, readonly string[]])[] = [
   ['queueRules', queueRules, CLIENT],
   ['workerRules', workerRules, CLIENT],
   ['jobRules', jobRules, CLIENT],
-  ['backendRules', backendRules, ['add', 'addBulk', 'read', 'byId', 'byIdInState', 'extendLock']],
+  ['backendRules', backendRules, BACKEND],
   ['queueEventRules', queueEventRules, EVENT],
   ['workerEventRules', workerEventRules, EVENT],
   ['emitterRules', emitterRules, ['register', 'unregister', 'unregisterAll', 'emit', 'listed', 'counted']],

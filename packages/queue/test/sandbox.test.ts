@@ -158,13 +158,24 @@ describe.each(Object.entries(KINDS))('a sandboxed processor in %s', (_kind, opti
     ['getDependenciesCount', undefined],
     ['getDependencies', {}],
   ])('%s is answered as it is to a function', async (...call) => {
-    const { result } = await run(worker(), 'call', { call });
+    const one = [{ call }, { tenant: 'acme' }, { jobId: 'one' }] as const;
+    const { result } = await run(worker(), 'call', ...one);
     await on.reset();
     const { default: probe } = (await import(PROBE)) as { default: bullmq.Processor };
-    const inline = await run(on.worker('mail', probe), 'call', { call });
+    const inline = await run(on.worker('mail', probe), 'call', ...one);
     expect(result).toEqual(JSON.parse(JSON.stringify(inline.result)));
     const refusedToBoth = { typed: true, refused: true, isError: true, name: 'OperationRefusedError' };
-    if (!['updateProgress', 'log'].includes(call[0])) expect(result).toMatchObject(refusedToBoth);
+    if (/Children|Dependencies/.test(call[0])) expect(result).toMatchObject(refusedToBoth);
+    // Not with its own token.
+    else if (call[0].startsWith('move')) expect(result).toMatchObject({ typed: false, name: 'Error' });
+    else expect(result).not.toHaveProperty('name');
+  });
+
+  it('moves its own job by hand, and goes on with it later', async () => {
+    const by = worker();
+    const told = await run(by, 'later', { n: 1 }, { tenant: 'acme' }, { jobId: 'one' });
+    expect(told).toMatchObject({ event: 'completed', result: { starts: 2, data: { n: 1, moved: true } } });
+    expect(told.job).toMatchObject({ id: 'one', data: { n: 1, moved: true } });
   });
 
   it('has every message of BullMQ’s among what a child may ask for', () => {

@@ -134,8 +134,14 @@ const cases = {
     await wait(60_000);
   },
   unawaited(job) {
-    job.updateData({ stolen: true });
+    job.getChildrenValues();
     return 'returned';
+  },
+  async later(job, token) {
+    if (job.data.moved === true) return { starts: jobs, data: job.data };
+    await job.updateData({ ...job.data, moved: true });
+    await job.moveToDelayed(Date.now() + 1, token);
+    throw Object.assign(new Error('later'), { name: 'DelayedError' });
   },
   unawaitedLog(job) {
     job.log('not awaited');
