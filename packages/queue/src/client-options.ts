@@ -38,7 +38,10 @@ const ofProcess = pass('is about this process');
 const ofSandbox = pass('is about the processes and threads that a file runs in');
 
 const refusedForQueue = defineRules({
-  settings: refuse('repeat strategies belong to schedulers', 'Schedulers are refused today: leave it out.'),
+  settings: refuse(
+    'a repeat strategy is no part of what a scheduler’s header binds',
+    'Leave it out: a scheduler has pattern or every.',
+  ),
 });
 
 /** Every option of BullMQ's Queue. */

@@ -85,7 +85,7 @@ describe('options of a Queue', () => {
   it('settings are refused', () => {
     const error = errorOf(() => ofQueue({ settings: {} }));
     expect(error.message).toBe(
-      'queue.options.settings is refused: repeat strategies belong to schedulers. Schedulers are refused today: leave it out.',
+      'queue.options.settings is refused: a repeat strategy is no part of what a scheduler’s header binds. Leave it out: a scheduler has pattern or every.',
     );
   });
 });

@@ -11,7 +11,6 @@ import {
   workerRules,
   type BackendCustom,
   type ClientCustom,
-  type EventCustom,
 } from '../src/rules.ts';
 
 interface Row {
@@ -80,7 +79,7 @@ const BACKEND = all<BackendCustom>({
   schedulers: true,
   schedulersCount: true,
 });
-const EVENT = all<EventCustom>({ job: true, id: true, ids: true, idsIn: true, caller: true });
+const EVENT = ['job', 'id', 'ids', 'idsIn', 'caller'];
 
 /** Each table, and what its `custom` rows may say. */
 const TABLES: readonly (readonly [string, Readonly<Record<string, Row>>, readonly string[]])[] = [

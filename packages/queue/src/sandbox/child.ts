@@ -190,7 +190,8 @@ export class SandboxChild {
   #call(run: Run, method: Method, args: readonly unknown[]): Promise<unknown> {
     const answer = this.#ask(run, method, args);
     run.calls.add(answer);
-    return answer;
+    // Another one than that which is waited for at the end: if nobody listens to it, it is an error that nobody caught.
+    return answer.then((value) => value);
   }
 
   async #ask(run: Run, method: Method, args: readonly unknown[]): Promise<unknown> {
