@@ -143,8 +143,6 @@ const LOOKS: Readonly<Record<string, (queue: Queue) => Promise<readonly [unknown
     [await queue.getRateLimitTtl(), await queue.getRateLimitTtl(5)],
     [-2, 0],
   ],
-  getJobSchedulers: async (queue) => [await queue.getJobSchedulers(), []],
-  getJobSchedulersCount: async (queue) => [await queue.getJobSchedulersCount(), 0],
   isPaused: async (queue) => [await queue.isPaused(), false],
   isMaxed: async (queue) => [await queue.isMaxed(), false],
 };
@@ -295,7 +293,7 @@ describe('a tenant looks at its queue', () => {
   it('every method that answers has a test', () => {
     const scoped = Object.entries(queueRules).filter(
       ([, { kind, ...rule }]) =>
-        kind === 'custom' && 'custom' in rule && ['scoped', 'jobs', 'bulk', 'none'].includes(rule.custom),
+        kind === 'custom' && 'custom' in rule && ['scoped', 'jobs', 'bulk'].includes(rule.custom),
     );
     const here = scoped.map(([name]) => name).filter((name) => !ELSEWHERE.test(name));
     expect(here.toSorted()).toEqual([...methods, ...Object.keys(ACTS)].toSorted());
