@@ -28,8 +28,8 @@ export const SABOTAGES: Readonly<Record<string, Sabotage>> = {
     surface: 'queue',
     what: 'a signature is not compared',
     file: '/packages/queue/src/header.ts',
-    guard: '!isSame(signature, ',
-    without: 'false && !isSame(signature, ',
+    guard: '!key.verify(',
+    without: 'false && !key.verify(',
   },
   searchFilter: {
     surface: 'search',

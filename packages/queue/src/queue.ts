@@ -93,6 +93,8 @@ export class Queue<
    * @example
    * ```ts
    * import { acrossTenants } from '@tenantkit/core';
+   * import { Queue } from '@tenantkit/queue';
+   * const queue = new Queue('mail', { connection: { host: 'localhost' }, tenant: { signingKeys } });
    * await acrossTenants({ reason: 'plan "small"', actor: 'billing' }, () =>
    *   queue.setTenantLimits('acme', { concurrency: 5, rate: { max: 100, duration: 60_000 }, weight: 2 }),
    * );

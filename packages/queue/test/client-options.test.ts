@@ -108,7 +108,7 @@ describe('options of a Worker', () => {
       { age: 1, more: 1 },
     ]) {
       expect(errorOf(() => ofWorker({ [name]: bad })).message).toBe(
-        `queue.options.${name} is refused: a count is one for the whole queue, so that one tenant’s jobs would push out another’s. Use { age: seconds }, which removes every tenant’s finished jobs alike, or { count: 0 } to keep none.`,
+        `queue.options.${name} is refused: how many finished jobs to keep is not decided for each tenant yet. Use { age: seconds }, which removes every tenant’s finished jobs alike, or { count: 0 } to keep none.`,
       );
     }
   });

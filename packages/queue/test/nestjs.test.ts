@@ -104,12 +104,14 @@ describe('@nestjs/bullmq', () => {
     expect(await withTenant('acme', () => service.queue.getJob('one'))).toMatchObject({ progress: 50 });
   });
 
-  it('runs no job that raw BullMQ has added', async () => {
-    const context = await start({}, MailProcessor);
+  it('runs no job that raw BullMQ has added to a tenant’s lane', async () => {
+    const context = await start({}, MailProcessor, MailService);
     const failed = new Promise((resolve) => {
       context.get(MailProcessor).worker.on('failed', (_job, error) => resolve(error));
     });
-    await on.raw('mail').add('welcome', { to: 'forged@example.com' });
+    await on.raw('mail~acme').add('welcome', { to: 'forged@example.com' });
+    // A genuine one behind it: what is noted is the lane.
+    await withTenant('acme', () => context.get(MailService).send('ada@example.com'));
     expect(await failed).toMatchObject({ code: 'SIGNATURE_INVALID', reason: 'missing' });
   });
 

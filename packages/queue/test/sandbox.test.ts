@@ -322,6 +322,20 @@ describe.each(Object.entries(KINDS))('a sandboxed processor in %s', (_kind, opti
     expect((await run(by, 'tenant', {}, { tenant: 'acme' })).result).toMatchObject({ jobs: 1 });
   });
 
+  it('hears of a result and of the end of its child in one turn, and gives that child no other job', async () => {
+    const by = worker();
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    // So busy that what a child tells arrives together.
+    const busy = setInterval(() => Atomics.wait(pause, 0, 0, 100), 1);
+    const places = new Set<unknown>();
+    try {
+      for (let turn = 0; turn < 5; turn += 1) places.add((await run(by, 'leaveNow')).result);
+    } finally {
+      clearInterval(busy);
+    }
+    expect(places.size).toBe(5);
+  });
+
   it('runs a job in another child when the one before has ended the child that it was meant for', async () => {
     const by = worker();
     const { result: place } = await run(by, 'leaveEnding', {}, { tenant: 'globex' });

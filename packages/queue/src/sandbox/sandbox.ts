@@ -54,13 +54,18 @@ export function sandboxOf(file: string, options: Options): Sandbox {
           if (run.hasStarted || !used.has(child)) throw error;
         } finally {
           used.add(child);
-          if (run.isEnded) pool.release(child);
+          // One that has told and exited in one turn of the loop: nothing would ever be heard of the next job there.
+          if (run.isEnded && !hasExited(child)) pool.release(child);
           // Waited for: a job that is recorded as failed, and is run again, must not still be running.
           else await pool.kill(child);
         }
       }
     },
   };
+}
+
+function hasExited({ exitCode, signalCode }: Child): boolean {
+  return exitCode !== null || signalCode !== null;
 }
 
 /** The URL by which a child loads a file: a path may hold `?`, `#`, `%` and, on Windows, a drive. */

@@ -187,6 +187,11 @@ const cases = {
     process.nextTick(() => process.exit());
     return place;
   },
+  /** Ends the child at once, behind its result. */
+  leaveNow() {
+    setImmediate(() => process.exit());
+    return place;
+  },
   async long(job) {
     await job.updateProgress(place);
     await wait(60_000);
