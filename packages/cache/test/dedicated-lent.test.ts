@@ -432,8 +432,8 @@ describe('a pool', () => {
       ),
     );
     expect(most).toBe(2);
-    // The first two are made at the same time.
-    expect(order.slice(2)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    // The first two wait each for a connection of their own that is made, and one of them may take longer.
+    expect(order.filter((index) => index > 1)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     client.disconnect();
   });
 
