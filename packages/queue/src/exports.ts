@@ -10,9 +10,9 @@ const door = refuse(
   'Use Queue and Worker of @tenantkit/queue; an operator’s tool imports it from bullmq.',
 );
 const internal = refuse('it is a part inside of BullMQ', 'Import it from bullmq, if you know what for.');
-const moves = refuse(
-  'it goes with moving a job by hand, which is refused today',
-  'Return or throw in the processor; attempts, backoff and delay are options of the job.',
+const holds = refuse(
+  'a processor that throws it would hold back the queue of every tenant, or wait for children',
+  'Throw DelayedError or WaitingError behind a move by hand, or an ordinary error: attempts and backoff are options of the job.',
 );
 const value = pass('is a value, an enum or an error');
 
@@ -48,14 +48,14 @@ export const exportRules = defineRules({
   SpanKind: value,
   TelemetryAttributes: value,
 
-  DelayedError: moves,
-  DELAYED_ERROR: moves,
-  RateLimitError: moves,
-  RATE_LIMIT_ERROR: moves,
-  WaitingChildrenError: moves,
-  WAITING_CHILDREN_ERROR: moves,
-  WaitingError: moves,
-  WAITING_ERROR: moves,
+  DelayedError: value,
+  DELAYED_ERROR: value,
+  RateLimitError: holds,
+  RATE_LIMIT_ERROR: holds,
+  WaitingChildrenError: holds,
+  WAITING_CHILDREN_ERROR: holds,
+  WaitingError: value,
+  WAITING_ERROR: value,
 
   createRedisBackend: door,
   createPostgresBackend: door,

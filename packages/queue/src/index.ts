@@ -20,6 +20,8 @@ export {
   BULLMQ_MAJOR_VERSION,
   CONNECTION_CLOSED_ERROR_MSG,
   ConnectionClosedError,
+  DELAYED_ERROR,
+  DelayedError,
   ErrorCode,
   MetricNames,
   MetricsTime,
@@ -28,6 +30,8 @@ export {
   TelemetryAttributes,
   UNRECOVERABLE_ERROR,
   UnrecoverableError,
+  WAITING_ERROR,
+  WaitingError,
 } from 'bullmq';
 export type {
   BackoffOptions,

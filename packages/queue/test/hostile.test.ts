@@ -13,12 +13,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { UnrecoverableError, type Worker } from '@tenantkit/queue';
 import { checkCouplings, undecided } from '../src/couplings.ts';
 import { queueRules } from '../src/rules.ts';
-import { proxyTo } from './proxy.ts';
-import { bench, finished, type Bench } from './support.ts';
+import { heldUp } from './held-up.ts';
+import { OPERATOR, bench, finished, type Bench } from './support.ts';
 
 // `acme` is hostile and runs code of its own; `acme2` is the victim, with the same ids.
-
-const OPERATOR = { reason: 'a test', actor: 'vitest' };
 
 let on: Bench;
 beforeAll(async () => {
@@ -529,39 +527,16 @@ describe('a BullMQ that is not the one this was made for', () => {
 
 describe('an erasure that has ended', () => {
   it('is not followed by a job that the network had held up', async () => {
-    const fence = await createTenantRegistry({
-      store: memoryTenantStore(),
-      refreshEvery: 10,
-      maxStaleness: 500,
-    });
-    await using fenced = await bench(fence);
-    await using proxy = await proxyTo(Number(new URL(fenced.url).port));
-    const connection = fenced.redis.duplicate({
-      host: '127.0.0.1',
-      port: proxy.port,
-      maxRetriesPerRequest: null,
-      retryStrategy: () => 10,
-    });
-    connection.on('error', () => undefined);
-    const queue = fenced.queue('mail', { connection });
-    await withTenant('acme', () => queue.add('n', {}, { jobId: 'before' }));
-    const sent = proxy.swallow();
-    const begun = performance.now();
-    const late = withTenant('acme', () => queue.add('n', {}, { jobId: 'late' }));
-    const other = withTenant('acme2', () => queue.add('n', {}, { jobId: 'late' }));
-    await sent;
-    await fence.freeze('acme');
-    await fence.markErased('acme');
-    // As an erasure waits before it purges.
-    await expect.poll(() => performance.now() - begun).toBeGreaterThan(2 * fence.maxStaleness);
-    // The connection breaks; ioredis writes what was never answered once more when it is back.
-    proxy.restore();
+    await using held = await heldUp();
+    const { queue, redis } = held;
+    const add = (jobId: string) => queue.add('n', {}, { jobId });
+    await withTenant('acme', () => add('before'));
+    const [late, other] = await held.whileErased('acme', () =>
+      ['acme', 'acme2'].map((tenant) => withTenant(tenant, () => add('late'))),
+    );
     await expect(late).rejects.toMatchObject({ code: 'TENANT_FENCED' });
-    expect((await other).id).toBe('late');
-    expect(await fenced.redis.exists('bull:mail~acme:acme~late')).toBe(0);
-    expect(await fenced.redis.exists('bull:mail~acme2:acme2~late')).toBe(1);
-    await queue.close();
-    connection.disconnect();
-    fence.close();
+    expect((await other)?.id).toBe('late');
+    expect(await redis.exists('bull:mail~acme:acme~late')).toBe(0);
+    expect(await redis.exists('bull:mail~acme2:acme2~late')).toBe(1);
   });
 });

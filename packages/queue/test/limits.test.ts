@@ -11,9 +11,7 @@ import {
 } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { TenantLimits } from '@tenantkit/queue';
-import { bench, finished, type Bench } from './support.ts';
-
-const OPERATOR = { reason: 'a test', actor: 'vitest' };
+import { OPERATOR, bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
 beforeAll(async () => {

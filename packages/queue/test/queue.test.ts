@@ -22,9 +22,7 @@ import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, Job, JobScheduler, Queue, QueueEvents, QueueEventsProducer } from '@tenantkit/queue';
 import { queueRules } from '../src/rules.ts';
-import { CountingRedis, KEY, audited, bench, type Bench } from './support.ts';
-
-const OPERATOR = { reason: 'a test', actor: 'vitest' };
+import { CountingRedis, KEY, audited, OPERATOR, bench, type Bench } from './support.ts';
 
 let on: Bench;
 beforeAll(async () => {

@@ -9,6 +9,9 @@ import { KEY } from './keys.ts';
 
 export { KEY, OTHER_KEY } from './keys.ts';
 
+/** Who works across tenants in the tests. */
+export const OPERATOR = { reason: 'a test', actor: 'vitest' };
+
 /** Everything that one test file works with, on a Redis database of its own. */
 export interface Bench extends AsyncDisposable {
   readonly redis: Redis;

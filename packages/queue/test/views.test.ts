@@ -2,11 +2,10 @@ import type { Job, Queue } from '@tenantkit/queue';
 import { OperationRefusedError, acrossTenants, currentTenant, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { jobRules, queueRules } from '../src/rules.ts';
-import { CountingRedis, audited, bench, finished, type Bench } from './support.ts';
+import { CountingRedis, audited, OPERATOR, bench, finished, type Bench } from './support.ts';
 
 // `acme` is hostile; `acme2` is the victim, with jobs of the same ids in the same states.
 
-const OPERATOR = { reason: 'a test', actor: 'vitest' };
 const MINUTE = 60_000;
 
 let on: Bench;

@@ -17,9 +17,7 @@ import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Job, UnrecoverableError, Worker } from '@tenantkit/queue';
 import { workerRules } from '../src/rules.ts';
-import { KEY, OTHER_KEY, bench, finished, type Bench } from './support.ts';
-
-const OPERATOR = { reason: 'a test', actor: 'vitest' };
+import { KEY, OTHER_KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
 beforeAll(async () => {

@@ -54,14 +54,28 @@ const pickReply = z.tuple([tenants, count, count, tenants, tenants]);
 const stepReply = z.tuple([z.string(), z.array(z.string())]);
 const sweepReply = z.tuple([tenants, count, count]);
 
+/** Scripts by what they are called in the code. */
+export type Scripts = Readonly<
+  Record<string, { readonly name: string; readonly numberOfKeys: number; readonly lua: string }>
+>;
+
+const defined = new WeakMap<ScriptClient, WeakSet<Scripts>>();
+
 /**
- * Makes the scripts known to a connection: it sends their hashes from then on, and their texts where the server does
- * not know them. A second time does nothing else.
+ * Makes scripts known to a connection, once: it sends their hashes from then on, and their texts where the server does
+ * not know them.
  */
-export function defineLaneScripts(client: ScriptClient): void {
-  for (const { name, numberOfKeys, lua } of Object.values(COMMANDS)) {
+export function defineScripts(client: ScriptClient, scripts: Scripts): void {
+  const known = defined.get(client) ?? new WeakSet<Scripts>();
+  if (known.has(scripts)) return;
+  for (const { name, numberOfKeys, lua } of Object.values(scripts))
     client.defineCommand(name, { numberOfKeys, lua });
-  }
+  defined.set(client, known.add(scripts));
+}
+
+/** The same for the scripts of this file. */
+export function defineLaneScripts(client: ScriptClient): void {
+  defineScripts(client, COMMANDS);
 }
 
 /**

@@ -57,7 +57,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   readonly #lanes = new Map<string, Lane>();
   readonly #verdicts = new Map<string, Verdict>();
   readonly #touches: TouchBatch;
-  #defined: Awaited<RedisQueueBackend['client']> | undefined;
+  /** The client that was last written with. */
+  #used: Awaited<RedisQueueBackend['client']> | undefined;
 
   constructor({ context, options, blocking }: StoreParts) {
     const { prefix, queue } = context;
@@ -155,7 +156,7 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   override async close(force = false): Promise<void> {
     // What was touched just now is noted before the connection goes; else it would wait for the next sweep. Over a
     // connection that is lost nothing is: to wait for it would be to wait for ever.
-    if (!force && this.#defined?.status === 'ready') await this.#touches.settled();
+    if (!force && this.#used?.status === 'ready') await this.#touches.settled();
     return super.close(force);
   }
 
@@ -167,8 +168,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   /** The client of the shared connection, with our scripts. */
   protected async scripts(): Promise<Awaited<RedisQueueBackend['client']>> {
     const client = await this.client;
-    if (this.#defined !== client) defineLaneScripts(client);
-    this.#defined = client;
+    defineLaneScripts(client);
+    this.#used = client;
     return client;
   }
 

@@ -1,4 +1,9 @@
-import { JobScheduler as RawJobScheduler, type Job as RawJob, type RedisQueueBackend } from 'bullmq';
+import {
+  JobScheduler as RawJobScheduler,
+  type Job as RawJob,
+  type QueueBaseOptions,
+  type RedisQueueBackend,
+} from 'bullmq';
 import { requireScope } from '@tenantkit/core';
 import { guardBackend } from '../backend.ts';
 import { finish, guardMembers, type Wiring } from '../client.ts';
@@ -6,6 +11,12 @@ import { runEngine } from '../engine.ts';
 import { Job } from '../job.ts';
 import { scopeListeners, type Delivery } from '../listeners.ts';
 import { schedulerEventRules, schedulerRules } from '../rules.ts';
+
+/** A Queue, as far as its scheduler needs it. */
+interface QueueLike {
+  readonly name: string;
+  readonly opts: QueueBaseOptions;
+}
 
 const owners = new WeakMap<object, object>();
 
@@ -19,8 +30,8 @@ class TenantJobScheduler extends RawJobScheduler {
     scopeListeners(this.prototype, { rules: schedulerEventRules, deliveries });
   }
 
-  constructor({ name, opts }: { readonly name: string; readonly opts: object }, wiring: Wiring) {
-    super(name, { ...opts } as never, () => backendOf(wiring));
+  constructor({ name, opts }: QueueLike, wiring: Wiring) {
+    super(name, { ...opts }, () => backendOf(wiring));
     owners.set(this, wiring.owner);
     finish(this, wiring);
     // Everybody's jobs would be made by it.
@@ -36,11 +47,7 @@ class TenantJobScheduler extends RawJobScheduler {
 const made = new WeakMap<object, RawJobScheduler>();
 
 /** The one scheduler of a Queue, which is made when it is first asked for, outside of any tenant. */
-export function schedulerOf(
-  queue: { readonly name: string; readonly opts: object },
-  wiring: Wiring,
-  operation: string,
-): RawJobScheduler {
+export function schedulerOf(queue: QueueLike, wiring: Wiring, operation: string): RawJobScheduler {
   requireScope({ surface: 'queue', operation });
   const known = made.get(queue);
   if (known !== undefined) return known;

@@ -1,3 +1,4 @@
+import type { JobsOptions } from 'bullmq';
 import { SignatureError, breach, refusal, refuse, type TenantContext } from '@tenantkit/core';
 import { isWellFormed } from '../bytes.ts';
 import { HEADER, signHeader } from '../header.ts';
@@ -25,7 +26,7 @@ export const schedulerHandlers = {
       id,
       made.next,
       made.data,
-      made.template as never,
+      made.template,
       made.stored,
       made.job,
     );
@@ -118,12 +119,13 @@ function sign({ context }: Guard, tenant: TenantContext, operation: string, id: 
     { ...tenant, issuedAt: now },
     schedulerBinding(context, id, { name, options: storedOptions(template), data }),
   );
+  const signed: JobsOptions & { readonly [HEADER]: string } = { ...template, [HEADER]: header };
   return {
     next: millis,
     data,
-    template: { ...template, [HEADER]: header },
+    template: signed,
     stored: { name, ...schedule },
-    job: jobOptions({ ...template, [HEADER]: header }, id, {
+    job: jobOptions({ ...signed }, id, {
       count,
       now,
       millis: isGiven ? millis : undefined,

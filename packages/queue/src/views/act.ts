@@ -44,7 +44,7 @@ export const acting = {
       for (const state of OBLITERATED) await unlink(lane, state, { first: most });
       const { meta = '' } = lane.keys;
       return keepingLimits(lane, (target) =>
-        lane.execCommand(target as never, 'obliterate', [meta, lane.toKey(''), most, null]),
+        lane.execCommand(target, 'obliterate', [meta, lane.toKey(''), most, null]),
       );
     });
     if (code === -1) throw new Error('Cannot obliterate non-paused queue');

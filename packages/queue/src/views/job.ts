@@ -8,6 +8,7 @@ import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
 import { BAD_DATA } from './add.ts';
 import { amount, finishedState, priority } from './checks.ts';
 import { admitted, change, onLane, physicalId, type Guard, type Handler } from './guard.ts';
+import { jobOf } from './moves.ts';
 import { replaceData } from './scripts.ts';
 
 /** An hour, in milliseconds: a job that is locked is neither recovered from a dead worker nor erased. */
@@ -53,7 +54,7 @@ export const changing = {
       if (found === undefined)
         throw lane.finishedErrors({ code: -1, jobId: id, command: 'reprocessJob', state: from });
       const { opts } = found.job;
-      await lane.retryFinishedJob({ id, opts } as never, from, again);
+      await lane.retryFinishedJob(jobOf(id, opts), from, again);
     });
   },
 

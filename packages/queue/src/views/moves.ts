@@ -1,8 +1,11 @@
-import type { JobJson, RedisQueueBackend } from 'bullmq';
+import type { JobJson, JobsOptions, KeepJobs, MinimalJob, RedisQueueBackend } from 'bullmq';
 import { isWellFormed } from '../bytes.ts';
 import type { TenantContext } from '@tenantkit/core';
 import { amount, time, token } from './checks.ts';
 import { change, loopId, physicalId, type Guard, type Handler } from './guard.ts';
+
+/** `undefined` as well, which leaves it to the options of the worker: BullMQ's types do not say so. */
+type Keeps = boolean | number | KeepJobs;
 
 /** What BullMQ writes into the hash of a job that is retried; any other field would be one of the job itself. */
 const WRITTEN = ['failedReason', 'stacktrace', 'tm'] as const;
@@ -15,7 +18,7 @@ export const moving = {
   async complete(guard, tenant, operation, [job, value, , lock]) {
     const own = token(operation, lock);
     return ended(guard, tenant, operation, job, (store, { id, opts }) =>
-      store.moveToCompleted({ id, opts } as never, value, opts['removeOnComplete'] as never, own, false),
+      store.moveToCompleted(jobOf(id, opts), value, opts.removeOnComplete as Keeps, own, false),
     );
   },
 
@@ -23,9 +26,9 @@ export const moving = {
     const own = token(operation, lock);
     return ended(guard, tenant, operation, job, (store, { id, opts }) =>
       store.moveToFailed(
-        { id, opts } as never,
+        jobOf(id, opts),
         String(reason),
-        opts['removeOnFail'] as never,
+        opts.removeOnFail as Keeps,
         own,
         false,
         written(fields),
@@ -63,19 +66,24 @@ export const moving = {
     const fields = written(Reflect.get(Object(options) as object, 'fieldsToUpdate'));
     await change(guard, tenant, operation, async (lane) => {
       const { opts } = await demandVerified(lane, id, 'retryJob');
-      const isLifo = opts['lifo'] === true;
+      const isLifo = opts.lifo === true;
       const outer = loopId(guard, tenant, id);
       await guard.store.retryJob(outer, isLifo, own, fields === undefined ? {} : { fieldsToUpdate: fields });
     });
   },
 } satisfies Readonly<Record<string, Handler>>;
 
+/** As much of a job as the backend looks at when it ends one or runs it again. */
+export function jobOf(id: string, opts: JobsOptions): MinimalJob {
+  return { id, opts } satisfies Partial<MinimalJob> as MinimalJob;
+}
+
 type Finisher = RedisQueueBackend['moveToCompleted'];
 
 /** The options that decide what ending the job does: as they are stored, whatever the object says. */
 interface Stored {
   readonly id: string;
-  readonly opts: Readonly<Record<string, unknown>>;
+  readonly opts: JobsOptions;
 }
 
 async function ended(
@@ -104,7 +112,7 @@ async function demandVerified(
 ): Promise<Stored> {
   const found = await lane.readVerified(id);
   if (found === undefined) throw lane.finishedErrors({ code: -1, jobId: id, command, state: 'active' });
-  return { id, opts: Object(found.job.opts) as Record<string, unknown> };
+  return { id, opts: found.job.opts };
 }
 
 function written(given: unknown): Record<string, string> | undefined {

@@ -1,5 +1,5 @@
-import type { IRedisClient } from 'bullmq';
-import type { ScriptTarget } from '../lanes/scripts.ts';
+import type { IRedisClient, IRedisTransaction } from 'bullmq';
+import { defineScripts } from '../lanes/scripts.ts';
 import type { Lane } from '../lanes/lane.ts';
 
 /**
@@ -69,15 +69,9 @@ const COMMANDS = {
 /** How many jobs are unlinked by one script: the server serves nobody else meanwhile. */
 const BATCH = 500;
 
-const known = new WeakSet<object>();
-
 async function scripts(lane: Lane): Promise<IRedisClient> {
   const client = await lane.client;
-  if (!known.has(client)) {
-    for (const { name, numberOfKeys, lua } of Object.values(COMMANDS))
-      client.defineCommand(name, { numberOfKeys, lua });
-    known.add(client);
-  }
+  defineScripts(client, COMMANDS);
   return client;
 }
 
@@ -128,7 +122,10 @@ export async function replaceData(
  *
  * @returns what the script has answered
  */
-export async function keepingLimits(lane: Lane, remove: (target: ScriptTarget) => unknown): Promise<unknown> {
+export async function keepingLimits(
+  lane: Lane,
+  remove: (target: IRedisTransaction) => unknown,
+): Promise<unknown> {
   const client = await scripts(lane);
   const keys = [lane.keys['meta'] ?? '', lane.toKey('tk!kept')];
   const multi = client.multi();
