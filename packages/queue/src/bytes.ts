@@ -8,13 +8,31 @@ export function lengthPrefixed(fields: readonly string[]): Buffer {
   let size = 0;
   for (const field of fields) size += 4 + Buffer.byteLength(field);
   const bytes = Buffer.allocUnsafe(size);
-  let at = 0;
+  writeFields(fields, bytes, 0);
+  return bytes;
+}
+
+/** More bytes than the fields do not take: to count them exactly would cost as much as to write them. */
+export function roomFor(fields: readonly string[]): number {
+  let room = 0;
+  for (const field of fields) room += 4 + 3 * field.length;
+  return room;
+}
+
+/**
+ * Writes fields as {@link lengthPrefixed} does.
+ *
+ * @param into - has {@link roomFor} them behind `start`
+ * @returns where they end
+ */
+export function writeFields(fields: readonly string[], into: Buffer, start: number): number {
+  let at = start;
   for (const field of fields) {
-    const length = field === '' ? 0 : bytes.write(field, at + 4);
-    bytes.writeUInt32BE(length, at);
+    const length = field === '' ? 0 : into.write(field, at + 4);
+    into.writeUInt32BE(length, at);
     at += 4 + length;
   }
-  return bytes;
+  return at;
 }
 
 /**

@@ -8,6 +8,7 @@ import './header-vectors.test.ts';
 import './header.test.ts';
 import './job-options.test.ts';
 import './list.test.ts';
+import './mac.test.ts';
 import './names.test.ts';
 import './outcome.test.ts';
 import './rules-words.test.ts';
