@@ -204,8 +204,13 @@ function method(
       return judge(callOf(this, args));
     };
   }
-  return async function guarded(this: object, ...args) {
-    return judge(callOf(this, args));
+  return function guarded(this: object, ...args) {
+    try {
+      // The very promise of what is called: another one around it would cost three turns of the queue of promises.
+      return Promise.resolve(judge(callOf(this, args)));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   };
 }
 

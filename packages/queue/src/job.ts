@@ -2,12 +2,15 @@ import { Job as RawJob, type JobProgress } from 'bullmq';
 import { TenantSwitchError, currentScope, requireScope, type Scope } from '@tenantkit/core';
 import { guardMembers, type ClientCall } from './client.ts';
 import { jobRules } from './rules.ts';
+import { stamp } from './stamp.ts';
 
 /** BullMQ's own default of a type parameter: whoever gives none gets what BullMQ gives. */
 export type Loose = RawJob['data'];
 
-/** In which scope each Job object was made. Not a field: BullMQ's Job must stay assignable to ours. */
-const madeIn = new WeakMap<object, Scope | undefined>();
+type MadeFrom = ConstructorParameters<typeof RawJob>;
+
+/** In which scope each Job object was made. Not a field of the class: BullMQ's Job must stay assignable to ours. */
+const madeIn = stamp<Scope | undefined>();
 
 /**
  * BullMQ's Job, confined to the tenant that it was made in: `id` is the logical id, the header is not among its
@@ -39,10 +42,16 @@ export class Job<
     });
   }
 
-  constructor(...args: ConstructorParameters<typeof RawJob<DataType, ReturnType, NameType, ProgressType>>) {
-    super(...args);
+  // Written out: spread out of a list and into one, they take as long as all that the constructor does.
+  constructor(queue: MadeFrom[0], name: NameType, data: DataType, opts?: MadeFrom[3], id?: string) {
+    super(queue, name, data, opts, id);
     madeIn.set(this, currentScope());
   }
+}
+
+/** Notes that a job belongs to another scope than the one in which its object happens to be made. */
+export function adopt(job: Job, scope: Scope): void {
+  madeIn.set(job, scope);
 }
 
 /** Jobs that their processor has moved by hand. */

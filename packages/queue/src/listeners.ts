@@ -10,6 +10,7 @@ import {
 } from '@tenantkit/core';
 import { actingTenant, runListener } from './engine.ts';
 import { emitterRules, type EmitterCustom } from './rules.ts';
+import { stamp } from './stamp.ts';
 
 /** One event for one audience. */
 export interface Delivery {
@@ -44,7 +45,7 @@ interface Registered extends Listener {
 const scopes = new WeakMap<Listener, Scope | undefined>();
 
 /** What an emitter is delivering right now: emitting is synchronous, so this is a stack of one. */
-const delivering = new WeakMap<object, Delivery>();
+const delivering = stamp<Delivery | undefined>();
 
 const ERRORS: ReadonlySet<string | symbol> = new Set(['error', EventEmitter.errorMonitor]);
 
@@ -111,10 +112,11 @@ function handlersOf<Row>({ rules, deliveries }: Events<Row>): Readonly<Record<Em
       if (row === undefined) return unknownEvent(name);
       // A job is made for its listeners. An error that nobody hears is printed.
       if (name !== 'error' && emitterOf(self).listenerCount(name) === 0) return false;
-      return deliveries(self, name, row, args)
-        .filter(mayCause)
-        .map((part) => deliver(self, part, () => send(self, name, part.args)))
-        .includes(true);
+      let isHeard = false;
+      for (const part of deliveries(self, name, row, args)) {
+        if (mayCause(part) && deliver(self, part, () => send(self, name, part.args))) isHeard = true;
+      }
+      return isHeard;
     },
     // What others have registered are functions of theirs, which nobody else is to call.
     listed(self, member, [event]) {
@@ -212,8 +214,7 @@ function deliver<T>(emitter: object, delivery: Delivery, emit: () => T): T {
   try {
     return emit();
   } finally {
-    if (outer === undefined) delivering.delete(emitter);
-    else delivering.set(emitter, outer);
+    delivering.set(emitter, outer);
   }
 }
 

@@ -2,26 +2,12 @@ import { Job as RawJob } from 'bullmq';
 import { runInScope, type TenantContext } from '@tenantkit/core';
 import { leaveEngine } from './engine.ts';
 import type { JobClaims } from './header.ts';
-import { Job, isMovedByHand } from './job.ts';
+import { Job, adopt, isMovedByHand } from './job.ts';
 import { failureOf, outcomeOf, type Failure, type Outcome } from './outcome.ts';
 import { logicalJob, type StoreContext, type Verdict } from './store.ts';
 
 /** A queue-like object that a Job needs: the Worker. */
 type Home = ConstructorParameters<typeof RawJob>[0];
-
-/** What BullMQ changes on its own Job while it works on it, and what listeners read on theirs; the result besides. */
-const MIRRORED = [
-  'token',
-  'attemptsMade',
-  'attemptsStarted',
-  'stalledCounter',
-  'delay',
-  'failedReason',
-  'finishedOn',
-  'processedOn',
-  'processedBy',
-  'stacktrace',
-] as const satisfies readonly (keyof RawJob)[];
 
 /**
  * A job that a worker has picked up, in two shapes. BullMQ's loop works on one with the physical id and without
@@ -101,20 +87,59 @@ export class PickedJob {
     const { tenant, verdict } = this;
     if (tenant === undefined || verdict.kind !== 'verified')
       throw new TypeError('a job that was not verified is shown to nobody');
-    const { claims, job } = verdict;
-    const shown = (this.#shown ??= runInScope({ tenant, bypass: undefined }, () =>
-      makeJob(this.#home, logicalJob(job, claims, this.#context)),
-    ));
-    for (const field of MIRRORED) {
-      if (shown[field] !== this.#inner[field]) Reflect.set(shown, field, this.#inner[field]);
+    const make = (): Job =>
+      makeJob(this.#home, logicalJob(verdict.job, verdict.claims, this.#context), tenant);
+    const shown = (this.#shown ??= make());
+    const returnvalue = this.original(this.#inner.returnvalue);
+    try {
+      mirror(this.#inner, shown, returnvalue);
+      return shown;
+    } catch {
+      // The processor has frozen its job, or put members of its own on it: whoever comes next gets another one.
+      const other = (this.#shown = make());
+      mirror(this.#inner, other, returnvalue);
+      return other;
     }
-    shown.returnvalue = this.original(this.#inner.returnvalue);
-    return shown;
   }
 }
 
-function makeJob(home: Home, json: ReturnType<typeof logicalJob>): Job {
-  return Job.fromJSON(home, json, json.id) as Job;
+/** What BullMQ changes on its own Job while it works on it, and what listeners read on theirs. */
+type Mirrored = {
+  [
+    Field in
+      | 'token'
+      | 'attemptsMade'
+      | 'attemptsStarted'
+      | 'stalledCounter'
+      | 'delay'
+      | 'failedReason'
+      | 'finishedOn'
+      | 'processedOn'
+      | 'processedBy'
+      | 'stacktrace'
+      | 'returnvalue'
+  ]?: RawJob[Field] | undefined;
+};
+
+/** One by one: looked up by their names, they took as long as the cryptography of a job. */
+function mirror(inner: Mirrored, shown: Mirrored, returnvalue: unknown): void {
+  shown.token = inner.token;
+  shown.attemptsMade = inner.attemptsMade;
+  shown.attemptsStarted = inner.attemptsStarted;
+  shown.stalledCounter = inner.stalledCounter;
+  shown.delay = inner.delay;
+  shown.failedReason = inner.failedReason;
+  shown.finishedOn = inner.finishedOn;
+  shown.processedOn = inner.processedOn;
+  shown.processedBy = inner.processedBy;
+  shown.stacktrace = inner.stacktrace;
+  shown.returnvalue = returnvalue;
+}
+
+function makeJob(home: Home, json: ReturnType<typeof logicalJob>, tenant: TenantContext): Job {
+  const job = Job.fromJSON(home, json, json.id) as Job;
+  adopt(job, { tenant, bypass: undefined });
+  return job;
 }
 
 function toContext({ tenant, subject, actor }: JobClaims): TenantContext {

@@ -47,6 +47,11 @@ const FIELDS: readonly string[] = [
   'pb',
 ];
 
+const READ: ReadonlySet<string> = new Set(FIELDS);
+
+/** What BullMQ gets to parse of a verified job, which is parsed already: the verdict has it. */
+const NOTHING: readonly string[] = [];
+
 /** What BullMQ sees of a job that was refused or held: nothing that it could parse, run, link or schedule. */
 const hollow = (opts: string): readonly string[] => [
   'name',
@@ -90,10 +95,9 @@ export function judgePickUp(
   fields: readonly unknown[],
   id: string,
 ): { readonly verdict: Verdict; readonly seen: readonly string[] } {
-  const hash = toHash(fields);
-  const shown = fieldsOf(hash);
-  const verdict = pickUp(place, hash, shown, id);
-  return { verdict, seen: seen(verdict, shown) };
+  const hash = known(fields);
+  const verdict = pickUp(place, hash, id);
+  return { verdict, seen: seen(verdict) };
 }
 
 /**
@@ -143,7 +147,7 @@ export function refuseEnd(context: StoreContext, claims: JobClaims): SignatureEr
 
 type Refused = Extract<Verdict, { kind: 'refused' }>;
 
-function pickUp(place: Place, hash: JobHash, fields: readonly string[], id: string): Verdict {
+function pickUp(place: Place, hash: JobHash, id: string): Verdict {
   const verdict = judge(place, hash, id, 'process');
   if (verdict.kind === 'refused') return verdict;
   const { claims } = verdict;
@@ -156,7 +160,7 @@ function pickUp(place: Place, hash: JobHash, fields: readonly string[], id: stri
   const state = context.fence?.state(claims.tenant) ?? 'active';
   if (state === 'erased') return refused(context, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
-  return { kind: 'verified', claims, job: decode(fields, id) };
+  return { kind: 'verified', claims, job: decode(fieldsOf(hash), id) };
 }
 
 function judge(
@@ -192,17 +196,27 @@ function refused(
 /** The job as its tenant sees it: logical id, no header, the time at which it was signed. */
 export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Verifier, 'names'>): JobJson {
   const { [HEADER]: _header, jobId, ...options } = job.opts as JobJson['opts'] & { [HEADER]?: unknown };
+  // A worker's loop has the same job, and goes by it: what a processor does to its options must not get there.
+  for (const [name, value] of Object.entries(options)) Reflect.set(options, name, copied(value));
   const id = logicalId(names, claims.tenant, job.id) ?? names.decode(claims.tenant, job.id);
   return {
     ...job,
     id,
+    progress: copied(job.progress),
     opts: jobId === undefined ? options : { ...options, jobId: id },
     timestamp: options.timestamp ?? claims.issuedAt,
   };
 }
 
-function seen(verdict: Verdict, fields: readonly string[]): readonly string[] {
-  if (verdict.kind === 'verified') return fields;
+/** A copy of data, all the way down. */
+function copied<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(copied) as T;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, copied(member)])) as T;
+}
+
+function seen(verdict: Verdict): readonly string[] {
+  if (verdict.kind === 'verified') return NOTHING;
   const erased = verdict.kind === 'refused' && verdict.error.reason === 'fenced';
   return erased ? HOLLOW_OF_ERASED : HOLLOW;
 }
@@ -219,7 +233,18 @@ export function fieldsOf(hash: JobHash): string[] {
 
 function decode(fields: readonly string[], id: string): JobJson {
   const [job] = raw2NextJobData([fields, id]) as [JobJson];
-  return { ...job, id };
+  job.id = id;
+  return job;
+}
+
+/** The fields that BullMQ reads: of others, of which anybody may have put any number there, none is looked at. */
+function known(fields: readonly unknown[]): JobHash {
+  const hash: Record<string, string> = {};
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const field = fields[at];
+    if (typeof field === 'string' && READ.has(field)) hash[field] = String(fields[at + 1]);
+  }
+  return hash;
 }
 
 /** Names and values in turn, as a script answers them. */

@@ -20,6 +20,7 @@ import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
 import { sandboxOf } from './sandbox/sandbox.ts';
 import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
+import { stamp, type Stamp } from './stamp.ts';
 import { refuseEnd } from './store.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
@@ -41,7 +42,7 @@ const INTERNAL = refuse(
 /** What stands behind a Worker; kept outside of it, so that the store cannot be reached through it. */
 interface Engine extends Wiring {
   /** By BullMQ's own Job. */
-  readonly picked: WeakMap<object, PickedJob>;
+  readonly picked: Stamp<PickedJob>;
 }
 
 const engines = new WeakMap<object, Engine>();
@@ -101,7 +102,7 @@ export class Worker<
     if (!isProcessor(processor)) throw refusal('queue', 'Worker', NEEDS_PROCESSOR);
     const { raw, tenant } = checkWorkerOptions(options);
     const wiring = wire(name, tenant, raw.prefix);
-    const picked = new WeakMap<object, PickedJob>();
+    const picked = stamp<PickedJob>();
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
     super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw, picked) }, wiring.factory);
     engines.set(this, { ...wiring, picked });
@@ -139,17 +140,18 @@ export class Worker<
     this.processFn = process as typeof this.processFn;
   }
 
-  protected override async callProcessJob(
+  protected override callProcessJob(
     job: RawJob<DataType, ResultType, NameType, ProgressType>,
     token: string,
     signal?: AbortSignal,
   ): Promise<ResultType> {
-    const entry = engineOf(this).picked.get(job);
+    const { context, picked } = engineOf(this);
+    const entry = picked.get(job);
     const running = entry?.process(signal, (shown, own) =>
       super.callProcessJob(shown as typeof job, token, own),
     );
     if (entry === undefined || running === undefined) return this.#turnAway(entry, job, token);
-    return this.#unlessErased(entry, job, running);
+    return context.fence === undefined ? running : this.#unlessErased(entry, job, running);
   }
 
   /**
@@ -158,9 +160,8 @@ export class Worker<
    */
   async #unlessErased<T>({ verdict }: PickedJob, job: RawJob, running: Promise<T>): Promise<T> {
     const { context } = engineOf(this);
-    if (context.fence === undefined || verdict.kind !== 'verified') return running;
     const [end] = await Promise.allSettled([running]);
-    const refused = refuseEnd(context, verdict.claims);
+    const refused = verdict.kind === 'verified' ? refuseEnd(context, verdict.claims) : undefined;
     if (refused !== undefined) {
       Object.assign(job.opts, { attempts: 0, removeOnFail: true });
       throw refused;
@@ -244,7 +245,7 @@ function maySee(owner: object): boolean {
 // `active` until it stalls. Without one of the user there is no retry.
 function backoffInTenant(
   { settings }: RawWorkerOptions,
-  picked: WeakMap<object, PickedJob>,
+  picked: Stamp<PickedJob>,
 ): Pick<RawWorkerOptions, 'settings'> {
   const strategy = settings?.backoffStrategy;
   const backoffStrategy: BackoffStrategy = (attemptsMade, type, error, job) => {

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { stamp } from './stamp.ts';
 
 /**
  * How many commands leave in one write. More save little, and the server would stand still until the whole turn is
@@ -7,7 +8,7 @@ import { Socket } from 'node:net';
 const TOGETHER = 16;
 
 /** How many commands each connection was given in this turn. */
-const given = new WeakMap<Socket, number>();
+const given = stamp<number>();
 
 /**
  * Lets what is sent on a connection in one turn leave in few writes. Each write by itself is a call of the system,
@@ -32,6 +33,6 @@ export function writeTogether(connection: unknown): void {
 
 // A connection that was closed meanwhile drops what it holds, as it does with all that is not sent yet.
 function release(connection: Socket): void {
-  given.delete(connection);
+  given.set(connection, 0);
   connection.uncork();
 }

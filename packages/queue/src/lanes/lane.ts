@@ -60,7 +60,8 @@ export class Lane extends RedisQueueBackend {
     const reply: unknown = super.execCommand(...call);
     // What is only put into a pipeline is written later, and noted by who sends the pipeline.
     if (TOUCHES.has(script) && !isPipeline(client)) this.#home.touch(this.tenant);
-    return PICK_UPS.has(script) ? this.#screened(reply) : reply;
+    if (!PICK_UPS.has(script)) return reply;
+    return Promise.resolve(reply).then((found) => this.#screened(found));
   }
 
   override async addJobs(...call: Parameters<RedisQueueBackend['addJobs']>): Promise<string[]> {
@@ -110,8 +111,7 @@ export class Lane extends RedisQueueBackend {
     return Object.keys(hash).length === 0 ? undefined : judgeRead(this.#place, hash, id);
   }
 
-  async #screened(pending: unknown): Promise<unknown> {
-    const reply = await pending;
+  #screened(reply: unknown): unknown {
     if (!Array.isArray(reply) || !Array.isArray(reply[0])) return reply;
     const [fields, given, ...rest]: unknown[] = reply;
     const id = String(given);

@@ -1,4 +1,4 @@
-import { QueueKeys, RedisQueueBackend, type RedisConnection } from 'bullmq';
+import { QueueKeys, RedisQueueBackend, type JobJson, type RedisConnection } from 'bullmq';
 import { isId, runInScope } from '@tenantkit/core';
 import { connect, connectBlocking, type StoreOptions } from '../connections.ts';
 import { DISARMED, type StoreContext, type Verdict } from '../store.ts';
@@ -122,6 +122,12 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
 
   judged(tenant: string, id: string, verdict: Verdict): void {
     this.#verdicts.set(outerId(this.context.names, tenant, id), verdict);
+  }
+
+  /** The job of a verdict that is to be taken yet, when it was verified. */
+  protected verifiedJob(outer: string): JobJson | undefined {
+    const verdict = this.#verdicts.get(outer);
+    return verdict?.kind === 'verified' ? verdict.job : undefined;
   }
 
   /** The verdict on a job that the last script handed over; taken once. */
