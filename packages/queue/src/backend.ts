@@ -7,6 +7,7 @@ import {
   type PassRule,
   type RefuseRule,
 } from '@tenantkit/core';
+import { listenFor } from './backend-listeners.ts';
 import { isEngineOf } from './engine.ts';
 import type { LaneStore } from './lanes/store.ts';
 import { memberOf } from './members.ts';
@@ -28,10 +29,6 @@ const SIGNS: ReadonlySet<BackendCustom> = new Set(['add', 'addBulk', 'upsertSche
 const NO_TENANT_TO_SIGN = refuse(
   'a job belongs to a tenant, and acrossTenants names none',
   'Enter the tenant first: withTenant(id, () => queue.add(…)) works inside acrossTenants.',
-);
-const LISTENS = refuse(
-  'the errors of the connection show what other tenants have sent',
-  'Listen to the events of the Queue or the Worker.',
 );
 /**
  * The backend that queues, workers and jobs hold: every call of BullMQ goes through it, and so does every call
@@ -67,10 +64,11 @@ export function sealBackend(backend: object): void {
 // In its constructor BullMQ listens for errors of the connection, which show commands of all tenants.
 for (const member of ['on', 'once', 'removeListener'] as const) {
   Object.defineProperty(TenantBackend.prototype, member, {
-    value(this: object, ...args: unknown[]): unknown {
-      const guard = guardOf(this);
-      if (guard.sealed) invoke(guard, member, LISTENS, args);
-      else call(guard, member, args);
+    value(this: object, event: string, listener: (...args: unknown[]) => void): unknown {
+      const { sealed, store } = guardOf(this);
+      const scope = sealed ? requireScope({ surface: 'queue', operation: member }) : undefined;
+      if (scope?.tenant === undefined || member === 'removeListener') store[member](event, listener);
+      else listenFor(scope, store, member, event, listener);
       return this;
     },
   });

@@ -222,8 +222,8 @@ function inTenant(tenant: TenantContext): Scope {
   return { tenant, bypass: undefined };
 }
 
-// BullMQ's and ioredis' errors name jobs and commands of whichever tenant the worker was busy with.
-function hideError(value: unknown): unknown {
+/** BullMQ's and ioredis' errors name jobs and commands of whichever tenant the worker was busy with. */
+export function hideError(value: unknown): unknown {
   return isTenantkitError(value) ? value : new Error(HIDDEN_ERROR);
 }
 

@@ -21,6 +21,7 @@ import {
 import { TENANTS } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, Job, JobScheduler, Queue, QueueEvents, QueueEventsProducer } from '@tenantkit/queue';
+import { storeOf } from '../src/backend.ts';
 import { queueRules } from '../src/rules.ts';
 import { CountingRedis, KEY, audited, OPERATOR, bench, type Bench } from './support.ts';
 
@@ -471,12 +472,38 @@ describe('ways around', () => {
     expect(await on.redis.exists('bull:mail~acme2:acme2~one')).toBe(1);
   });
 
-  it('the backend is not listened to, nor made a second time', async () => {
+  it('who listens to the backend inside a tenant hears of errors, and not which', async () => {
     const queue = on.queue('mail');
-    const listen = (): unknown => queue.backend.on('error', () => undefined);
-    expect(() => withTenant('acme', listen)).toThrow(OperationRefusedError);
+    const heard: unknown[] = [];
+    const listener = (error: Error): void => void heard.push([currentTenant()?.tenant, error.message]);
+    const listen = (): unknown => queue.backend.on('error', listener);
+    // Else BullMQ prints what it emits.
+    queue.on('error', () => undefined);
+    const store = storeOf(queue.backend);
+    const secret = new Error('HGET bull:mail~acme2:acme2~one');
     expect(listen).toThrow(MissingTenantError);
+    expect(withTenant('acme', listen)).toBe(queue.backend);
+    expect(() => withTenant('acme', () => queue.backend.on('error', 'x' as never))).toThrow(TypeError);
+    store.emit('error', secret);
+    expect(heard.splice(0)).toEqual([
+      ['acme', expect.stringMatching(/^The queue met an error that does not belong/)],
+    ]);
+    withTenant('acme', () => queue.backend.removeListener('error', listener));
+    withTenant('acme', () => queue.backend.once('error', listener));
+    for (const error of [secret, secret]) store.emit('error', error);
+    expect(heard.splice(0)).toHaveLength(1);
+    withTenant('acme', () => queue.backend.once('error', listener).removeListener('error', listener));
+    // The control: an operator hears it as it is.
     expect(acrossTenants(OPERATOR, listen)).toBe(queue.backend);
+    store.emit('error', secret);
+    expect(heard.splice(0)).toEqual([[undefined, secret.message]]);
+    acrossTenants(OPERATOR, () => queue.backend.removeListener('error', listener));
+    store.emit('error', secret);
+    expect(heard).toEqual([]);
+  });
+
+  it('the backend is not made a second time', async () => {
+    const queue = on.queue('mail');
     const inside = queue as unknown as { createBackend(): void };
     expect(() => inside.createBackend()).toThrow(ConfigError);
     await withTenant('acme', async () => expect((await queue.add('n', {}, { jobId: 'one' })).id).toBe('one'));

@@ -1,4 +1,5 @@
 import type { JobType, RedisQueueBackend } from 'bullmq';
+import { jsonOf, updateSigned } from '../views/job.ts';
 import { outerId } from './ids.ts';
 import { KeyedStore } from './keyed.ts';
 import type { Lane } from './lane.ts';
@@ -32,7 +33,6 @@ const BY_ID = [
 
 /** The same, with the job in the place of its id. */
 const BY_JOB = [
-  'updateData',
   'retryFinishedJob',
   'moveToCompleted',
   'moveToFailed',
@@ -57,6 +57,13 @@ export class OperatedStore extends KeyedStore {
         (id) => id,
       );
     for (const member of BY_JOB) byJob(this.prototype, member, idOf, withId);
+  }
+
+  /** The header binds the data: without a new one, the job would be refused when it is its turn. */
+  override async updateData(...[job, data]: Parameters<RedisQueueBackend['updateData']>): Promise<void> {
+    const found = this.find(idOf(job));
+    if (found === undefined) return super.updateData(job, data);
+    return updateSigned(this.context, found.lane, found.id, jsonOf('updateData', data));
   }
 
   override async isJobInState(

@@ -1,7 +1,7 @@
 import type { RetryOptions } from 'bullmq';
 import { refusal, refuse, type TenantContext } from '@tenantkit/core';
 import { HEADER, signHeader, type JobClaims } from '../header.ts';
-import { isJson, judgeRead } from '../store.ts';
+import { isJson, judgeRead, type StoreContext } from '../store.ts';
 import { outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
@@ -69,21 +69,8 @@ export const changing = {
   /** Data and header are replaced together, signed for whom the job was signed for. */
   async updateData(guard, tenant, operation, [given, data]) {
     const id = physicalId(guard, tenant, operation, Reflect.get(Object(given) as object, 'id'));
-    const text = JSON.stringify(data) as string | undefined;
-    if (text === undefined || !isJson(text)) throw refusal('queue', operation, BAD_DATA);
-    return change(guard, tenant, operation, async (lane) => {
-      const client = await lane.client;
-      // Of those who replace at once one gets through each time.
-      for (;;) {
-        const hash: JobHash = await client.hgetall(lane.toKey(id));
-        const replaced =
-          Object.keys(hash).length === 0
-            ? 'gone'
-            : await replaceData(lane, id, hash['opts'] ?? '', resigned(guard, lane, hash, id, text), text);
-        if (replaced === 'replaced') return;
-        if (replaced === 'gone') throw lane.finishedErrors({ code: -1, jobId: id, command: 'updateData' });
-      }
-    });
+    const text = jsonOf(operation, data);
+    return change(guard, tenant, operation, (lane) => updateSigned(guard.context, lane, id, text));
   },
 } satisfies Readonly<Record<string, Handler>>;
 
@@ -96,6 +83,38 @@ async function byId(
   const physical = physicalId(guard, tenant, operation, id);
   await admitted(guard, tenant, operation);
   return onLane(guard, tenant, operation, [physical, ...rest]);
+}
+
+/** @throws {@link OperationRefusedError} when there is no JSON of it */
+export function jsonOf(operation: string, data: unknown): string {
+  const text = JSON.stringify(data) as string | undefined;
+  if (text === undefined || !isJson(text)) throw refusal('queue', operation, BAD_DATA);
+  return text;
+}
+
+/**
+ * Replaces the data of a job and its header, signed for whom the job was signed for.
+ *
+ * @param text - the data, as JSON
+ * @throws {@link SignatureError} when the job as it is has no valid header
+ */
+export async function updateSigned(
+  context: StoreContext,
+  lane: Lane,
+  id: string,
+  text: string,
+): Promise<void> {
+  const client = await lane.client;
+  // Of those who replace at once one gets through each time.
+  for (;;) {
+    const hash: JobHash = await client.hgetall(lane.toKey(id));
+    const replaced =
+      Object.keys(hash).length === 0
+        ? 'gone'
+        : await replaceData(lane, id, hash['opts'] ?? '', resigned(context, lane, hash, id, text), text);
+    if (replaced === 'replaced') return;
+    if (replaced === 'gone') throw lane.finishedErrors({ code: -1, jobId: id, command: 'updateData' });
+  }
 }
 
 /** Without an event: who removes a forged job need not be told what it was. */
@@ -113,7 +132,7 @@ function isVerified({ context }: Guard, hash: JobHash, id: string, { tenant }: L
  *
  * @throws {@link SignatureError} when the job as it is has no valid one: nobody's forgery is signed
  */
-function resigned({ context }: Guard, lane: Lane, hash: JobHash, id: string, data: string): string {
+function resigned(context: StoreContext, lane: Lane, hash: JobHash, id: string, data: string): string {
   const { claims }: { readonly claims: JobClaims } = judgeRead({ context, lane: lane.tenant }, hash, id);
   const options = parseOptions(hash['opts']);
   const { prefix, queue, ring } = context;
