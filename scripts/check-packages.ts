@@ -26,7 +26,17 @@ const NOT_SERVED = new Set(['node10', 'node16-cjs']);
 const EXAMPLE_DEPENDENCIES = { pino: '10.4.0' };
 
 /** The same, in the version of the catalog. */
-const EXAMPLE_CATALOG = ['@nestjs/bullmq', '@nestjs/common', '@nestjs/core', 'reflect-metadata', 'rxjs'];
+const EXAMPLE_CATALOG = [
+  '@bull-board/api',
+  '@bull-board/express',
+  '@nestjs/bullmq',
+  '@nestjs/common',
+  '@nestjs/core',
+  '@types/express',
+  'express',
+  'reflect-metadata',
+  'rxjs',
+];
 
 interface Packed {
   readonly name: string;
