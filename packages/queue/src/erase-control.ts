@@ -15,7 +15,7 @@ const CONTROL_TENANT = /^tk-control-[0-9a-f]{32}$/;
 const CONTROL_LIFE = 3_600_000;
 
 /** What a recount is controlled with. */
-interface Controlled extends CheckedPlaces {
+export interface Controlled extends CheckedPlaces {
   readonly raw: RawRedis;
 }
 
@@ -34,7 +34,7 @@ export async function controlCount(work: Controlled): Promise<Verification['cont
       const { jobs, keys, events } = await countLane(raw, queue, tenant);
       if (jobs === 1 && keys > 0 && events > 0) found += 1;
     } finally {
-      await eraseAll(work, queue, tenant);
+      await eraseLane(work, queue, tenant);
     }
   }
   return {
@@ -44,7 +44,8 @@ export async function controlCount(work: Controlled): Promise<Verification['cont
   };
 }
 
-async function eraseAll({ raw }: Controlled, queue: QueueKeyspace, tenant: string): Promise<void> {
+/** Removes all of a lane: that of a control. */
+export async function eraseLane({ raw }: Controlled, queue: QueueKeyspace, tenant: string): Promise<void> {
   for (let left = Infinity; left > 0;) {
     const { jobs, keys, events } = await eraseOnce({ raw, tenant }, queue, true);
     left = jobs + keys + events;
@@ -52,7 +53,7 @@ async function eraseAll({ raw }: Controlled, queue: QueueKeyspace, tenant: strin
 }
 
 /** Removes the controls of recounts that were killed: nobody else ever would. */
-async function sweepControls(work: Controlled, queue: QueueKeyspace): Promise<void> {
+export async function sweepControls(work: Controlled, queue: QueueKeyspace): Promise<void> {
   let cursor = '0';
   do {
     const from = cursor;
@@ -64,7 +65,7 @@ async function sweepControls(work: Controlled, queue: QueueKeyspace): Promise<vo
       const [tenant = '', planted] = [found[at], found[at + 1]];
       // A younger one is that of a recount that runs right now, in another process.
       const isDead = Date.now() - Number(planted) > CONTROL_LIFE;
-      if (isDead && CONTROL_TENANT.test(tenant)) await eraseAll(work, queue, tenant);
+      if (isDead && CONTROL_TENANT.test(tenant)) await eraseLane(work, queue, tenant);
     }
   } while (cursor !== '0');
 }

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Queue as RawQueue } from 'bullmq';
+import { Queue as RawQueue } from 'bullmq';
 import {
+  assertId,
   eraseRun,
   parseOptions,
   refusal,
@@ -16,16 +17,33 @@ import {
 } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { contextOf } from './client.ts';
 import { controlCount } from './erase-control.ts';
 import { countLane, type Totals } from './erase-count.ts';
 import { eraseOnce } from './erase-pass.ts';
-import { checkPlaces, laneBase, placeSchemas, type CheckedPlaces, type QueuePlaces } from './places.ts';
+import { erasePerson, planPerson, verifyPerson, type Memories, type PersonCall } from './erase-person.ts';
+import { queueKeyRing } from './keys.ts';
+import { signingKeysSchema, type CheckedKey, type SigningKey } from './options.ts';
+import {
+  checkPlaces,
+  laneBase,
+  placeSchemas,
+  type CheckedPlaces,
+  type QueueKeyspace,
+  type QueuePlaces,
+} from './places.ts';
 import { RawRedis } from './raw-redis.ts';
+import type { Verifier } from './verify.ts';
 
 /** Options of {@link queueEraser}. */
 export interface QueueEraserOptions extends QueuePlaces {
   /** How long to wait for jobs that a worker is processing, in milliseconds, default 30 000. */
   readonly activeTimeout?: number;
+  /**
+   * To erase a person: as in the option `tenant.signingKeys` of the queues, public keys are enough. A Queue that was
+   * given has its own.
+   */
+  readonly signingKeys?: readonly SigningKey[];
 }
 
 const ACTIVE_TIMEOUT = 30_000;
@@ -34,9 +52,18 @@ const MOST_PASSES = 100;
 /** Between two looks at jobs that are being processed, in milliseconds. */
 const POLL = 250;
 const NO_SUBJECTS =
-  'jobs are found by their tenant only: no index says yet which jobs are about a person, so erase the tenant or let the jobs finish with removeOnComplete and removeOnFail';
+  'which jobs are about a person stands in their headers, and without signing keys nobody can tell whether that is true: give queueEraser the Queue, or the option signingKeys';
 
-const schema = z.strictObject({ ...placeSchemas, activeTimeout: z.number().nonnegative().optional() });
+const NEEDS_KEYS = refuse(
+  'whom a job is about stands in its header, which cannot be verified without signing keys',
+  'Give queueEraser the Queue, or the option signingKeys; or erase the whole tenant.',
+);
+
+const schema = z.strictObject({
+  ...placeSchemas,
+  activeTimeout: z.number().nonnegative().optional(),
+  signingKeys: signingKeysSchema.optional(),
+});
 
 /**
  * The eraser of a tenant's jobs: its lane in each of the queues, with the jobs in every state, their data, logs,
@@ -58,17 +85,73 @@ const schema = z.strictObject({ ...placeSchemas, activeTimeout: z.number().nonne
  * ```
  */
 export function queueEraser(source: Redis | RawQueue, options: QueueEraserOptions = {}): Eraser {
-  const { activeTimeout = ACTIVE_TIMEOUT, ...given } = parseOptions('queue', schema, options);
+  const { activeTimeout = ACTIVE_TIMEOUT, signingKeys, ...given } = parseOptions('queue', schema, options);
   const places = checkPlaces(source, given as QueuePlaces);
   const scattered = new Set<string>();
+  const verifiers = verifiersOf(source, places, signingKeys);
+  const persons = callsAboutPersons(places, verifiers);
   const begin = (scope: ErasureScope, operation: string): Work => start(places, scattered, scope, operation);
   return {
     store: places.store,
-    subjects: { unsupported: NO_SUBJECTS },
-    plan: async (scope) => plan(begin(scope, 'plan')),
-    erase: async (scope, run) =>
-      erase(begin(scope, 'erase'), eraseRun('queue', 'queueEraser.erase', run), activeTimeout),
-    verify: async (scope) => verify(begin(scope, 'verify')),
+    subjects: verifiers === undefined ? { unsupported: NO_SUBJECTS } : 'supported',
+    async plan(scope) {
+      const person = persons(scope, 'plan');
+      return person === undefined ? plan(begin(scope, 'plan')) : planPerson(person);
+    },
+    async erase(scope, options) {
+      const run = eraseRun('queue', 'queueEraser.erase', options);
+      const person = persons(scope, 'erase');
+      if (person === undefined) return erase(begin(scope, 'erase'), run, activeTimeout);
+      run.signal.throwIfAborted();
+      const saved = await loadTotals(run);
+      const totals = saved ?? { jobs: 0, keys: 0, events: 0 };
+      return erasePerson(person, run, { totals, isRepeated: saved !== undefined, activeTimeout });
+    },
+    async verify(scope) {
+      const person = persons(scope, 'verify');
+      return person === undefined ? verify(begin(scope, 'verify')) : verifyPerson(person);
+    },
+  };
+}
+
+/** With what the jobs of each queue are verified; `undefined` when the keys are not known. */
+function verifiersOf(
+  source: Redis | RawQueue,
+  { queues, names }: CheckedPlaces,
+  signingKeys: readonly [CheckedKey, ...CheckedKey[]] | undefined,
+): ReadonlyMap<QueueKeyspace, Verifier> | undefined {
+  const own = source instanceof RawQueue ? contextOf(source) : undefined;
+  const found = queues.flatMap((place): (readonly [QueueKeyspace, Verifier])[] => {
+    const { prefix, queue } = place;
+    const isOwn = own !== undefined && own.queue === queue && own.prefix === prefix;
+    const ring = signingKeys === undefined ? undefined : queueKeyRing(signingKeys, prefix, queue);
+    const known = ring ?? (isOwn ? own.ring : undefined);
+    return known === undefined ? [] : [[place, { prefix, queue, names, ring: known }]];
+  });
+  return found.length === queues.length ? new Map(found) : undefined;
+}
+
+/** Makes calls about a person; `undefined` for a scope that is a whole tenant. */
+function callsAboutPersons(
+  places: CheckedPlaces,
+  verifiers: ReadonlyMap<QueueKeyspace, Verifier> | undefined,
+): (scope: ErasureScope, operation: string) => PersonCall | undefined {
+  const memories: Memories = new Map();
+  return ({ tenant, subject }, operation) => {
+    if (subject === undefined) return undefined;
+    if (verifiers === undefined) throw refusal('queue', operation, NEEDS_KEYS);
+    assertId(subject, 'subject');
+    return {
+      ...places,
+      person: { tenant, subject },
+      memories,
+      verifierOf(queue) {
+        const verifier = verifiers.get(queue);
+        if (verifier === undefined) throw new TypeError('not a queue of this eraser');
+        return verifier;
+      },
+      raw: new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout),
+    };
   };
 }
 
@@ -85,16 +168,9 @@ const totalsSchema = z.strictObject({ jobs: z.number(), keys: z.number(), events
 function start(
   places: CheckedPlaces,
   scattered: Set<string>,
-  { tenant, subject }: ErasureScope,
+  { tenant }: ErasureScope,
   operation: string,
 ): Work {
-  if (subject !== undefined) {
-    throw refusal(
-      'queue',
-      operation,
-      refuse('jobs are not indexed by person yet', 'Erase the whole tenant, or let the jobs finish.'),
-    );
-  }
   return {
     ...places,
     tenant,
