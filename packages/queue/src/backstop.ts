@@ -40,6 +40,9 @@ const COMMANDS = [
   '-client',
   '+client|setname',
   '+client|id',
+  // Wakes a QueueEvents that has other tenants to listen to.
+  '+client|unblock',
+  '+time',
   '+info',
   '+multi',
   '+exec',
@@ -99,6 +102,7 @@ const COMMANDS = [
   '+xtrim',
   '+xread',
   '+xrange',
+  '+xrevrange',
   '+xdel',
 ] as const;
 
