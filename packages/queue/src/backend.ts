@@ -30,6 +30,10 @@ const NO_TENANT_TO_SIGN = refuse(
   'a job belongs to a tenant, and acrossTenants names none',
   'Enter the tenant first: withTenant(id, () => queue.add(…)) works inside acrossTenants.',
 );
+const NO_TENANT_TO_TELL = refuse(
+  'an event of your own is for the listeners of a tenant, and acrossTenants names none',
+  'Enter the tenant first: withTenant(id, () => producer.publishEvent(…)) works inside acrossTenants.',
+);
 /**
  * The backend that queues, workers and jobs hold: every call of BullMQ goes through it, and so does every call
  * on the public property `queue.backend`. Its members are made from {@link backendRules}.
@@ -112,6 +116,7 @@ function invoke(guard: Guard, operation: string, rule: Row, args?: readonly unkn
   if (scope.bypass !== undefined) {
     if (rule.kind === 'custom' && SIGNS.has(rule.custom))
       throw refusal('queue', operation, NO_TENANT_TO_SIGN);
+    if (operation === 'publishEvent') throw refusal('queue', operation, NO_TENANT_TO_TELL);
     return call(guard, operation, args);
   }
   if (rule.kind === 'refuse') throw refusal('queue', operation, rule);

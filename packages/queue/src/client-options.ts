@@ -31,7 +31,7 @@ export interface WorkerOptions extends RawWorkerOptions {
 }
 
 /** How the value of an option is checked; the result takes its place. */
-type Check = (value: unknown) => unknown;
+export type Check = (value: unknown) => unknown;
 
 const ofConnection = pass('is about the connection');
 const ofProcess = pass('is about this process');
@@ -97,7 +97,7 @@ export const workerOptionRules = defineRules({
 type OptionRules = Readonly<Record<string, RewriteRule<Check> | PassRule | RefuseRule>>;
 
 /** Options without `tenant`: BullMQ keeps them on the public property `opts`, where no secret belongs. */
-interface Checked<Raw> {
+export interface Checked<Raw> {
   readonly raw: Raw;
   readonly tenant: unknown;
 }
@@ -109,17 +109,18 @@ interface Checked<Raw> {
  * @throws {@link OperationRefusedError} on one that is refused
  */
 export function checkQueueOptions(given: QueueOptions): Checked<RawQueueOptions> {
-  const { raw, tenant } = check(queueOptionRules, given);
+  const { raw, tenant } = checkOptions(queueOptionRules, given);
   return { raw: raw as unknown as RawQueueOptions, tenant };
 }
 
 /** The options of a Worker; otherwise as {@link checkQueueOptions}. */
 export function checkWorkerOptions(given: WorkerOptions): Checked<RawWorkerOptions> {
-  const { raw, tenant } = check(workerOptionRules, given);
+  const { raw, tenant } = checkOptions(workerOptionRules, given);
   return { raw: raw as unknown as RawWorkerOptions, tenant };
 }
 
-function check(rules: OptionRules, given: object): Checked<Record<string, unknown>> {
+/** The options of a client, by its table. */
+export function checkOptions(rules: OptionRules, given: object): Checked<Record<string, unknown>> {
   const raw: Record<string, unknown> = {};
   let tenant: unknown;
   for (const [name, value] of Object.entries(given)) {

@@ -1,6 +1,23 @@
-import { Job, JobScheduler, Queue, RedisQueueBackend, Worker } from 'bullmq';
+import {
+  Job,
+  JobScheduler,
+  Queue,
+  QueueEvents,
+  QueueEventsProducer,
+  RedisQueueBackend,
+  Worker,
+} from 'bullmq';
 import { ConfigError } from '@tenantkit/core';
-import { backendRules, emitterRules, jobRules, queueRules, schedulerRules, workerRules } from './rules.ts';
+import {
+  backendRules,
+  emitterRules,
+  jobRules,
+  producerRules,
+  queueEventsRules,
+  queueRules,
+  schedulerRules,
+  workerRules,
+} from './rules.ts';
 
 /** A class of BullMQ, its table, and what it has besides: members that its types keep private or protected. */
 const CLASSES = [
@@ -24,6 +41,12 @@ const CLASSES = [
     schedulerRules,
     'getNextJobOpts getSchedulerData transformSchedulerData getTemplateFromJSON getSchedulerNextJobId createBackend Job base64Name clientName checkConnectionError',
   ],
+  [
+    QueueEvents,
+    queueEventsRules,
+    'consumeEvents createBackend Job base64Name clientName checkConnectionError',
+  ],
+  [QueueEventsProducer, producerRules, 'createBackend Job base64Name clientName checkConnectionError'],
   [
     RedisQueueBackend,
     backendRules,

@@ -21,16 +21,10 @@ export const exportRules = defineRules({
   Queue: custom('guarded'),
   Worker: custom('guarded'),
   Job: custom('guarded'),
+  QueueEvents: custom('guarded'),
+  QueueEventsProducer: custom('guarded'),
 
   FlowProducer: refuse('a parent reads and removes jobs that no header binds to it yet', FLOWS),
-  QueueEvents: refuse(
-    'the events of all tenants are in one stream',
-    'Listen to the events of the Worker: they are delivered per tenant.',
-  ),
-  QueueEventsProducer: refuse(
-    'an event that it writes is believed by whoever waits for another tenant’s job',
-    'Publish through a store of your own.',
-  ),
   JobScheduler: refuse(
     'it is the part of a Queue that makes jobs, and has no keys to sign them',
     'Use queue.upsertJobScheduler and its kin, or await queue.jobScheduler.',
@@ -156,13 +150,6 @@ export interface RefusedClass {
 
 /** BullMQ's FlowProducer: refused today. */
 export const FlowProducer: RefusedClass = refusedClass('FlowProducer', exportRules.FlowProducer);
-/** BullMQ's QueueEvents: refused today. */
-export const QueueEvents: RefusedClass = refusedClass('QueueEvents', exportRules.QueueEvents);
-/** BullMQ's QueueEventsProducer: refused today. */
-export const QueueEventsProducer: RefusedClass = refusedClass(
-  'QueueEventsProducer',
-  exportRules.QueueEventsProducer,
-);
 /** BullMQ's JobScheduler: refused; a Queue has one, `queue.jobScheduler`. */
 export const JobScheduler: RefusedClass = refusedClass('JobScheduler', exportRules.JobScheduler);
 

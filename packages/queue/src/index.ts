@@ -1,14 +1,11 @@
 export { Queue } from './queue.ts';
 export { Worker } from './worker.ts';
 export { Job } from './job.ts';
-export {
-  FlowProducer,
-  JobScheduler,
-  QueueEvents,
-  QueueEventsProducer,
-  type RefusedClass,
-} from './exports.ts';
+export { QueueEvents } from './events/queue-events.ts';
+export { QueueEventsProducer } from './events/producer.ts';
+export { FlowProducer, JobScheduler, type RefusedClass } from './exports.ts';
 export type { QueueOptions, WorkerOptions } from './client-options.ts';
+export type { QueueEventsOptions, QueueEventsProducerOptions } from './events/options.ts';
 export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';
 export { queueEraser, type QueueEraserOptions } from './erase.ts';
 export { queueAuditor, type QueueAuditorOptions } from './audit.ts';
@@ -49,6 +46,7 @@ export type {
   MetricsOptions,
   MinimalJob,
   Processor,
+  QueueEventsListener,
   QueueListener,
   RateLimiterOptions,
   SandboxedJob,

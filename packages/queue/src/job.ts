@@ -1,6 +1,7 @@
 import { Job as RawJob, type JobProgress } from 'bullmq';
 import { TenantSwitchError, currentScope, requireScope, type Scope } from '@tenantkit/core';
 import { guardMembers, type ClientCall } from './client.ts';
+import { waitUntilFinished } from './events/wait.ts';
 import { jobRules } from './rules.ts';
 import { stamp } from './stamp.ts';
 
@@ -37,7 +38,7 @@ export class Job<
     guardMembers(this.prototype, RawJob.prototype, {
       rules: jobRules,
       owner: () => undefined,
-      custom: { scoped: inItsTenant, moves },
+      custom: { scoped: inItsTenant, moves, waits },
       synchronous: new Set(['toFlowEntry']),
     });
   }
@@ -69,6 +70,10 @@ async function moves(call: ClientCall): Promise<unknown> {
   const answer: unknown = await inItsTenant(call);
   moved.add(call.self);
   return answer;
+}
+
+function waits(call: ClientCall): Promise<unknown> {
+  return inItsTenant({ ...call, proceed: () => waitUntilFinished(call) }) as Promise<unknown>;
 }
 
 function inItsTenant({ self, operation, proceed }: ClientCall): unknown {

@@ -4,6 +4,8 @@ import type {
   JobScheduler,
   Queue as RawQueue,
   QueueBase,
+  QueueEvents as RawQueueEvents,
+  QueueEventsProducer as RawQueueEventsProducer,
   QueueListener,
   RedisQueueBackend,
   Worker as RawWorker,
@@ -11,6 +13,7 @@ import type {
 } from 'bullmq';
 import { custom, defineRules, pass, refuse, type Rules } from '@tenantkit/core';
 import type { deduplicationHandlers } from './deduplication.ts';
+import type { eventHandlers } from './events/handlers.ts';
 import type { schedulerHandlers } from './schedulers/handlers.ts';
 
 /** The public members of one of BullMQ's classes; what every EventEmitter has is in {@link emitterRules}. */
@@ -20,9 +23,17 @@ export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
  * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
  * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
  * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `jobs` makes jobs of what one script has
- * read; `jobScheduler` answers the guarded one of the queue; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
+ * read; `jobScheduler` answers the guarded one of the queue; `waits` waits for the end of a job; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
  */
-export type ClientCustom = 'jobScheduler' | 'scoped' | 'shared' | 'cancel' | 'bulk' | 'jobs' | 'moves';
+export type ClientCustom =
+  | 'jobScheduler'
+  | 'scoped'
+  | 'shared'
+  | 'cancel'
+  | 'bulk'
+  | 'jobs'
+  | 'moves'
+  | 'waits';
 
 /** What the backend does with a call of a tenant, on the tenant's own lane: see src/views. */
 export type BackendCustom =
@@ -67,6 +78,7 @@ export type BackendCustom =
   | 'trimEvents'
   | 'removePriorityKey'
   | keyof typeof deduplicationHandlers
+  | keyof typeof eventHandlers
   | keyof typeof schedulerHandlers;
 
 const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
@@ -286,10 +298,7 @@ export const jobRules = defineRules({
   moveToWait: custom('moves'),
   moveToWaitingChildren: flow,
   removeDeduplicationKey: custom('scoped'),
-  waitUntilFinished: refuse(
-    'it listens to an event stream that every tenant writes to and that no header signs',
-    'Let the processor write its result to a store of yours, or listen to the worker’s completed event.',
-  ),
+  waitUntilFinished: custom('waits'),
   addJob: refuse('it hands the job to a connection past the signing', 'Use queue.add or queue.addBulk.'),
   toFlowEntry: flow,
   removeChildDependency: flow,
@@ -395,9 +404,9 @@ export const backendRules = defineRules({
   getJobSchedulersRange: custom('schedulers'),
   getJobSchedulersCount: custom('schedulersCount'),
 
-  isFinished: jobRules.waitUntilFinished,
+  isFinished: custom('isFinished'),
   readEvents: whole,
-  publishEvent: whole,
+  publishEvent: custom('publishEvent'),
   trimEvents: custom('trimEvents'),
   getJobs: custom('jobs'),
   getRanges: custom('ranges'),
@@ -496,3 +505,15 @@ export const emitterRules = defineRules({
   getMaxListeners: custom('counted'),
   setMaxListeners: custom('counted'),
 } satisfies Rules<Extract<keyof EventEmitter, string>, never, EmitterCustom>);
+
+/** Every public member of BullMQ's QueueEvents. */
+export const queueEventsRules = defineRules({
+  ...baseRules,
+  run: custom('shared'),
+} satisfies Rules<Members<RawQueueEvents>, never, ClientCustom>);
+
+/** Every public member of BullMQ's QueueEventsProducer. */
+export const producerRules = defineRules({
+  ...baseRules,
+  publishEvent: custom('scoped'),
+} satisfies Rules<Members<RawQueueEventsProducer>, never, ClientCustom>);

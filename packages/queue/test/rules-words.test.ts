@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { queueOptionRules, workerOptionRules } from '../src/client-options.ts';
+import { eventsOptionRules, producerOptionRules } from '../src/events/options.ts';
 import { jobOptionRules } from '../src/job-options.ts';
 import {
   backendRules,
   emitterRules,
   jobRules,
+  producerRules,
   queueEventRules,
+  queueEventsRules,
   queueRules,
   workerEventRules,
   workerRules,
@@ -30,6 +33,7 @@ const CLIENT = all<ClientCustom>({
   jobs: true,
   jobScheduler: true,
   moves: true,
+  waits: true,
 });
 const BACKEND = all<BackendCustom>({
   add: true,
@@ -78,6 +82,8 @@ const BACKEND = all<BackendCustom>({
   schedulerData: true,
   schedulers: true,
   schedulersCount: true,
+  publishEvent: true,
+  isFinished: true,
 });
 const EVENT = ['job', 'id', 'ids', 'idsIn', 'caller'];
 
@@ -87,12 +93,16 @@ const TABLES: readonly (readonly [string, Readonly<Record<string, Row>>, readonl
   ['workerRules', workerRules, CLIENT],
   ['jobRules', jobRules, CLIENT],
   ['backendRules', backendRules, BACKEND],
+  ['queueEventsRules', queueEventsRules, CLIENT],
+  ['producerRules', producerRules, CLIENT],
   ['queueEventRules', queueEventRules, EVENT],
   ['workerEventRules', workerEventRules, EVENT],
   ['emitterRules', emitterRules, ['register', 'unregister', 'unregisterAll', 'emit', 'listed', 'counted']],
   ['queueOptionRules', queueOptionRules, []],
   ['workerOptionRules', workerOptionRules, []],
   ['jobOptionRules', jobOptionRules, []],
+  ['eventsOptionRules', eventsOptionRules, []],
+  ['producerOptionRules', producerOptionRules, []],
 ];
 
 describe.each(TABLES)('%s', (_name, table, customs) => {

@@ -14,7 +14,9 @@ import {
   backendRules,
   emitterRules,
   jobRules,
+  producerRules,
   queueEventRules,
+  queueEventsRules,
   queueRules,
   schedulerRules,
   workerEventRules,
@@ -71,6 +73,8 @@ const INSIDE = {
     'waitForRateLimit',
     'whenCurrentJobsFinished',
   ],
+  QueueEvents: ['base64Name', 'checkConnectionError', 'clientName', 'consumeEvents', 'createBackend', 'Job'],
+  QueueEventsProducer: ['base64Name', 'checkConnectionError', 'clientName', 'createBackend', 'Job'],
   Job: [
     'createBackend',
     'getSpanOperation',
@@ -127,6 +131,8 @@ const TABLES = [
   ['Worker', bullmq.Worker.prototype, workerRules],
   ['Job', bullmq.Job.prototype, jobRules],
   ['JobScheduler', bullmq.JobScheduler.prototype, schedulerRules],
+  ['QueueEvents', bullmq.QueueEvents.prototype, queueEventsRules],
+  ['QueueEventsProducer', bullmq.QueueEventsProducer.prototype, producerRules],
   ['Backend', bullmq.RedisQueueBackend.prototype, backendRules],
 ] as const;
 
@@ -152,6 +158,8 @@ describe('tables', () => {
         Queue: ours.Queue,
         Worker: ours.Worker,
         Job: ours.Job,
+        QueueEvents: ours.QueueEvents,
+        QueueEventsProducer: ours.QueueEventsProducer,
         JobScheduler: undefined,
         Backend: undefined,
       }[name];

@@ -1,4 +1,5 @@
 import { deduplicationHandlers } from '../deduplication.ts';
+import { eventHandlers } from '../events/handlers.ts';
 import type { BackendCustom } from '../rules.ts';
 import { schedulerHandlers } from '../schedulers/handlers.ts';
 import { acting } from './act.ts';
@@ -16,5 +17,6 @@ export const handlers: Readonly<Record<BackendCustom, Handler>> = Object.freeze(
   ...moving,
   ...acting,
   ...deduplicationHandlers,
+  ...eventHandlers,
   ...schedulerHandlers,
 });

@@ -1,0 +1,120 @@
+import type { LaneStore } from '../lanes/store.ts';
+
+/** What the server has answered: keys of streams, with their entries. */
+export type Streams = readonly (readonly [string, readonly (readonly [string, readonly string[]])[]])[];
+
+/** How often the server is asked to end a command that it has not begun, and in which distance in milliseconds. */
+const TRIES = 20;
+const BETWEEN = 5;
+/** How much later than it should the server may answer, in milliseconds: the connection is taken for lost then. */
+const LATE = 5_000;
+
+/** As much of ioredis as BullMQ's own type of a client does not have. */
+interface Commands {
+  readonly status: string;
+  readonly call: (...command: readonly string[]) => Promise<unknown>;
+  readonly disconnect: (reconnect?: boolean) => void;
+  readonly once: (event: string, listener: () => void) => unknown;
+  readonly off: (event: string, listener: () => void) => unknown;
+}
+
+/**
+ * One `XREAD` on the connection that is there for it. It ends when there are events, when its time is over, when it is
+ * interrupted, and when the connection is lost, after which ioredis does not repeat it by itself: with the ids of
+ * yesterday, and nobody waiting for the answer.
+ */
+export class BlockedRead {
+  readonly #store: LaneStore;
+  readonly #failed: (error: unknown) => void;
+  #id: Promise<unknown> | undefined;
+  #client: Commands | undefined;
+  readonly #over = Promise.withResolvers<null>();
+  #isDone = false;
+  #isInterrupted = false;
+  #isStopped = false;
+
+  constructor(store: LaneStore, failed: (error: unknown) => void) {
+    this.#store = store;
+    this.#failed = failed;
+  }
+
+  /** @param wait - in milliseconds, `Infinity` for ever; `undefined` for not at all */
+  async send(
+    streams: { readonly key: string; readonly id: string }[],
+    count: number,
+    wait: number | undefined,
+  ): Promise<Streams> {
+    const client = await this.#store.blockingClient;
+    if (client === undefined) throw new TypeError('the store has no connection to wait on');
+    const commands = client as unknown as Commands;
+    await Promise.race([live(commands), this.#over.promise]);
+    if (this.#isStopped) return [];
+    const end = (): void => this.#over.resolve(null);
+    let timer: NodeJS.Timeout | undefined;
+    commands.once('close', end);
+    try {
+      if (wait !== undefined) {
+        // Together in one write, so that both are about the same connection.
+        this.#client = commands;
+        this.#id = commands.call('CLIENT', 'ID');
+        this.#id.catch(() => undefined);
+      }
+      const block = wait === undefined ? {} : { BLOCK: Number.isFinite(wait) ? Math.ceil(wait) : 0 };
+      const reply: Promise<Streams | null> = client.xread(streams, { COUNT: count, ...block });
+      reply.catch(() => undefined);
+      if (this.#isInterrupted) void this.#unblock();
+      if (wait === undefined || Number.isFinite(wait))
+        timer = setTimeout(() => commands.disconnect(true), (wait ?? 0) + LATE);
+      return (await Promise.race([reply, this.#over.promise])) ?? [];
+    } finally {
+      this.#isDone = true;
+      clearTimeout(timer);
+      commands.off('close', end);
+    }
+  }
+
+  /** Ends it, if it waits. */
+  async interrupt(): Promise<void> {
+    if (this.#isInterrupted) return;
+    this.#isInterrupted = true;
+    if (this.#id !== undefined) await this.#unblock();
+  }
+
+  /** Ends it for who waits for it, whatever the connection does. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#over.resolve(null);
+  }
+
+  async #unblock(): Promise<void> {
+    try {
+      const id = String(await this.#id);
+      const other = (await this.#store.client) as unknown as Commands;
+      // The two connections have no order between them: the server may not have begun to wait yet.
+      for (let left = TRIES; !this.#isDone && left > 0; left -= 1) {
+        if (Number(await other.call('CLIENT', 'UNBLOCK', id)) === 1) return;
+        await new Promise((resolve) => setTimeout(resolve, BETWEEN));
+      }
+    } catch (error) {
+      if (this.#isDone) return;
+      this.#failed(error);
+    }
+    if (!this.#isDone) this.#client?.disconnect(true);
+  }
+}
+
+/** Resolves when the connection is there: what is sent before would be sent again with each attempt. */
+async function live(client: Commands): Promise<void> {
+  while (client.status !== 'ready') {
+    if (client.status === 'end') throw new Error('Connection is closed.');
+    await new Promise<void>((resolve) => {
+      const go = (): void => {
+        client.off('ready', go);
+        client.off('end', go);
+        resolve();
+      };
+      client.once('ready', go);
+      client.once('end', go);
+    });
+  }
+}

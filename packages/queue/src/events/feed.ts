@@ -1,0 +1,120 @@
+import { createIORedisClient, isRedisInstance, RedisConnection } from 'bullmq';
+import { publish, runInScope } from '@tenantkit/core';
+import type { StoreOptions } from '../connections.ts';
+import { laneKeys } from '../lanes/names.ts';
+import { LoopStore } from '../lanes/loop.ts';
+import type { StoreContext } from '../store.ts';
+import { Audience } from './audience.ts';
+import { readEntry } from './entries.ts';
+import { Reader } from './reader.ts';
+import { Waits } from './waits.ts';
+
+/** What stands behind a QueueEvents; kept outside of it. */
+export interface Feed {
+  readonly context: StoreContext;
+  readonly audience: Audience;
+  readonly waits: Waits;
+  readonly reader: Reader;
+  readonly store: LoopStore;
+  /** Whether the connection for other commands is the caller's, which is not ours to end. */
+  readonly isShared: boolean;
+  running: Promise<void> | undefined;
+  closed: boolean;
+}
+
+const feeds = new WeakMap<object, Feed>();
+
+/** The feed of a QueueEvents of ours; `undefined` for any other object. */
+export function feedOf(events: object): Feed | undefined {
+  return feeds.get(events);
+}
+
+/** Gives a QueueEvents its feed. */
+export function setFeed(events: object, feed: Feed): void {
+  feeds.set(events, feed);
+}
+
+/** How a QueueEvents reads. */
+export interface FeedOptions {
+  readonly from: string | undefined;
+  readonly timeout: number;
+}
+
+/** The store of a QueueEvents: the connection that it was given, and one of its own to wait on. */
+export function openFeedStore(context: StoreContext, options: StoreOptions): LoopStore {
+  return runInScope(
+    undefined,
+    () => new LoopStore({ context, options, blocking: connectToWait(context, options) }),
+  );
+}
+
+/** Puts listeners, waits and the reader together. */
+export function makeFeed(store: LoopStore, isShared: boolean, { from, timeout }: FeedOptions): Feed {
+  const { context } = store;
+  const { fence, names, queue } = context;
+  const waits = new Waits((tenant) => reader.changed(tenant));
+  const audience = new Audience({ fence, changed: (tenant) => reader.changed(tenant) });
+  const reader: Reader = new Reader({
+    store,
+    keys: laneKeys(context.prefix, queue),
+    fence,
+    from,
+    timeout,
+    wants: (tenant) => audience.hears(tenant) || waits.has(tenant),
+    wantsAll: () => audience.hearsAll,
+    deliver(tenant, id, fields) {
+      const heard = readEntry(names, tenant, fields);
+      if (heard === undefined) return false;
+      const { event, args, jobId } = heard;
+      if (jobId !== undefined) waits.settle(tenant, event, jobId, args ?? {});
+      const given = args === undefined ? [id] : [args, id];
+      audience.deliver(tenant, event, given);
+      if (jobId !== undefined) audience.deliver(tenant, `${event}:${jobId}`, given);
+      return true;
+    },
+    refused: (tenant, count) =>
+      publish('refused', {
+        surface: 'queue',
+        operation: 'QueueEvents',
+        message: 'Entries of an events stream that are no events of its tenant were withheld.',
+        tenant,
+        extra: { queue, count },
+      }),
+    erased(tenant) {
+      waits.expel(tenant);
+      audience.expel(tenant);
+    },
+    failed(error, tenant) {
+      if (feed.closed) return;
+      if (tenant === undefined) audience.broadcast('error', [error]);
+      else audience.fail(error, tenant);
+    },
+  });
+  const feed: Feed = {
+    context,
+    audience,
+    waits,
+    reader,
+    store,
+    isShared,
+    running: undefined,
+    closed: false,
+  };
+  return feed;
+}
+
+/** Under the name by which BullMQ's `getQueueEvents` finds it. */
+function connectToWait(
+  { prefix, queue }: StoreContext,
+  { connection, skipVersionCheck = false }: StoreOptions,
+): RedisConnection {
+  const own = {
+    connectionName: `${prefix}:${Buffer.from(queue).toString('base64')}:qe`,
+    // What waits when the connection is lost is sent anew, for the lanes and the entries of then: see blocked.ts.
+    autoResendUnfulfilledCommands: false,
+  };
+  return new RedisConnection(
+    isRedisInstance(connection) ? createIORedisClient(connection).duplicate(own) : { ...connection, ...own },
+    { shared: false, blocking: true, skipVersionCheck },
+  );
+}

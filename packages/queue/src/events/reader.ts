@@ -1,0 +1,317 @@
+import { ConfigError, type TenantRegistry } from '@tenantkit/core';
+import type { LaneKeys } from '../lanes/names.ts';
+import type { LaneStore } from '../lanes/store.ts';
+import { Bell } from './bell.ts';
+import { BlockedRead, type Streams } from './blocked.ts';
+import { endsOf, registeredSince } from './scripts.ts';
+
+/** Above so many lanes the server is asked again and again instead of waiting: to wait at 10,000 costs it 13 ms each time. */
+const MOST_WAITED_AT = 500;
+/** How many lanes are asked for in one command. */
+const AT_ONCE = 500;
+/** How many events of one lane are read before those of the others are. */
+const MOST_OF_ONE = 100;
+/** How long to wait before all lanes are asked again, for each of them, in milliseconds. */
+const PAUSE_PER_LANE = 0.1;
+/** While an operator listens to all lanes: how often new ones are looked for, in milliseconds. */
+const NEW_LANES = 1_000;
+/** The same for those that were missed, since the clocks of those who register them differ. */
+const ALL_LANES = 60_000;
+/** After so long a stream that is none is tried again, in milliseconds. */
+const ASIDE = 10_000;
+/** After an error, in milliseconds: as BullMQ. */
+const RETRY = 5_000;
+/** How long listeners may keep the process before others get a turn, in milliseconds. */
+const SLICE = 5;
+
+/** A lane that is read. */
+interface Source {
+  readonly tenant: string;
+  readonly key: string;
+  /** The last entry that was read, or where the stream ended; `undefined` until that was asked. */
+  id: string | undefined;
+  /** Until then, by the clock that never goes back, it is not read: its key holds another thing than a stream. */
+  asideUntil: number;
+  /** Settles when `id` is known. */
+  located: Promise<void> | undefined;
+}
+
+/** What a reader works with. */
+export interface ReaderParts {
+  readonly store: LaneStore;
+  readonly keys: LaneKeys;
+  readonly fence: TenantRegistry | undefined;
+  /** Where lanes are read from; where they end when it is left out. */
+  readonly from: string | undefined;
+  /** How long the server waits for events, in milliseconds; 0 is for ever. */
+  readonly timeout: number;
+  /** Whether somebody listens to this tenant; to all of them. */
+  readonly wants: (tenant: string) => boolean;
+  readonly wantsAll: () => boolean;
+  readonly deliver: (tenant: string, id: string, fields: readonly string[]) => boolean;
+  /** So many entries were not delivered, since they are no events of this tenant. */
+  readonly refused: (tenant: string, count: number) => void;
+  /** The tenant is erased. */
+  readonly erased: (tenant: string) => void;
+  readonly failed: (error: unknown, tenant?: string) => void;
+}
+
+/**
+ * Reads the event streams of those lanes that somebody listens to, on a connection of its own: one command for all of
+ * them, which is interrupted when there are others. Of each lane the last entry is remembered, so that nothing is
+ * heard twice or missed over a lost connection, as long as the stream still holds it.
+ */
+export class Reader {
+  readonly #parts: ReaderParts;
+  readonly #sources = new Map<string, Source>();
+  readonly #bell = new Bell();
+  /** Tenants whose lanes were once read from {@link ReaderParts.from}. */
+  readonly #replayed = new Set<string>();
+  #read: BlockedRead | undefined;
+  /** The id at which lanes begin that came to be after an operator has begun to listen to all. */
+  #since: Promise<string> | undefined;
+  #listedAt = -Infinity;
+  #listedAllAt = -Infinity;
+  #closed = false;
+
+  constructor(parts: ReaderParts) {
+    this.#parts = parts;
+  }
+
+  /** The tenants whose lanes are read. */
+  get tenants(): readonly string[] {
+    return [...this.#sources.keys()];
+  }
+
+  /** To be called when somebody has begun or ceased to listen. @param tenant - `undefined` for all */
+  changed(tenant: string | undefined): void {
+    if (this.#closed) return;
+    if (tenant === undefined) {
+      if (!this.#parts.wantsAll()) return this.#prune();
+      if (this.#since !== undefined) return;
+      this.#since = this.#begin();
+      this.#since.catch(this.#parts.failed);
+    } else if (!this.#isWanted(tenant)) {
+      this.#sources.delete(tenant);
+      return;
+    } else if (this.#sources.has(tenant)) return;
+    else this.#add(tenant);
+    this.#ring();
+  }
+
+  /** Resolves when no event of a tenant that listens can be missed any more. */
+  async ready(tenant?: string): Promise<void> {
+    if (this.#parts.wantsAll()) await this.#since;
+    if (tenant !== undefined) await this.#sources.get(tenant)?.located;
+  }
+
+  /** Reads until it is closed. */
+  async run(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        await this.#turn();
+      } catch (error) {
+        if (this.#closed) return;
+        this.#parts.failed(error);
+        await this.#bell.within(RETRY);
+      }
+    }
+  }
+
+  /** Ends {@link Reader.run}, once the connection is ended. */
+  close(): void {
+    this.#closed = true;
+    this.#sources.clear();
+    this.#read?.stop();
+    this.#bell.ring();
+  }
+
+  async #turn(): Promise<void> {
+    this.#bell.reset();
+    this.#expelErased();
+    if (this.#parts.wantsAll()) await this.#discover();
+    await Promise.all([...this.#sources.values()].map((source) => source.located ?? this.#locate([source])));
+    const now = performance.now();
+    const all = [...this.#sources.values()];
+    // One that was added just now rings the bell.
+    const sources = all.filter(({ id, asideUntil }) => id !== undefined && asideUntil <= now);
+    const limits = [
+      this.#parts.timeout,
+      this.#parts.wantsAll() ? NEW_LANES : 0,
+      sources.length < all.length ? ASIDE : 0,
+    ];
+    const wait = Math.min(...limits.filter((limit) => limit > 0), Infinity);
+    if (sources.length === 0) return this.#bell.within(wait);
+    if (sources.length <= MOST_WAITED_AT) {
+      await this.#ask(sources, wait);
+      return;
+    }
+    let found = false;
+    for (let at = 0; at < sources.length && !this.#closed; at += AT_ONCE)
+      found = (await this.#ask(sources.slice(at, at + AT_ONCE), undefined)) || found;
+    if (!found) await this.#bell.within(sources.length * PAUSE_PER_LANE);
+  }
+
+  /** @param wait - for how long the server may wait for the first event; not at all when it is left out */
+  async #ask(sources: readonly Source[], wait: number | undefined): Promise<boolean> {
+    // Somebody has begun to listen meanwhile: nobody would wake what has not begun to wait.
+    if (wait !== undefined && this.#bell.isRung) return false;
+    const { store, failed } = this.#parts;
+    const read = new BlockedRead(store, failed);
+    this.#read = read;
+    let streams: Streams;
+    try {
+      streams = await read.send(
+        sources.map(({ key, id = '0-0' }) => ({ key, id })),
+        MOST_OF_ONE,
+        wait,
+      );
+    } catch (error) {
+      if (!isWrongType(error)) throw error;
+      await this.#setAside(sources);
+      return true;
+    } finally {
+      this.#read = undefined;
+    }
+    await this.#take(sources, streams);
+    return streams.length > 0;
+  }
+
+  async #take(sources: readonly Source[], streams: Streams): Promise<void> {
+    const byKey = new Map(sources.map((source) => [source.key, source]));
+    let began = performance.now();
+    for (const [key, entries] of streams) {
+      const source = byKey.get(key);
+      if (source === undefined) continue;
+      let refused = 0;
+      for (const [id, fields] of entries) {
+        // A listener may have taken itself away, or closed everything.
+        if (this.#sources.get(source.tenant) !== source) break;
+        if (this.#parts.fence?.state(source.tenant) === 'erased') break;
+        source.id = id;
+        if (!this.#parts.deliver(source.tenant, id, fields)) refused += 1;
+      }
+      if (refused > 0) this.#parts.refused(source.tenant, refused);
+      if (performance.now() - began < SLICE) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      began = performance.now();
+    }
+  }
+
+  /** One key that is no stream makes the server refuse the whole command: the others are read without it. */
+  async #setAside(sources: readonly Source[]): Promise<void> {
+    const { ids } = await this.#ends(sources);
+    for (const [at, source] of sources.entries()) {
+      if (ids[at] !== '') continue;
+      source.asideUntil = performance.now() + ASIDE;
+      this.#parts.failed(noStream(), source.tenant);
+    }
+  }
+
+  #add(tenant: string): void {
+    const source: Source = {
+      tenant,
+      key: `${this.#parts.keys.lanePrefix}${tenant}:events`,
+      id: undefined,
+      asideUntil: -Infinity,
+      located: undefined,
+    };
+    this.#sources.set(tenant, source);
+    this.#locate([source]).catch(() => {
+      // Whoever waits for it is told; the next turn asks again.
+      source.located = undefined;
+    });
+  }
+
+  /** Finds out where the streams of lanes end. */
+  #locate(sources: readonly Source[]): Promise<void> {
+    const { from } = this.#parts;
+    const looking = (async () => {
+      const unread = sources.filter(({ tenant }) => from === undefined || this.#replayed.has(tenant));
+      const { ids } = unread.length === 0 ? { ids: [] } : await this.#ends(unread);
+      for (const source of sources) {
+        const end = ids[unread.indexOf(source)];
+        // Set aside when it is read: the server says so then.
+        source.id = end === undefined ? from : end === '' ? '0-0' : end;
+        if (from !== undefined) this.#replayed.add(source.tenant);
+      }
+    })();
+    for (const source of sources) source.located = looking;
+    return looking;
+  }
+
+  async #ends(sources: readonly Source[]): Promise<Awaited<ReturnType<typeof endsOf>>> {
+    const client = await this.#parts.store.client;
+    return endsOf(
+      client,
+      this.#parts.keys,
+      sources.map(({ tenant }) => tenant),
+    );
+  }
+
+  async #begin(): Promise<string> {
+    const { from } = this.#parts;
+    if (from !== undefined) return from;
+    const client = await this.#parts.store.client;
+    const { now } = await endsOf(client, this.#parts.keys, []);
+    return `${now}-0`;
+  }
+
+  /** Lanes that have come to be since the last look. */
+  async #discover(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#listedAt < NEW_LANES) return;
+    const id = await (this.#since ??= this.#begin());
+    const isAll = now - this.#listedAllAt >= ALL_LANES;
+    const client = await this.#parts.store.client;
+    const since = isAll ? -Infinity : Date.now() - ALL_LANES;
+    const found = await registeredSince(client, this.#parts.keys, since);
+    this.#listedAt = now;
+    if (isAll) this.#listedAllAt = now;
+    for (const tenant of found) {
+      if (this.#sources.has(tenant) || this.#parts.fence?.state(tenant) === 'erased') continue;
+      const key = `${this.#parts.keys.lanePrefix}${tenant}:events`;
+      const located = Promise.resolve();
+      this.#sources.set(tenant, { tenant, key, id, asideUntil: -Infinity, located });
+    }
+  }
+
+  #prune(): void {
+    this.#since = undefined;
+    this.#listedAt = -Infinity;
+    this.#listedAllAt = -Infinity;
+    for (const tenant of this.#sources.keys()) if (!this.#parts.wants(tenant)) this.#sources.delete(tenant);
+  }
+
+  #expelErased(): void {
+    const { fence, erased } = this.#parts;
+    if (fence === undefined) return;
+    for (const tenant of this.#sources.keys()) {
+      if (fence.state(tenant) !== 'erased') continue;
+      this.#sources.delete(tenant);
+      erased(tenant);
+    }
+  }
+
+  #isWanted(tenant: string): boolean {
+    return this.#parts.wants(tenant) || this.#parts.wantsAll();
+  }
+
+  #ring(): void {
+    this.#bell.ring();
+    void this.#read?.interrupt();
+  }
+}
+
+function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('WRONGTYPE');
+}
+
+function noStream(): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'QueueEvents',
+    problem: 'the key of a tenant’s events holds another thing than a stream',
+    hint: 'Somebody has written to Redis past BullMQ: remove the key. Its tenant hears nothing until then.',
+  });
+}
