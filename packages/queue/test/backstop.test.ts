@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { ConfigError, withTenant } from '@tenantkit/core';
+import { ConfigError, acrossTenants, withTenant } from '@tenantkit/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { queueBackstop } from '@tenantkit/queue';
-import { bench, finished, type Bench } from './support.ts';
+import { QueueEvents, QueueEventsProducer, queueBackstop } from '@tenantkit/queue';
+import { KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
 
 const user = `tk-test-${randomBytes(8).toString('hex')}`;
 const password = randomBytes(24).toString('hex');
@@ -20,6 +20,11 @@ afterAll(async () => {
   limited.disconnect();
   await on.redis.call('ACL', 'DELUSER', user);
   await on[Symbol.asyncDispose]();
+});
+
+const closing = <T extends { close(): Promise<void> }>(made: T): AsyncDisposable & { readonly made: T } => ({
+  made,
+  [Symbol.asyncDispose]: () => made.close(),
 });
 
 describe('the Redis user of a queue', () => {
@@ -68,6 +73,28 @@ describe('the Redis user of a queue', () => {
     });
     await worker.close();
     await queue.close();
+    expect(errors).toEqual([]);
+  });
+
+  it('can do all that events need', async () => {
+    const connection = limited;
+    const tenant = { signingKeys: [KEY] };
+    const queue = on.queue('mail', { connection });
+    await using events = closing(new QueueEvents('mail', { connection, tenant, blockingTimeout: 60_000 }));
+    await using producer = closing(new QueueEventsProducer('mail', { connection, tenant }));
+    const errors: unknown[] = [];
+    events.made.on('error', (error) => void errors.push(error));
+    on.worker('mail', async () => 'done', { connection });
+    await acrossTenants(OPERATOR, async () => {
+      events.made.on('added', () => undefined);
+      await events.made.waitUntilReady();
+    });
+    for (const id of ['acme', 'globex'])
+      await withTenant(id, async () => {
+        const job = await queue.add('n', {});
+        expect(await job.waitUntilFinished(events.made, 10_000)).toBe('done');
+        await producer.made.publishEvent({ eventName: 'own' });
+      });
     expect(errors).toEqual([]);
   });
 
