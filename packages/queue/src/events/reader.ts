@@ -1,3 +1,4 @@
+import { isNotConnectionError } from 'bullmq';
 import { ConfigError, type TenantRegistry } from '@tenantkit/core';
 import type { LaneKeys } from '../lanes/names.ts';
 import type { LaneStore } from '../lanes/store.ts';
@@ -112,7 +113,7 @@ export class Reader {
         await this.#turn();
       } catch (error) {
         if (this.#closed) return;
-        this.#parts.failed(error);
+        if (isNotConnectionError(error as Error)) this.#parts.failed(error);
         await this.#bell.within(RETRY);
       }
     }
@@ -217,10 +218,7 @@ export class Reader {
       located: undefined,
     };
     this.#sources.set(tenant, source);
-    this.#locate([source]).catch(() => {
-      // Whoever waits for it is told; the next turn asks again.
-      source.located = undefined;
-    });
+    void this.#locate([source]);
   }
 
   /** Finds out where the streams of lanes end. */
@@ -237,6 +235,10 @@ export class Reader {
       }
     })();
     for (const source of sources) source.located = looking;
+    looking.catch(() => {
+      // Whoever waits for it is told; the next turn asks again.
+      for (const source of sources) source.located = undefined;
+    });
     return looking;
   }
 
