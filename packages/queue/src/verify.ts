@@ -1,5 +1,6 @@
 import { SignatureError, type NameCodec } from '@tenantkit/core';
 import { canonicalJson } from './canonical.ts';
+import { isLinkSound } from './flows/link.ts';
 import { HEADER, signatureError, verifyHeader, type JobBinding, type JobClaims } from './header.ts';
 import type { QueueKeyRing } from './keys.ts';
 import { logicalId } from './lanes/ids.ts';
@@ -38,6 +39,8 @@ export function verifyJob(
   const claims = verifyHeader(ring, header, binding);
   // A genuine job that somebody has copied into another tenant's lane would run, and be shown there.
   if (claims.tenant !== lane || logicalId(names, lane, id) === undefined) throw signatureError('mismatch');
+  if (!isLinkSound({ prefix, names }, lane, hash['parentKey'], hash['parent']))
+    throw signatureError('mismatch');
   return claims;
 }
 

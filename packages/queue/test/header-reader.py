@@ -234,9 +234,24 @@ def verify(job):
         claims = claims_of(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise Refused("malformed") from None
-    if not job["id"].startswith(claims[0] + "~"):
+    if not job["id"].startswith(claims[0] + "~") or not stays(stored, prefix, claims[0]):
         raise Refused("mismatch")
     return claims
+
+
+def stays(stored, prefix, tenant):
+    """Whether a job has no parent, or one of the same tenant under one key."""
+    key = stored.get("parentKey", "")
+    if key == "" or "parent" not in stored:
+        return key == "" and "parent" not in stored
+    parent = parsed(stored["parent"])
+    if not isinstance(parent, dict):
+        return False
+    at, found = parent.get("queueKey"), parent.get("id")
+    if not isinstance(at, str) or not isinstance(found, str) or key != at + ":" + found:
+        return False
+    lane = re.fullmatch(re.escape(prefix) + ":[^:~]+~([A-Za-z0-9_-]+)", at)
+    return lane is not None and lane[1] == tenant and found.startswith(tenant + "~") and ":" not in found
 
 
 def answer(job):

@@ -27,7 +27,6 @@ describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
     expect(verifyJob(verifier, stored(), BOUND.id, 'acme')).toEqual(CLAIMS);
     for (const [field, at] of [
       ['scheduler', 'rjk'],
-      ['parentKey', 'parentKey'],
       ['deduplication', 'deid'],
       ['name', 'name'],
       ['data', 'data'],
@@ -37,19 +36,53 @@ describe.each(KINDS)('a stored job, $kind', ({ ring: ringOf }) => {
       );
       expect(reason(stored({ [field]: 'x' }, { [at]: 'y' })), field).toBe('mismatch');
     }
-    const parent = { queueKey: 'bull:mail', id: 'acme~p', fpof: true };
-    const canonical = canonicalJson(parent);
-    expect(canonical).toBe('{"fpof":true,"id":"acme~p","queueKey":"bull:mail"}');
-    expect(
-      verifyJob(
-        verifier,
-        stored({ parent: canonical }, { parent: JSON.stringify(parent) }),
-        BOUND.id,
-        'acme',
-      ),
-    ).toEqual(CLAIMS);
-    expect(reason(stored({}, { parent: JSON.stringify(parent) }))).toBe('mismatch');
-    expect(reason(stored({ parent: canonical }))).toBe('mismatch');
+  });
+
+  it('is bound to its parent, under one key, in a lane of its own tenant', () => {
+    const link = (id: string, queueKey: string, parentKey = `${queueKey}:${id}`) => {
+      const parent = { queueKey, id, fpof: true };
+      return {
+        bound: { parentKey, parent: canonicalJson(parent) },
+        fields: { parentKey, parent: JSON.stringify(parent) },
+      };
+    };
+    const judged = ({ bound, fields }: ReturnType<typeof link>) =>
+      verifyJob(verifier, stored(bound, fields), BOUND.id, 'acme');
+    const good = link('acme~p', 'bull:reports~acme');
+    expect(good.bound.parent).toBe('{"fpof":true,"id":"acme~p","queueKey":"bull:reports~acme"}');
+    expect(judged(good)).toEqual(CLAIMS);
+    expect(judged(link('acme~p~1', 'bull:mail~acme'))).toEqual(CLAIMS);
+    const { parentKey, parent } = good.fields;
+    for (const fields of [{ parentKey }, { parent }, { parentKey, parent: '{}' }, { parentKey: '', parent }])
+      expect(reason(stored(good.bound, fields)), JSON.stringify(fields)).toBe('mismatch');
+    expect(reason(stored({}, good.fields))).toBe('mismatch');
+    // Signed, by whoever has the key, and still nowhere that BullMQ's scripts may be led.
+    const signed: Record<string, ReturnType<typeof link>> = {
+      'another tenant': link('acme2~p', 'bull:reports~acme2'),
+      'another tenant’s id': link('acme2~p', 'bull:reports~acme'),
+      'another tenant’s lane': link('acme~p', 'bull:reports~acme2'),
+      'a raw queue': link('acme~p', 'bull:reports'),
+      'another prefix': link('acme~p', 'raw:reports~acme'),
+      'a queue without a name': link('acme~p', 'bull:~acme'),
+      'a queue with two tenants': link('acme~p', 'bull:reports~acme2~acme'),
+      'two keys': link('acme~p', 'bull:reports~acme', 'bull:reports~acme:acme~q'),
+      'a job of a scheduler': link('repeat:x:1732000000000', 'bull:reports~acme'),
+      'an id with a colon': link('acme~p:x', 'bull:reports~acme'),
+    };
+    for (const [what, one] of Object.entries(signed))
+      expect(reason(stored(one.bound, one.fields)), what).toBe('mismatch');
+    for (const odd of [
+      '[]',
+      '7',
+      '{"id":["acme~p"],"queueKey":"bull:reports~acme"}',
+      '{"id":"acme~p","queueKey":["bull:reports~acme"]}',
+    ])
+      expect(
+        reason(stored({ parentKey, parent: canonicalJson(JSON.parse(odd)) }, { parentKey, parent: odd })),
+        odd,
+      ).toBe('mismatch');
+    expect(reason(stored({ parentKey: '', parent: good.bound.parent }, { parent }))).toBe('mismatch');
+    expect(reason(stored({ parentKey, parent: '' }, { parentKey }))).toBe('mismatch');
   });
 
   it('whose field is missing has the empty text there', () => {
