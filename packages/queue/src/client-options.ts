@@ -1,5 +1,6 @@
 import type {
   BackoffStrategy,
+  FlowProducerOptions as RawFlowProducerOptions,
   QueueOptions as RawQueueOptions,
   WorkerOptions as RawWorkerOptions,
 } from 'bullmq';
@@ -30,6 +31,11 @@ export interface WorkerOptions extends RawWorkerOptions {
   readonly tenant: QueueTenantOptions;
 }
 
+/** BullMQ's FlowProducerOptions, with our options under `tenant`. */
+export interface FlowProducerOptions extends RawFlowProducerOptions {
+  readonly tenant: QueueTenantOptions;
+}
+
 /** How the value of an option is checked; the result takes its place. */
 export type Check = (value: unknown) => unknown;
 
@@ -57,6 +63,16 @@ export const queueOptionRules = defineRules({
   skipMetasUpdate: pass('writes no job'),
   defaultJobOptions: rewrite<Check>((value) => checkJobOptions('defaultJobOptions', Object(value) as object)),
 } satisfies Rules<keyof RawQueueOptions, Check>);
+
+/** Every option of BullMQ's FlowProducer. */
+export const flowOptionRules = defineRules({
+  connection: ofConnection,
+  blockingConnection: ofConnection,
+  skipVersionCheck: ofConnection,
+  skipWaitingForReady: ofConnection,
+  prefix: pass('is bound by the header of every job'),
+  telemetry: pass('is the operator’s: spans carry physical job ids'),
+} satisfies Rules<keyof RawFlowProducerOptions, Check>);
 
 const keepsByAge = z.union([
   z.strictObject({ count: z.literal(0) }),
@@ -117,6 +133,12 @@ export function checkQueueOptions(given: QueueOptions): Checked<RawQueueOptions>
 export function checkWorkerOptions(given: WorkerOptions): Checked<RawWorkerOptions> {
   const { raw, tenant } = checkOptions(workerOptionRules, given);
   return { raw: raw as unknown as RawWorkerOptions, tenant };
+}
+
+/** The options of a FlowProducer; otherwise as {@link checkQueueOptions}. */
+export function checkFlowOptions(given: FlowProducerOptions): Checked<RawFlowProducerOptions> {
+  const { raw, tenant } = checkOptions(flowOptionRules, given);
+  return { raw: raw as unknown as RawFlowProducerOptions, tenant };
 }
 
 /** The options of a client, by its table. */

@@ -12,13 +12,10 @@ import {
 import { guardBackend, sealBackend } from './backend.ts';
 import { checkCouplings } from './couplings.ts';
 import { actingTenant, isEngineOf, runEngine } from './engine.ts';
-import { queueKeyRing } from './keys.ts';
+import { contextsOf } from './flows/contexts.ts';
 import { memberOf } from './members.ts';
-import { jobNames } from './names.ts';
-import { parseTenantOptions } from './options.ts';
 import type { ClientCustom } from './rules.ts';
 import { LoopStore } from './lanes/loop.ts';
-import { checkQueueName } from './lanes/names.ts';
 import { openStore } from './lanes/store.ts';
 import type { StoreContext } from './store.ts';
 
@@ -44,14 +41,7 @@ export interface Wiring {
  */
 export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PREFIX): Wiring {
   checkCouplings();
-  const { signingKeys, names, fence } = parseTenantOptions(tenant);
-  const context: StoreContext = {
-    prefix,
-    queue: checkQueueName(queue),
-    ring: queueKeyRing(signingKeys, prefix, queue),
-    names: jobNames(names),
-    fence,
-  };
+  const context = contextsOf(tenant, prefix)(queue);
   const owner = {};
   let store: LoopStore | undefined;
   return {
@@ -85,8 +75,13 @@ export function finish(
   { context }: Wiring,
 ): void {
   contexts.set(client, context);
-  makers.set(client, { tenant: actingTenant() });
   sealBackend(client.backend);
+  settle(client);
+}
+
+/** Ends the construction of a client whose backend is sealed: who has made it, and what nobody changes any more. */
+export function settle(client: { readonly opts: object; readonly jobsOpts?: object }): void {
+  makers.set(client, { tenant: actingTenant() });
   Object.freeze(client.opts);
   if (client.jobsOpts !== undefined) Object.freeze(client.jobsOpts);
   for (const member of FIXED) {

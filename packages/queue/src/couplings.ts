@@ -1,4 +1,5 @@
 import {
+  FlowProducer,
   Job,
   JobScheduler,
   Queue,
@@ -14,6 +15,7 @@ import {
   jobRules,
   producerRules,
   queueEventsRules,
+  flowProducerRules,
   queueRules,
   schedulerRules,
   workerRules,
@@ -47,6 +49,11 @@ const CLASSES = [
     'consumeEvents createBackend Job base64Name clientName checkConnectionError',
   ],
   [QueueEventsProducer, producerRules, 'createBackend Job base64Name clientName checkConnectionError'],
+  [
+    FlowProducer,
+    flowProducerRules,
+    'Job addNode collectFlowEntry addNodes getNode validateFlowJobs addChildren getChildren queueFromNode toFlowError',
+  ],
   [
     RedisQueueBackend,
     backendRules,

@@ -4,14 +4,13 @@ import { custom, defineRules, pass, refusal, refuse, type RefuseRule, type Rules
 /** `guarded`: a class of ours stands in its place. */
 type ExportCustom = 'guarded';
 
-const FLOWS = 'Add the next job from the processor of the one before.';
 const door = refuse(
   'it talks to the server, or builds what does, past the guard',
   'Use Queue and Worker of @tenantkit/queue; an operator’s tool imports it from bullmq.',
 );
 const internal = refuse('it is a part inside of BullMQ', 'Import it from bullmq, if you know what for.');
 const holds = refuse(
-  'a processor that throws it would hold back the queue of every tenant, or wait for children',
+  'a processor that throws it would hold back the queue of every tenant',
   'Throw DelayedError or WaitingError behind a move by hand, or an ordinary error: attempts and backoff are options of the job.',
 );
 const value = pass('is a value, an enum or an error');
@@ -24,7 +23,7 @@ export const exportRules = defineRules({
   QueueEvents: custom('guarded'),
   QueueEventsProducer: custom('guarded'),
 
-  FlowProducer: refuse('a parent reads and removes jobs that no header binds to it yet', FLOWS),
+  FlowProducer: custom('guarded'),
   JobScheduler: refuse(
     'it is the part of a Queue that makes jobs, and has no keys to sign them',
     'Use queue.upsertJobScheduler and its kin, or await queue.jobScheduler.',
@@ -46,8 +45,8 @@ export const exportRules = defineRules({
   DELAYED_ERROR: value,
   RateLimitError: holds,
   RATE_LIMIT_ERROR: holds,
-  WaitingChildrenError: holds,
-  WAITING_CHILDREN_ERROR: holds,
+  WaitingChildrenError: value,
+  WAITING_CHILDREN_ERROR: value,
   WaitingError: value,
   WAITING_ERROR: value,
 
@@ -148,8 +147,6 @@ export interface RefusedClass {
   new (...args: readonly unknown[]): never;
 }
 
-/** BullMQ's FlowProducer: refused today. */
-export const FlowProducer: RefusedClass = refusedClass('FlowProducer', exportRules.FlowProducer);
 /** BullMQ's JobScheduler: refused; a Queue has one, `queue.jobScheduler`. */
 export const JobScheduler: RefusedClass = refusedClass('JobScheduler', exportRules.JobScheduler);
 

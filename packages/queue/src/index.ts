@@ -1,10 +1,11 @@
 export { Queue } from './queue.ts';
 export { Worker } from './worker.ts';
 export { Job } from './job.ts';
+export { FlowProducer } from './flows/producer.ts';
 export { QueueEvents } from './events/queue-events.ts';
 export { QueueEventsProducer } from './events/producer.ts';
-export { FlowProducer, JobScheduler, type RefusedClass } from './exports.ts';
-export type { QueueOptions, WorkerOptions } from './client-options.ts';
+export { JobScheduler, type RefusedClass } from './exports.ts';
+export type { FlowProducerOptions, QueueOptions, WorkerOptions } from './client-options.ts';
 export type { QueueEventsOptions, QueueEventsProducerOptions } from './events/options.ts';
 export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';
 export { queueEraser, type QueueEraserOptions } from './erase.ts';
@@ -27,7 +28,9 @@ export {
   TelemetryAttributes,
   UNRECOVERABLE_ERROR,
   UnrecoverableError,
+  WAITING_CHILDREN_ERROR,
   WAITING_ERROR,
+  WaitingChildrenError,
   WaitingError,
 } from 'bullmq';
 export type {
@@ -37,7 +40,11 @@ export type {
   ConnectionOptions,
   DefaultJobOptions,
   FinishedStatus,
+  FlowJob,
+  FlowOpts,
+  FlowQueuesOpts,
   JobJson,
+  JobNode,
   JobProgress,
   JobState,
   JobType,
@@ -45,6 +52,8 @@ export type {
   KeepJobs,
   MetricsOptions,
   MinimalJob,
+  NodeOpts,
+  ParentOptions,
   Processor,
   QueueEventsListener,
   QueueListener,

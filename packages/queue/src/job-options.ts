@@ -22,10 +22,6 @@ const keepsByBoolean = option(
   z.boolean(),
   'Use true or false; to limit what is kept, give the Worker an age.',
 );
-const ofFlows = refuse(
-  'it links the job to another job, which no header binds yet',
-  'Flows are refused today: add the next job from the processor of the one before.',
-);
 const ofSchedulers = refuse(
   'it belongs to schedulers, which set it themselves',
   'Use queue.upsertJobScheduler(id, { every } or { pattern }, template).',
@@ -68,11 +64,14 @@ export const jobOptionRules = defineRules({
     'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in milliseconds.',
   ),
   debounce: refuse('it is no option of BullMQ 6 any more', 'Use the option deduplication.'),
-  parent: ofFlows,
-  failParentOnFailure: ofFlows,
-  continueParentOnFailure: ofFlows,
-  ignoreDependencyOnFailure: ofFlows,
-  removeDependencyOnFailure: ofFlows,
+  parent: option(
+    z.strictObject({ id: text, queue: text }),
+    'Use { id: job.id, queue: job.queueQualifiedName } of the parent.',
+  ),
+  failParentOnFailure: option(z.boolean(), 'Use true or false.'),
+  continueParentOnFailure: option(z.boolean(), 'Use true or false.'),
+  ignoreDependencyOnFailure: option(z.boolean(), 'Use true or false.'),
+  removeDependencyOnFailure: option(z.boolean(), 'Use true or false.'),
   repeat: ofSchedulers,
   repeatJobKey: ofSchedulers,
   prevMillis: ofSchedulers,

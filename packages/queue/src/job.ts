@@ -39,7 +39,6 @@ export class Job<
       rules: jobRules,
       owner: () => undefined,
       custom: { scoped: inItsTenant, moves, waits },
-      synchronous: new Set(['toFlowEntry']),
     });
   }
 
@@ -68,7 +67,8 @@ export function isMovedByHand(job: object): boolean {
 
 async function moves(call: ClientCall): Promise<unknown> {
   const answer: unknown = await inItsTenant(call);
-  moved.add(call.self);
+  // A parent without pending children is not moved, and goes on.
+  if (call.operation !== 'moveToWaitingChildren' || answer === true) moved.add(call.self);
   return answer;
 }
 

@@ -21,10 +21,10 @@ export interface Failure {
  */
 const STEERS = [DelayedError, WaitingError, WaitingChildrenError, RateLimitError];
 /** What a processor throws that has moved its job by hand. */
-const LEAVES = [DelayedError, WaitingError];
+const LEAVES = [DelayedError, WaitingError, WaitingChildrenError];
 const RATE_LIMIT = 'bullmq:rateLimitExceeded';
 const REFUSED =
-  'A processor cannot delay or hold back its job by an error alone, nor rate-limit a queue that serves every tenant: await job.moveToDelayed(time, token) or job.moveToWait(token) before, or throw an ordinary error, which is retried by the options attempts and backoff.';
+  'A processor cannot delay or hold back its job by an error alone, nor rate-limit a queue that serves every tenant: await job.moveToDelayed(time, token), job.moveToWait(token) or job.moveToWaitingChildren(token) before, or throw an ordinary error, which is retried by the options attempts and backoff.';
 
 /** What JSON.stringify looks into; a bigint it refuses, but for a `toJSON`. */
 const HAS_MEMBERS: ReadonlySet<string> = new Set(['object', 'function', 'bigint']);

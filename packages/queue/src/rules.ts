@@ -1,5 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type {
+  FlowProducer,
+  FlowProducerListener,
   Job as RawJob,
   JobScheduler,
   Queue as RawQueue,
@@ -14,6 +16,7 @@ import type {
 import { custom, defineRules, pass, refuse, type Rules } from '@tenantkit/core';
 import type { deduplicationHandlers } from './deduplication.ts';
 import type { eventHandlers } from './events/handlers.ts';
+import type { flowHandlers } from './flows/handlers.ts';
 import type { schedulerHandlers } from './schedulers/handlers.ts';
 
 /** The public members of one of BullMQ's classes; what every EventEmitter has is in {@link emitterRules}. */
@@ -79,10 +82,10 @@ export type BackendCustom =
   | 'removePriorityKey'
   | keyof typeof deduplicationHandlers
   | keyof typeof eventHandlers
-  | keyof typeof schedulerHandlers;
+  | keyof typeof schedulerHandlers
+  | keyof typeof flowHandlers;
 
 const ACROSS = 'An operator uses acrossTenants({ reason, actor }, () => …).';
-const NO_FLOWS = 'Flows are refused today: add the next job from the processor of the one before.';
 
 const acts = (what: string) => refuse(`it ${what} for every tenant`, ACROSS);
 const LIMITS =
@@ -92,7 +95,6 @@ const ofTenant = refuse(
   'a limit is one of a tenant, which does not set its own, and over all of them together it has no cheap truth',
   LIMITS,
 );
-const flow = refuse('it reads or changes other jobs through a link that no header binds yet', NO_FLOWS);
 const identity = pass('names the queue, not a job');
 const local = pass('works on this object alone');
 const lifecycle = pass('is about the connection, not about jobs');
@@ -183,7 +185,10 @@ export const queueRules = defineRules({
   removeDeprecatedPriorityKey: custom('scoped'),
 
   remove: custom('scoped'),
-  getDependencies: flow,
+  getDependencies: refuse(
+    'it pages through the children with a key that the caller names',
+    'Use job.getDependencies, which takes cursors, or a FlowProducer’s getFlow.',
+  ),
   upsertJobScheduler: custom('scoped'),
   jobScheduler: custom('jobScheduler'),
   getJobScheduler: custom('scoped'),
@@ -210,6 +215,21 @@ export const schedulerRules = defineRules({
   getJobSchedulers: custom('scoped'),
   getSchedulersCount: custom('scoped'),
 } satisfies Rules<Members<JobScheduler>, never, ClientCustom>);
+
+/** Every public member of BullMQ's FlowProducer. */
+export const flowProducerRules = defineRules({
+  toKey: identity,
+  keys: identity,
+  opts: local,
+  closing: lifecycle,
+  waitUntilReady: lifecycle,
+  getBackend: pass('is the guarded backend, which knows flows alone'),
+  close: custom('shared'),
+  disconnect: custom('shared'),
+  add: custom('scoped'),
+  addBulk: custom('bulk'),
+  getFlow: custom('scoped'),
+} satisfies Rules<Members<FlowProducer>, never, ClientCustom>);
 
 /** Every public member of BullMQ's Worker. */
 export const workerRules = defineRules({
@@ -296,18 +316,18 @@ export const jobRules = defineRules({
   moveToFailed: custom('scoped'),
   moveToDelayed: custom('moves'),
   moveToWait: custom('moves'),
-  moveToWaitingChildren: flow,
+  moveToWaitingChildren: custom('moves'),
   removeDeduplicationKey: custom('scoped'),
   waitUntilFinished: custom('waits'),
   addJob: refuse('it hands the job to a connection past the signing', 'Use queue.add or queue.addBulk.'),
-  toFlowEntry: flow,
-  removeChildDependency: flow,
-  removeUnprocessedChildren: flow,
-  getChildrenValues: flow,
-  getIgnoredChildrenFailures: flow,
-  getFailedChildrenValues: flow,
-  getDependencies: flow,
-  getDependenciesCount: flow,
+  toFlowEntry: local,
+  removeChildDependency: custom('scoped'),
+  removeUnprocessedChildren: custom('scoped'),
+  getChildrenValues: custom('scoped'),
+  getIgnoredChildrenFailures: custom('scoped'),
+  getFailedChildrenValues: custom('scoped'),
+  getDependencies: custom('scoped'),
+  getDependenciesCount: custom('scoped'),
 } satisfies Rules<Members<RawJob>, never, ClientCustom>);
 
 const loop = refuse('it is a step of a worker’s own loop', 'Give a Worker a processor.');
@@ -315,6 +335,7 @@ const raw = refuse(
   'it reaches the server past the guard',
   'Use the methods of Queue and Job; an operator uses acrossTenants({ reason, actor }, () => …).',
 );
+const ofFlows = refuse('it is how a FlowProducer reaches the queues of a flow', 'Use a FlowProducer.');
 const whole = refuse('it is about the queue of all tenants', ACROSS);
 
 /**
@@ -356,8 +377,8 @@ export const backendRules = defineRules({
   moveToFinishedKeys: raw,
   addJobToTransaction: raw,
   setName: raw,
-  forQueue: flow,
-  addFlow: flow,
+  forQueue: ofFlows,
+  addFlow: ofFlows,
 
   moveToActive: loop,
   moveToCompleted: custom('complete'),
@@ -367,7 +388,7 @@ export const backendRules = defineRules({
   moveToFinished: loop,
   moveToDelayed: custom('delay'),
   moveToDelayedArgs: loop,
-  moveToWaitingChildren: loop,
+  moveToWaitingChildren: custom('waitForChildren'),
   moveToWaitingChildrenArgs: loop,
   moveJobFromActiveToWait: custom('wait'),
   moveStalledJobsToWait: loop,
@@ -384,13 +405,13 @@ export const backendRules = defineRules({
   changePriority: custom('changePriority'),
   updateData: custom('updateData'),
   remove: custom('remove'),
-  removeUnprocessedChildren: flow,
-  removeChildDependency: flow,
-  getDependencies: flow,
-  getDependencyCounts: flow,
-  getProcessedChildrenValues: flow,
-  getIgnoredChildrenFailures: flow,
-  paginate: flow,
+  removeUnprocessedChildren: custom('removeUnprocessedChildren'),
+  removeChildDependency: custom('removeChildDependency'),
+  getDependencies: custom('dependencies'),
+  getDependencyCounts: custom('dependencyCounts'),
+  getProcessedChildrenValues: custom('childrenValues'),
+  getIgnoredChildrenFailures: custom('childrenFailures'),
+  paginate: queueRules.getDependencies,
   removeDeduplicationKey: custom('deduplicatedBy'),
   deleteDeduplicationKey: custom('deduplicated'),
   getDeduplicationJobId: custom('deduplicating'),
@@ -461,6 +482,14 @@ export const queueEventRules = defineRules({
   error: aboutAll,
   'ioredis:close': aboutAll,
 } satisfies Rules<keyof QueueListener, never, QueueEventCustom>);
+
+/** Every event of BullMQ's FlowProducer: its own, and what the jobs tell that it has made. */
+export const flowEventRules = defineRules({
+  error: aboutAll,
+  'ioredis:close': aboutAll,
+  progress: custom('job'),
+  removed: custom('job'),
+} satisfies Rules<keyof FlowProducerListener | 'progress' | 'removed', never, QueueEventCustom>);
 
 /** Every event of BullMQ's Worker. */
 export const workerEventRules = defineRules({

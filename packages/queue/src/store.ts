@@ -1,5 +1,7 @@
 import { raw2NextJobData, type JobJson } from 'bullmq';
 import { SignatureError, currentTenant, publish, type TenantRegistry } from '@tenantkit/core';
+import { logicalLinks, logicalOptions } from './flows/link.ts';
+import type { Naming } from './flows/names.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { logicalId } from './lanes/ids.ts';
 import { verifyTemplate, type Template } from './schedulers/template.ts';
@@ -17,6 +19,8 @@ export type Verdict =
 /** What a queue's store needs to know. */
 export interface StoreContext extends Verifier {
   readonly fence: TenantRegistry | undefined;
+  /** The same for another queue, in which a flow goes on. */
+  readonly of: (queue: string) => StoreContext;
 }
 
 /** The scripts of BullMQ that answer with a job for the worker to run. A test compares them with the scripts. */
@@ -194,16 +198,19 @@ function refused(
 }
 
 /** The job as its tenant sees it: logical id, no header, the time at which it was signed. */
-export function logicalJob(job: JobJson, claims: JobClaims, { names }: Pick<Verifier, 'names'>): JobJson {
+export function logicalJob(job: JobJson, claims: JobClaims, { prefix, names }: Naming): JobJson {
   const { [HEADER]: _header, jobId, ...options } = job.opts as JobJson['opts'] & { [HEADER]?: unknown };
   // A worker's loop has the same job, and goes by it: what a processor does to its options must not get there.
   for (const [name, value] of Object.entries(options)) Reflect.set(options, name, copied(value));
   const id = logicalId(names, claims.tenant, job.id) ?? names.decode(claims.tenant, job.id);
+  const links = logicalLinks({ prefix, names }, claims.tenant, job);
+  const opts = logicalOptions(options, links);
   return {
     ...job,
+    ...links,
     id,
     progress: copied(job.progress),
-    opts: jobId === undefined ? options : { ...options, jobId: id },
+    opts: jobId === undefined ? opts : { ...opts, jobId: id },
     timestamp: options.timestamp ?? claims.issuedAt,
   };
 }

@@ -15,13 +15,14 @@ import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
 import { isEngineOf, runEngine } from './engine.ts';
+import { logicalFailure } from './flows/names.ts';
 import { isStray } from './lanes/ids.ts';
 import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
 import { sandboxOf } from './sandbox/sandbox.ts';
 import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
 import { stamp, type Stamp } from './stamp.ts';
-import { refuseEnd } from './store.ts';
+import { refuseEnd, type StoreContext, type Verdict } from './store.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
 const HOLD = 30_000;
@@ -125,7 +126,11 @@ export class Worker<
       repeatJobKey === undefined || verdict.kind !== 'verified'
         ? {}
         : { repeatJobKey: context.names.prefix(verdict.claims.tenant) + repeatJobKey };
-    const job = RawJob.fromJSON(this, { ...data, id: jobId, data: '{}', ...ofScheduler }, jobId);
+    const job = RawJob.fromJSON(
+      this,
+      { ...data, id: jobId, data: '{}', ...ofScheduler, ...ofChildren(context, verdict, data) },
+      jobId,
+    );
     picked.set(job, new PickedJob(job, this, context, verdict));
     return job as RawJob<DataType, ResultType, NameType, ProgressType>;
   }
@@ -188,6 +193,12 @@ export class Worker<
     if (verdict.kind === 'unseen') this.emit('error', unseen());
     throw new DelayedError();
   }
+}
+
+/** A parent fails with what BullMQ has written of its child: to be stored as its tenant may read it. */
+function ofChildren(context: StoreContext, verdict: Verdict, { deferredFailure }: JobJson): Partial<JobJson> {
+  if (deferredFailure === undefined || verdict.kind !== 'verified') return {};
+  return { deferredFailure: logicalFailure(context, verdict.claims.tenant, deferredFailure) };
 }
 
 function isProcessor(processor: unknown): boolean {

@@ -80,7 +80,28 @@ const ACCEPTED: {
     bad: ['x', null, { metadata: 7 }, { metadata: '\ud800' }, { omitContext: 1 }, { more: 1 }],
     hint: 'Use { metadata, omitContext }.',
   },
+  parent: {
+    good: [[{ id: 'p', queue: 'bull:mail' }], [{ id: '', queue: '' }]],
+    bad: [
+      'p',
+      null,
+      {},
+      { id: 'p' },
+      { id: 7, queue: 'q' },
+      { id: '\ud800', queue: 'q' },
+      { id: 'p', queue: 'q', more: 1 },
+    ],
+    hint: 'Use { id: job.id, queue: job.queueQualifiedName } of the parent.',
+  },
+  failParentOnFailure: switches(),
+  continueParentOnFailure: switches(),
+  ignoreDependencyOnFailure: switches(),
+  removeDependencyOnFailure: switches(),
 };
+
+function switches() {
+  return { good: [[true], [false]], bad: [1, 'true', null], hint: 'Use true or false.' } as const;
+}
 
 function counts(hint: string) {
   return {
@@ -114,11 +135,6 @@ const REFUSED: {
   ]: RegExp;
 } = {
   debounce: /it is no option of BullMQ 6 any more/,
-  parent: /links the job to another job/,
-  failParentOnFailure: /links the job to another job/,
-  continueParentOnFailure: /links the job to another job/,
-  ignoreDependencyOnFailure: /links the job to another job/,
-  removeDependencyOnFailure: /links the job to another job/,
   repeat: /belongs to schedulers/,
   repeatJobKey: /belongs to schedulers/,
   prevMillis: /belongs to schedulers/,

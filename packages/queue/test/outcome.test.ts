@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { failureOf, outcomeOf } from '../src/outcome.ts';
 
 const REFUSED =
-  'A processor cannot delay or hold back its job by an error alone, nor rate-limit a queue that serves every tenant: await job.moveToDelayed(time, token) or job.moveToWait(token) before, or throw an ordinary error, which is retried by the options attempts and backoff.';
+  'A processor cannot delay or hold back its job by an error alone, nor rate-limit a queue that serves every tenant: await job.moveToDelayed(time, token), job.moveToWait(token) or job.moveToWaitingChildren(token) before, or throw an ordinary error, which is retried by the options attempts and backoff.';
 const NO_ERROR = 'The processor threw something that is not an error.';
 
 describe('what a processor answers', () => {

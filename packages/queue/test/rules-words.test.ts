@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { queueOptionRules, workerOptionRules } from '../src/client-options.ts';
+import { flowOptionRules, queueOptionRules, workerOptionRules } from '../src/client-options.ts';
 import { eventsOptionRules, producerOptionRules } from '../src/events/options.ts';
 import { jobOptionRules } from '../src/job-options.ts';
 import {
   backendRules,
   emitterRules,
+  flowEventRules,
+  flowProducerRules,
   jobRules,
   producerRules,
   queueEventRules,
@@ -84,6 +86,13 @@ const BACKEND = all<BackendCustom>({
   schedulersCount: true,
   publishEvent: true,
   isFinished: true,
+  childrenValues: true,
+  childrenFailures: true,
+  dependencies: true,
+  dependencyCounts: true,
+  removeChildDependency: true,
+  removeUnprocessedChildren: true,
+  waitForChildren: true,
 });
 const EVENT = ['job', 'id', 'ids', 'idsIn', 'caller'];
 
@@ -92,14 +101,17 @@ const TABLES: readonly (readonly [string, Readonly<Record<string, Row>>, readonl
   ['queueRules', queueRules, CLIENT],
   ['workerRules', workerRules, CLIENT],
   ['jobRules', jobRules, CLIENT],
+  ['flowProducerRules', flowProducerRules, CLIENT],
   ['backendRules', backendRules, BACKEND],
   ['queueEventsRules', queueEventsRules, CLIENT],
   ['producerRules', producerRules, CLIENT],
   ['queueEventRules', queueEventRules, EVENT],
   ['workerEventRules', workerEventRules, EVENT],
+  ['flowEventRules', flowEventRules, EVENT],
   ['emitterRules', emitterRules, ['register', 'unregister', 'unregisterAll', 'emit', 'listed', 'counted']],
   ['queueOptionRules', queueOptionRules, []],
   ['workerOptionRules', workerOptionRules, []],
+  ['flowOptionRules', flowOptionRules, []],
   ['jobOptionRules', jobOptionRules, []],
   ['eventsOptionRules', eventsOptionRules, []],
   ['producerOptionRules', producerOptionRules, []],

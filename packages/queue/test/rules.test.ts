@@ -6,13 +6,14 @@ import * as bullmq from 'bullmq';
 import type { Rules } from '@tenantkit/core';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import * as ours from '@tenantkit/queue';
-import { queueOptionRules, workerOptionRules } from '../src/client-options.ts';
+import { flowOptionRules, queueOptionRules, workerOptionRules } from '../src/client-options.ts';
 import { exportRules } from '../src/exports.ts';
 import { jobOptionRules } from '../src/job-options.ts';
 import { PICK_UPS } from '../src/store.ts';
 import {
   backendRules,
   emitterRules,
+  flowProducerRules,
   jobRules,
   producerRules,
   queueEventRules,
@@ -97,6 +98,18 @@ const INSIDE = {
     'Job',
     'transformSchedulerData',
   ],
+  FlowProducer: [
+    'addChildren',
+    'addNode',
+    'addNodes',
+    'collectFlowEntry',
+    'getChildren',
+    'getNode',
+    'Job',
+    'queueFromNode',
+    'toFlowError',
+    'validateFlowJobs',
+  ],
   Backend: [
     'addDelayedJob',
     'addDelayedJobArgs',
@@ -133,6 +146,7 @@ const TABLES = [
   ['JobScheduler', bullmq.JobScheduler.prototype, schedulerRules],
   ['QueueEvents', bullmq.QueueEvents.prototype, queueEventsRules],
   ['QueueEventsProducer', bullmq.QueueEventsProducer.prototype, producerRules],
+  ['FlowProducer', bullmq.FlowProducer.prototype, flowProducerRules],
   ['Backend', bullmq.RedisQueueBackend.prototype, backendRules],
 ] as const;
 
@@ -160,6 +174,7 @@ describe('tables', () => {
         Job: ours.Job,
         QueueEvents: ours.QueueEvents,
         QueueEventsProducer: ours.QueueEventsProducer,
+        FlowProducer: ours.FlowProducer,
         JobScheduler: undefined,
         Backend: undefined,
       }[name];
@@ -184,10 +199,12 @@ describe('tables', () => {
       workerRules,
       jobRules,
       schedulerRules,
+      flowProducerRules,
       backendRules,
       jobOptionRules,
       queueOptionRules,
       workerOptionRules,
+      flowOptionRules,
       exportRules,
     ]
       .flatMap((table) => Object.entries(table))

@@ -199,7 +199,7 @@ describe('the processor', () => {
       await attempt(() => worker.extendJobLocks(['acme2~two'], ['t'], 1));
       await attempt(() => job.moveToFailed(new Error('x'), '0'));
       await attempt(() => job.moveToDelayed(Date.now(), '0'));
-      await attempt(() => job.getChildrenValues());
+      await attempt(() => job.moveToWaitingChildren('0'));
       // The lock is the job's own, with its token; with another one it is not extended.
       expect(await job.extendLock(job.token ?? '', 5_000)).toBe(1);
       expect(await job.extendLock('0', 5_000)).toBe(0);

@@ -1,12 +1,19 @@
-import { QueueKeys, RedisQueueBackend, type JobJson } from 'bullmq';
+import { ErrorCode, QueueKeys, RedisQueueBackend, type JobJson } from 'bullmq';
 import { currentTenant } from '@tenantkit/core';
 import type { JobClaims } from '../header.ts';
 import { PICK_UPS, judgePickUp, judgeRead, type Place, type StoreContext, type Verdict } from '../store.ts';
 import type { JobHash } from '../verify.ts';
 import { writeTogether } from '../writes.ts';
 import type { StoreOptions } from '../connections.ts';
+import { logicalKey, ownNode } from '../flows/names.ts';
 import { laneName } from './names.ts';
 import { TOUCHES } from './touch.ts';
+
+/** What BullMQ answers to the end of a parent that has children which are not done, or have failed. */
+const OF_CHILDREN: ReadonlySet<number> = new Set([
+  ErrorCode.JobPendingChildren,
+  ErrorCode.JobHasFailedChildren,
+]);
 
 /** What a lane belongs to. */
 export interface LaneHome {
@@ -91,13 +98,18 @@ export class Lane extends RedisQueueBackend {
 
   /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */
   override finishedErrors(details: Parameters<RedisQueueBackend['finishedErrors']>[0]): Error {
-    const tenant = currentTenant()?.tenant;
-    const { jobId } = details;
-    const { names } = this.#home.context;
-    if (tenant === undefined || jobId === undefined || !names.owns(tenant, jobId)) {
-      return super.finishedErrors(details);
-    }
-    return super.finishedErrors({ ...details, jobId: names.decode(tenant, jobId) });
+    // A parent that ends before its children fails with such a message, in the loop of all tenants.
+    const tenant = OF_CHILDREN.has(details.code) ? this.tenant : currentTenant()?.tenant;
+    if (tenant === undefined) return super.finishedErrors(details);
+    const { jobId, parentKey } = details;
+    const { context } = this.#home;
+    const { names } = context;
+    const parent = parentKey === undefined ? undefined : ownNode(context, tenant, parentKey);
+    return super.finishedErrors({
+      ...details,
+      ...(jobId !== undefined && names.owns(tenant, jobId) ? { jobId: names.decode(tenant, jobId) } : {}),
+      ...(parent === undefined ? {} : { parentKey: logicalKey(context, parent) }),
+    });
   }
 
   /**

@@ -123,6 +123,17 @@ export class LoopStore extends OperatedStore {
     return 0;
   }
 
+  override async moveToWaitingChildren(
+    ...[outer, token, options]: Parameters<RedisQueueBackend['moveToWaitingChildren']>
+  ): Promise<boolean> {
+    const isMoved = await super.moveToWaitingChildren(outer, token, options);
+    const tenant = this.find(outer)?.lane.tenant;
+    if (!isMoved || tenant === undefined) return isMoved;
+    this.#turns.leave(token);
+    if (this.#capped.has(tenant)) this.touch(tenant);
+    return true;
+  }
+
   override async extendLocks(outers: string[], tokens: string[], duration: number): Promise<string[]> {
     const groups = new Map<Lane, { readonly ids: string[]; readonly tokens: string[] }>();
     for (const [at, outer] of outers.entries()) {
@@ -187,6 +198,7 @@ export class LoopStore extends OperatedStore {
       // Behind the script: only now may another job of the lane begin, or the last of its duplicates be there.
       const mayFree = this.#capped.has(tenant) || Reflect.get(job, 'deduplicationId') !== undefined;
       if (mayFree) this.touch(tenant);
+      this.touchParent(Reflect.get(job, 'parentKey'));
     }
   }
 

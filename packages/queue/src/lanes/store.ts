@@ -1,6 +1,8 @@
 import { QueueKeys, RedisQueueBackend, type JobJson, type RedisConnection } from 'bullmq';
 import { isId, runInScope } from '@tenantkit/core';
 import { connect, connectBlocking, type StoreOptions } from '../connections.ts';
+import { nodeOf } from '../flows/names.ts';
+import { ParentTouches } from '../flows/touches.ts';
 import { DISARMED, type StoreContext, type Verdict } from '../store.ts';
 import { innerId, outerId } from './ids.ts';
 import { Lane, type LaneHome } from './lane.ts';
@@ -20,6 +22,8 @@ export interface StoreParts {
   readonly context: StoreContext;
   readonly options: StoreOptions;
   readonly blocking: RedisConnection | undefined;
+  /** The connection of another, whose owner closes it. */
+  readonly shared?: RedisConnection;
 }
 
 /** What BullMQ asks its factory for. */
@@ -57,15 +61,16 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   readonly #lanes = new Map<string, Lane>();
   readonly #verdicts = new Map<string, Verdict>();
   readonly #touches: TouchBatch;
+  readonly #parents: ParentTouches;
   /** The client that was last written with. */
   #used: Awaited<RedisQueueBackend['client']> | undefined;
 
-  constructor({ context, options, blocking }: StoreParts) {
+  constructor({ context, options, blocking, shared }: StoreParts) {
     const { prefix, queue } = context;
     const keys = new QueueKeys(prefix);
     const ours = laneKeys(prefix, queue);
     super(
-      connect(options),
+      shared ?? connect(options),
       queue,
       // Public as `queue.keys`: who could write to it would decide where everybody's jobs go. An idle worker waits at
       // the marker, and is woken for all lanes.
@@ -73,12 +78,18 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
       (type) => keys.toKey(queue, type),
       options,
       blocking,
+      shared === undefined,
     );
     this.context = context;
     this.laneKeys = ours;
     this.#options = options;
     this.#touches = new TouchBatch({
       write: async (tenants) => touch(await this.scripts(), ours, tenants),
+      failed: (error) => this.emit('error', error),
+    });
+    this.#parents = new ParentTouches({
+      prefix,
+      client: () => this.scripts(),
       failed: (error) => this.emit('error', error),
     });
   }
@@ -113,6 +124,27 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
 
   touch(tenant: string): void {
     this.#touches.touch(tenant);
+  }
+
+  /**
+   * To be called when a script is written that may have freed the parent of a job.
+   *
+   * @param key - the parent's, as a job says that verifies; anything else is no parent
+   */
+  touchParent(key: unknown): void {
+    const parent = typeof key === 'string' ? nodeOf(this.context, key) : undefined;
+    if (parent === undefined) return;
+    if (parent.queue === this.context.queue) this.touch(parent.tenant);
+    else this.#parents.touch(parent.queue, parent.tenant);
+  }
+
+  /**
+   * Resolves when what was touched up to now is noted, before the connection goes: else it would wait for the next
+   * sweep. Over a connection that is lost nothing is: to wait for it would be to wait for ever.
+   */
+  async flush(): Promise<void> {
+    if (this.#used?.status !== 'ready') return;
+    await Promise.all([this.#touches.settled(), this.#parents.settled()]);
   }
 
   /** Wakes a worker: what was held back for all tenants may go on. */
@@ -160,9 +192,7 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   }
 
   override async close(force = false): Promise<void> {
-    // What was touched just now is noted before the connection goes; else it would wait for the next sweep. Over a
-    // connection that is lost nothing is: to wait for it would be to wait for ever.
-    if (!force && this.#used?.status === 'ready') await this.#touches.settled();
+    if (!force) await this.flush();
     return super.close(force);
   }
 

@@ -4,7 +4,7 @@ import { isWellFormed } from '../bytes.ts';
 import { HEADER, signHeader } from '../header.ts';
 import { storedOptions } from '../job-options.ts';
 import { isJson, judgeTemplate, toHash } from '../store.ts';
-import { BAD_DATA, BAD_NAME } from '../views/add.ts';
+import { BAD_DATA, BAD_NAME } from '../views/sign.ts';
 import { position } from '../views/checks.ts';
 import { change, onLane, stillAdmitted, admitted, type Guard, type Handler } from '../views/guard.ts';
 import type { JobHash } from '../verify.ts';

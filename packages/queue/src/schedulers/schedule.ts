@@ -48,8 +48,9 @@ const BAD_SCHEDULE = refuse(
 );
 const OF_SCHEDULER = refuse(
   'the template has an option that belongs to a single job',
-  'Leave jobId and deduplication out: BullMQ gives each job of a scheduler an id of its own.',
+  'Leave jobId, deduplication and parent out: BullMQ gives each job of a scheduler an id of its own.',
 );
+const SINGLE = ['jobId', 'deduplication', 'parent'] as const;
 const BAD_PRIORITY = refuse('the priority is too big', `Use an integer from 0 to ${PRIORITY_LIMIT}.`);
 
 /** What BullMQ computes for each job anew; a default of the queue is allowed to be there. */
@@ -80,8 +81,7 @@ export function checkCount(operation: string, given: unknown): number {
 export function checkTemplateOptions(operation: string, given: object): Readonly<Record<string, unknown>> {
   const options = { ...checkJobOptions(operation, given) };
   for (const option of COMPUTED) delete options[option];
-  if (options['jobId'] !== undefined || options['deduplication'] !== undefined)
-    throw refusal('queue', operation, OF_SCHEDULER);
+  if (SINGLE.some((option) => options[option] !== undefined)) throw refusal('queue', operation, OF_SCHEDULER);
   if (Number(options['priority'] ?? 0) > PRIORITY_LIMIT) throw refusal('queue', operation, BAD_PRIORITY);
   checkTurn(operation, options);
   return options;

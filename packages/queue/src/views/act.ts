@@ -1,8 +1,10 @@
 import type { RedisQueueBackend } from 'bullmq';
 import { refusal, refuse } from '@tenantkit/core';
 import { amount, batch, cleaned, cleanedAtOnce, finishedState, time } from './checks.ts';
-import { change, ownIds, type Handler } from './guard.ts';
-import { keepingLimits, unlink } from './scripts.ts';
+import { unlinkUnverified, type Part } from '../flows/unlink.ts';
+import type { Lane } from '../lanes/lane.ts';
+import { change, ownIds, type Guard, type Handler } from './guard.ts';
+import { keepingLimits } from './scripts.ts';
 
 const FORCE = refuse(
   'it would take jobs that are running out of the tenant’s limit of concurrency',
@@ -20,8 +22,9 @@ export const acting = {
   drain: (guard, tenant, operation, [delayed]) =>
     change(guard, tenant, operation, async (lane) => {
       const removed = ['wait', 'paused', 'prioritized', ...(delayed === true ? ['delayed'] : [])];
-      for (const state of removed) await unlink(lane, state);
+      const frees = await unlinkedFirst(guard, lane, removed);
       await lane.drain(delayed === true);
+      frees();
     }),
 
   async clean(guard, tenant, operation, [given, before, most = 0]) {
@@ -30,8 +33,10 @@ export const acting = {
     const limit = cleanedAtOnce(operation, most);
     const isList = ['wait', 'paused', 'active'].includes(state);
     const ids = await change(guard, tenant, operation, async (lane) => {
-      await unlink(lane, state, isList ? { last: limit } : { first: limit });
-      return lane.cleanJobsByState(state, timestamp, limit);
+      const frees = await unlinkedFirst(guard, lane, [state], isList ? { last: limit } : { first: limit });
+      const cleaned = await lane.cleanJobsByState(state, timestamp, limit);
+      frees();
+      return cleaned;
     });
     return ownIds(guard, tenant, ids);
   },
@@ -41,11 +46,13 @@ export const acting = {
     if (force !== false) throw refusal('queue', operation, FORCE);
     const most = batch(operation, count);
     const code = await change(guard, tenant, operation, async (lane) => {
-      for (const state of OBLITERATED) await unlink(lane, state, { first: most });
+      const frees = await unlinkedFirst(guard, lane, OBLITERATED, { first: most });
       const { meta = '' } = lane.keys;
-      return keepingLimits(lane, (target) =>
+      const answer = await keepingLimits(lane, (target) =>
         lane.execCommand(target, 'obliterate', [meta, lane.toKey(''), most, null]),
       );
+      frees();
+      return answer;
     });
     if (code === -1) throw new Error('Cannot obliterate non-paused queue');
     if (code === -2) throw new Error('Cannot obliterate queue with active jobs');
@@ -57,7 +64,7 @@ export const acting = {
     const most = batch(operation, count);
     const timestamp = time(operation, before);
     return change(guard, tenant, operation, async (lane) => {
-      await unlink(lane, state, { first: most });
+      await unlinkedFirst(guard, lane, [state], { first: most });
       return lane.retryFinishedJobs(state, most, timestamp);
     });
   },
@@ -75,6 +82,25 @@ export const acting = {
   removePriorityKey: (guard, tenant, operation) =>
     change(guard, tenant, operation, (lane) => lane.removeDeprecatedPriorityKey()),
 } satisfies Readonly<Record<string, Handler>>;
+
+/**
+ * Looks at the parents of jobs that are about to be removed, and takes away those that nobody has signed.
+ *
+ * @returns notes the lanes of the others: to be called when the jobs are removed
+ */
+async function unlinkedFirst(
+  { context, store }: Guard,
+  lane: Lane,
+  from: readonly string[],
+  part?: Part,
+): Promise<() => void> {
+  const parents = new Set<string>();
+  for (const state of from)
+    for (const key of await unlinkUnverified(context, lane, state, part)) parents.add(key);
+  return () => {
+    for (const key of parents) store.touchParent(key);
+  };
+}
 
 /** States that BullMQ's script empties. */
 const OBLITERATED: readonly (keyof RedisQueueBackend['keys'])[] = [

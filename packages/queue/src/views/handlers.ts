@@ -1,5 +1,6 @@
 import { deduplicationHandlers } from '../deduplication.ts';
 import { eventHandlers } from '../events/handlers.ts';
+import { flowHandlers } from '../flows/handlers.ts';
 import type { BackendCustom } from '../rules.ts';
 import { schedulerHandlers } from '../schedulers/handlers.ts';
 import { acting } from './act.ts';
@@ -19,4 +20,5 @@ export const handlers: Readonly<Record<BackendCustom, Handler>> = Object.freeze(
   ...deduplicationHandlers,
   ...eventHandlers,
   ...schedulerHandlers,
+  ...flowHandlers,
 });

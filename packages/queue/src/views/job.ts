@@ -1,11 +1,12 @@
 import type { RetryOptions } from 'bullmq';
 import { refusal, refuse, type TenantContext } from '@tenantkit/core';
 import { HEADER, signHeader, type JobClaims } from '../header.ts';
+import { prune } from '../flows/prune.ts';
 import { isJson, judgeRead, type StoreContext } from '../store.ts';
 import { outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
-import { BAD_DATA } from './add.ts';
+import { BAD_DATA } from './sign.ts';
 import { amount, finishedState, priority } from './checks.ts';
 import { admitted, change, onLane, physicalId, type Guard, type Handler } from './guard.ts';
 import { jobOf } from './moves.ts';
@@ -28,15 +29,23 @@ export const changing = {
     return byId(guard, tenant, operation, [id, token, duration]);
   },
 
-  /** Children are never followed: a job of ours has none, and what claims to be one may be anybody's. */
-  async remove(guard, tenant, operation, [given]) {
+  /** With the children that verify and name it; what else claims to be one may be anybody's. */
+  async remove(guard, tenant, operation, [given, withChildren]) {
     const id = physicalId(guard, tenant, operation, given);
     return change(guard, tenant, operation, async (lane) => {
+      const { context, store } = guard;
       const client = await lane.client;
-      const hash: JobHash = await client.hgetall(lane.toKey(id));
-      if (!isVerified(guard, hash, id, lane))
-        await guard.store.disarm(outerId(guard.context.names, lane.tenant, id));
-      return lane.remove(id, false);
+      const key = lane.toKey(id);
+      const hash: JobHash = await client.hgetall(key);
+      if (!isVerified(guard, hash, id, lane)) {
+        await store.disarm(outerId(context.names, lane.tenant, id));
+        return lane.remove(id, false);
+      }
+      const top = { context, tenant: lane.tenant, key, home: lane };
+      const children = withChildren === true ? await prune(operation, top, true) : 0;
+      const removed = await lane.remove(id, children > 0);
+      store.touchParent(hash['parentKey']);
+      return removed;
     });
   },
 

@@ -17,16 +17,16 @@ const WRITTEN = ['failedReason', 'stacktrace', 'tm'] as const;
 export const moving = {
   async complete(guard, tenant, operation, [job, value, , lock]) {
     const own = token(operation, lock);
-    return ended(guard, tenant, operation, job, (store, { id, opts }) =>
-      store.moveToCompleted(jobOf(id, opts), value, opts.removeOnComplete as Keeps, own, false),
+    return ended(guard, tenant, operation, job, (store, { id, opts, parentKey }) =>
+      store.moveToCompleted(jobOf(id, opts, parentKey), value, opts.removeOnComplete as Keeps, own, false),
     );
   },
 
   async fail(guard, tenant, operation, [job, reason, , lock, , fields]) {
     const own = token(operation, lock);
-    return ended(guard, tenant, operation, job, (store, { id, opts }) =>
+    return ended(guard, tenant, operation, job, (store, { id, opts, parentKey }) =>
       store.moveToFailed(
-        jobOf(id, opts),
+        jobOf(id, opts, parentKey),
         String(reason),
         opts.removeOnFail as Keeps,
         own,
@@ -74,8 +74,12 @@ export const moving = {
 } satisfies Readonly<Record<string, Handler>>;
 
 /** As much of a job as the backend looks at when it ends one or runs it again. */
-export function jobOf(id: string, opts: JobsOptions): MinimalJob {
-  return { id, opts } satisfies Partial<MinimalJob> as MinimalJob;
+export function jobOf(id: string, opts: JobsOptions, parentKey?: string): MinimalJob {
+  return {
+    id,
+    opts,
+    ...(parentKey === undefined ? {} : { parentKey }),
+  } satisfies Partial<MinimalJob> as MinimalJob;
 }
 
 type Finisher = RedisQueueBackend['moveToCompleted'];
@@ -84,6 +88,8 @@ type Finisher = RedisQueueBackend['moveToCompleted'];
 interface Stored {
   readonly id: string;
   readonly opts: JobsOptions;
+  /** Where its end may free another job. */
+  readonly parentKey: string | undefined;
 }
 
 async function ended(
@@ -112,7 +118,8 @@ async function demandVerified(
 ): Promise<Stored> {
   const found = await lane.readVerified(id);
   if (found === undefined) throw lane.finishedErrors({ code: -1, jobId: id, command, state: 'active' });
-  return { id, opts: found.job.opts };
+  const { opts, parentKey } = found.job;
+  return { id, opts, parentKey };
 }
 
 function written(given: unknown): Record<string, string> | undefined {

@@ -87,11 +87,20 @@ function shown(
   const hash = toHash(fields);
   try {
     const { claims, job } = judgeRead({ context, lane: tenant }, hash, id);
-    const { id: logical, opts, timestamp } = logicalJob(job, claims, context);
+    const {
+      id: logical,
+      opts,
+      timestamp,
+      parentKey,
+      parent,
+      deferredFailure,
+    } = logicalJob(job, claims, context);
     const own = fieldsOf({
       ...hash,
       opts: JSON.stringify(storedOptions({ ...opts })),
       timestamp: String(timestamp),
+      ...(parentKey === undefined ? {} : { parentKey, parent: JSON.stringify(parent) }),
+      ...(deferredFailure === undefined ? {} : { defa: deferredFailure }),
     });
     return [[logical, own]];
   } catch (error) {

@@ -3,24 +3,6 @@ import { defineScripts } from '../lanes/scripts.ts';
 import type { Lane } from '../lanes/lane.ts';
 
 /**
- * Takes from jobs of a lane the parent that they claim: BullMQ's scripts act on the one that a hash names, wherever its
- * key is. No job of ours has one, since flows are refused: whoever has written it there has written past us. What a
- * hash says of a deduplication or a scheduler leads to keys of the lane only, and stays.
- *
- * KEYS: the state. ARGV: prefix of jobs, first, last. Answers how many jobs it has looked at.
- */
-const UNLINK = `
-local kind = redis.call('TYPE', KEYS[1]).ok
-local ids = {}
-if kind == 'list' then ids = redis.call('LRANGE', KEYS[1], ARGV[2], ARGV[3])
-elseif kind == 'zset' then ids = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3]) end
-for _, id in ipairs(ids) do
-  -- Not call: what stands there may be no hash.
-  redis.pcall('HDEL', ARGV[1] .. id, 'parentKey', 'parent')
-end
-return #ids`;
-
-/**
  * Replaces the data of a job together with its header: a worker that took one of them before and the other behind
  * would refuse the job. And only in the job that was read: one that was removed and added anew meanwhile would get the
  * options of the one before, and be refused.
@@ -59,40 +41,16 @@ end
 return 1`;
 
 const COMMANDS = {
-  unlink: { name: 'tenantkit:views:unlink:1', numberOfKeys: 1, lua: UNLINK },
   replaceData: { name: 'tenantkit:views:replaceData:1', numberOfKeys: 1, lua: REPLACE_DATA },
   keep: { name: 'tenantkit:views:keep:1', numberOfKeys: 2, lua: KEEP },
   giveBack: { name: 'tenantkit:views:giveBack:1', numberOfKeys: 2, lua: GIVE_BACK },
   setLimits: { name: 'tenantkit:views:setLimits:1', numberOfKeys: 1, lua: SET_LIMITS },
 } as const;
 
-/** How many jobs are unlinked by one script: the server serves nobody else meanwhile. */
-const BATCH = 500;
-
 async function scripts(lane: Lane): Promise<IRedisClient> {
   const client = await lane.client;
   defineScripts(client, COMMANDS);
   return client;
-}
-
-/** Which jobs of a state: all, so many that stand first, or so many that stand last. */
-export type Part = 'all' | { readonly first: number } | { readonly last: number };
-
-/** Takes from the jobs of a state what they claim to be linked to. */
-export async function unlink(lane: Lane, state: string, part: Part = 'all'): Promise<void> {
-  const client = await scripts(lane);
-  const most = part === 'all' ? Infinity : 'first' in part ? part.first : part.last;
-  for (let at = 0; at < most; at += BATCH) {
-    const until = Math.min(at + BATCH, most);
-    const [first, last] = part !== 'all' && 'last' in part ? [-until, -at - 1] : [at, until - 1];
-    const looked: unknown = await client.runCommand(COMMANDS.unlink.name, [
-      lane.toKey(state),
-      lane.toKey(''),
-      first,
-      last,
-    ]);
-    if (Number(looked) < until - at) return;
-  }
 }
 
 /** What became of a replacement. */
