@@ -1,14 +1,22 @@
 import 'reflect-metadata';
 import { readFile } from 'node:fs/promises';
-import { BullModule, InjectQueue, OnWorkerEvent, Processor, WorkerHost, getQueueToken } from '@nestjs/bullmq';
+import {
+  BullModule,
+  InjectQueue,
+  OnWorkerEvent,
+  Processor,
+  WorkerHost,
+  getFlowProducerToken,
+  getQueueToken,
+} from '@nestjs/bullmq';
 import { Injectable, Module, type INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { currentTenant, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Queue, Worker, type Job } from '@tenantkit/queue';
+import { FlowProducer, Queue, Worker, type Job } from '@tenantkit/queue';
 import './nestjs/setup.ts';
 import { execArgv, processorFile, times } from './processes.ts';
-import { bench, type Bench } from './support.ts';
+import { bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
 let app: INestApplicationContext | undefined;
@@ -136,16 +144,30 @@ describe('@nestjs/bullmq', () => {
     expect(queue.closing).toBeDefined();
   });
 
-  it('refuses the flow producer', async () => {
-    const register = (): Promise<INestApplicationContext> => {
-      class FlowModule {
-        readonly name = 'flow';
-      }
-      const imports = [BullModule.registerFlowProducer({ name: 'flow', connection: on.redis })];
-      decorate(FlowModule, undefined, Module({ imports }));
-      return NestFactory.createApplicationContext(FlowModule, { logger: false, abortOnError: false });
-    };
-    await expect(register()).rejects.toMatchObject({ code: 'OPERATION_REFUSED' });
+  it('adds flows with the producer that is registered', async () => {
+    class FlowModule {
+      readonly name = 'flow';
+    }
+    const imports = [
+      BullModule.forRoot({ connection: on.redis }),
+      // Else it would end the connection that is everybody's.
+      BullModule.registerFlowProducer({ name: 'flows', forceDisconnectOnShutdown: false }),
+    ];
+    decorate(FlowModule, undefined, Module({ imports }));
+    app = await NestFactory.createApplicationContext(FlowModule, { logger: false, abortOnError: false });
+    const flows = app.get<FlowProducer>(getFlowProducerToken('flows'));
+    expect(flows).toBeInstanceOf(FlowProducer);
+    const worker = on.worker('reports', (job) => job.getChildrenValues());
+    const done = finished(worker, 1);
+    on.worker('mail', async () => currentTenant()?.tenant);
+    await withTenant('acme', () =>
+      flows.add({
+        name: 'report',
+        queueName: 'reports',
+        children: [{ name: 'n', queueName: 'mail', opts: { jobId: 'c' } }],
+      }),
+    );
+    expect(await done).toMatchObject([{ event: 'completed', result: { 'bull:mail:c': 'acme' } }]);
   });
 
   it('is set up by the lines of the README', async () => {

@@ -1,8 +1,9 @@
-import { BullModule, type RegisterQueueOptions } from '@nestjs/bullmq';
+import { BullModule, type RegisterFlowProducerOptions, type RegisterQueueOptions } from '@nestjs/bullmq';
 import {
   FlowProducer,
   Queue,
   Worker,
+  type FlowProducerOptions,
   type Processor,
   type QueueOptions,
   type WorkerOptions,
@@ -34,6 +35,13 @@ class NestWorker extends Worker {
   }
 }
 
+class NestFlowProducer extends FlowProducer {
+  constructor(options: FlowProducerOptions & RegisterFlowProducerOptions) {
+    const { name, configKey, forceDisconnectOnShutdown, ...own } = options;
+    super({ ...own, tenant });
+  }
+}
+
 BullModule.queueClass = NestQueue;
 BullModule.workerClass = NestWorker;
-BullModule.flowProducerClass = FlowProducer;
+BullModule.flowProducerClass = NestFlowProducer;
