@@ -67,7 +67,7 @@ const nameOf = (job: string | { readonly id?: string }): unknown => (typeof job 
 const ids = (jobs: readonly { readonly id?: string | undefined }[]): unknown[] => jobs.map(({ id }) => id);
 
 /** What has tests of its own: deduplication.test.ts, schedulers.test.ts, flows.test.ts. */
-const ELSEWHERE = /Deduplication|Debounce|JobScheduler|Child|Dependenc/;
+const ELSEWHERE = /Deduplication|Debounce|JobScheduler|ChildDep|Unprocessed|ChildrenV|ChildrenF|Dependenc/;
 
 /** What each method of Queue answers to `acme`, of its own jobs alone. */
 const LOOKS: Readonly<Record<string, (queue: Queue) => Promise<readonly [unknown, unknown]>>> = {

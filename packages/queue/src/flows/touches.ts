@@ -13,7 +13,7 @@ export interface ParentTouchTarget {
 }
 
 /**
- * Notes lanes of other logical queues, in which the end of a child may have freed its parent: BullMQ's scripts put it
+ * Notes lanes in which the end of a child may have freed its parent, in whichever logical queue: BullMQ's scripts put it
  * there, and know nothing of lanes.
  */
 export class ParentTouches {
@@ -38,10 +38,10 @@ export class ParentTouches {
   // One for each queue that parents of jobs were signed for: few, and never a name that somebody has only written.
   #batchOf(queue: string): TouchBatch {
     const { prefix, client, failed } = this.#target;
-    const { lanes, ready, wake } = laneKeys(prefix, queue);
+    const { lanes, ready, wake, lanePrefix } = laneKeys(prefix, queue);
     const batch = new TouchBatch({
       write: async (tenants) =>
-        run(await flowClient({ client: client() }), 'touchKnown', [lanes, ready, wake, ...tenants]),
+        run(await flowClient({ client: client() }), 'touchFreed', [lanes, ready, wake, lanePrefix, ...tenants]),
       failed,
     });
     this.#queues.set(queue, batch);

@@ -133,9 +133,7 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
    */
   touchParent(key: unknown): void {
     const parent = typeof key === 'string' ? nodeOf(this.context, key) : undefined;
-    if (parent === undefined) return;
-    if (parent.queue === this.context.queue) this.touch(parent.tenant);
-    else this.#parents.touch(parent.queue, parent.tenant);
+    if (parent !== undefined) this.#parents.touch(parent.queue, parent.tenant);
   }
 
   /**
