@@ -120,8 +120,15 @@ function invoke(guard: Guard, operation: string, rule: Row, args?: readonly unkn
     return call(guard, operation, args);
   }
   if (rule.kind === 'refuse') throw refusal('queue', operation, rule);
-  guard.context.fence?.check(scope.tenant.tenant, where);
-  return handlers[rule.custom](guard, scope.tenant, operation, args ?? []);
+  const { tenant } = scope.tenant;
+  guard.context.fence?.check(tenant, where);
+  return handlers[rule.custom](inPlaceOf(guard, tenant, operation), scope.tenant, operation, args ?? []);
+}
+
+/** The guard of the store that a tenant's lane is in. */
+function inPlaceOf(guard: Guard, tenant: string, operation: string): Guard {
+  const store = guard.store.at(tenant, operation);
+  return store === guard.store ? guard : { ...guard, store };
 }
 
 function call({ store }: Guard, member: string, args: readonly unknown[] | undefined): unknown {

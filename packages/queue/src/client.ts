@@ -37,9 +37,15 @@ export interface Wiring {
  * backend in the place of its own.
  *
  * @param tenant - the option `tenant`
+ * @param followsPlace - whether calls of a tenant go to the tenant's place: a worker's stay where it has the job from
  * @throws {@link ConfigError} when the options are not usable
  */
-export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PREFIX): Wiring {
+export function wire(
+  queue: string,
+  tenant: unknown,
+  prefix: string = DEFAULT_PREFIX,
+  { followsPlace = true } = {},
+): Wiring {
   checkCouplings();
   const context = contextsOf(tenant, prefix)(queue);
   const owner = {};
@@ -50,7 +56,7 @@ export function wire(queue: string, tenant: unknown, prefix: string = DEFAULT_PR
     factory(_name, options, connections = {}) {
       // BullMQ keeps the factory on its object: a second store would take the verdicts of the first.
       if (store !== undefined) throw unsupported('the backend was asked for a second time');
-      store = openStore(LoopStore, context, options, connections);
+      store = openStore(LoopStore, context, options, connections, followsPlace);
       return guardBackend(store, context, owner);
     },
     store() {
@@ -250,7 +256,7 @@ function judgeOf(row: Exclude<ClientRow, PassRule>, guard: ClientGuard): (call: 
 function throughOf(custom: ClientCustom, guard: ClientGuard): (call: ClientCall) => unknown {
   const own = guard.custom?.[custom];
   if (own !== undefined) return own;
-  return custom === 'shared' ? (call) => shared(call, guard) : scoped;
+  return custom === 'shared' ? (call) => shared(call, guard.owner(call.self)) : scoped;
 }
 
 const SHARED = refuse(
@@ -258,12 +264,13 @@ const SHARED = refuse(
   'Stop and start it outside of any tenant; a tenant may stop what it has made itself.',
 );
 
-function shared({ self, operation, proceed }: ClientCall, guard: ClientGuard): unknown {
+/** Only whoever may stop a client gets through, which serves every tenant. */
+export function shared({ self, operation, proceed }: ClientCall, owner: object | undefined): unknown {
   const maker = makers.get(self);
   const tenant = actingTenant();
   if (maker !== undefined && tenant !== undefined && maker.tenant !== tenant)
     throw refusal('queue', operation, SHARED);
-  return runEngine(guard.owner(self) ?? self, proceed);
+  return runEngine(owner ?? self, proceed);
 }
 
 function refused({ operation, proceed }: ClientCall, row: RefuseRule, guard: ClientGuard): unknown {

@@ -7,6 +7,7 @@ export { QueueEventsProducer } from './events/producer.ts';
 export { JobScheduler, type RefusedClass } from './exports.ts';
 export type { FlowProducerOptions, QueueOptions, WorkerOptions } from './client-options.ts';
 export type { QueueEventsOptions, QueueEventsProducerOptions } from './events/options.ts';
+export type { QueuePlacement } from './placement.ts';
 export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';
 export { queueEraser, type QueueEraserOptions } from './erase.ts';
 export { queueAuditor, type QueueAuditorOptions } from './audit.ts';

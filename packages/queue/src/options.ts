@@ -3,6 +3,7 @@ import { optionSchemas, parseOptions, type TenantOptions, type TenantRegistry } 
 import { z } from 'zod';
 import { readKey, type Half } from './ed25519.ts';
 import { isKid } from './header.ts';
+import type { QueuePlacement } from './placement.ts';
 
 /** A key that signs or verifies job headers: a secret, or one half of an Ed25519 key pair. */
 export type SigningKey = SharedKey | PrivateKey | PublicKey;
@@ -43,6 +44,11 @@ export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence
    * has signed is finished. At least one; a Queue needs one that can sign at the first place, a Worker does not.
    */
   readonly signingKeys: readonly SigningKey[];
+  /**
+   * Where the jobs of a tenant are, default in the Redis of the queue. Asked once a second at most, and has to answer
+   * at once. A Queue adds jobs there; a Worker takes them from there as well.
+   */
+  readonly place?: ((tenant: string) => QueuePlacement) | undefined;
 }
 
 const MIN_SECRET_BYTES = 32;
@@ -103,6 +109,9 @@ const tenantOptions = z.strictObject({
   signingKeys: signingKeysSchema,
   names: optionSchemas.names,
   fence: optionSchemas.fence,
+  place: z
+    .custom<(tenant: string) => QueuePlacement>((value) => typeof value === 'function', 'must be a function')
+    .optional(),
 });
 
 /** The checked options. */
@@ -110,10 +119,11 @@ export interface CheckedTenantOptions {
   readonly signingKeys: readonly [CheckedKey, ...CheckedKey[]];
   readonly names: string | undefined;
   readonly fence: TenantRegistry | undefined;
+  readonly place: ((tenant: string) => QueuePlacement) | undefined;
 }
 
 /** @throws {@link ConfigError} that names the option's path, never its value */
 export function parseTenantOptions(value: unknown): CheckedTenantOptions {
-  const { signingKeys, names, fence } = parseOptions('queue', tenantOptions, value);
-  return { signingKeys, names, fence };
+  const { signingKeys, names, fence, place } = parseOptions('queue', tenantOptions, value);
+  return { signingKeys, names, fence, place };
 }

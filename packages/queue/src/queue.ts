@@ -102,7 +102,7 @@ export class Queue<
    */
   async setTenantLimits(tenant: string, limits: TenantLimits): Promise<void> {
     demandOperator('setTenantLimits');
-    await setLimits(storeOf(this.backend), tenant, limits);
+    await setLimits(storeOf(this.backend).at(tenant, 'setTenantLimits'), tenant, limits);
   }
 
   /**
@@ -115,7 +115,7 @@ export class Queue<
    */
   async getTenantLimits(tenant: string): Promise<TenantLimits> {
     demandOperator('getTenantLimits');
-    return limitsOf(storeOf(this.backend).lane(tenant));
+    return limitsOf(storeOf(this.backend).at(tenant, 'getTenantLimits').lane(tenant));
   }
 
   /**
@@ -126,7 +126,8 @@ export class Queue<
    */
   async getTenants(): Promise<readonly string[]> {
     demandOperator('getTenants');
-    return storeOf(this.backend).tenants();
+    const store = storeOf(this.backend);
+    return [...new Set([...(await store.tenants()), ...(await store.placed())])].toSorted();
   }
 
   /** Jobs are made as ours. */

@@ -4,6 +4,7 @@ import { logicalLinks, logicalOptions } from './flows/link.ts';
 import type { Naming } from './flows/names.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { logicalId } from './lanes/ids.ts';
+import type { QueuePlacement } from './placement.ts';
 import { verifyTemplate, type Template } from './schedulers/template.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
@@ -19,6 +20,8 @@ export type Verdict =
 /** What a queue's store needs to know. */
 export interface StoreContext extends Verifier {
   readonly fence: TenantRegistry | undefined;
+  /** Where tenants are, if not all of them are in the Redis of the queue. */
+  readonly place: ((tenant: string) => QueuePlacement) | undefined;
   /** The same for another queue, in which a flow goes on. */
   readonly of: (queue: string) => StoreContext;
 }

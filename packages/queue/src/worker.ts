@@ -10,7 +10,7 @@ import {
   type WorkerOptions as RawWorkerOptions,
 } from 'bullmq';
 import { ConfigError, currentTenant, refusal, refuse, requireScope } from '@tenantkit/core';
-import { finish, guardMembers, wire, type ClientCall, type Wiring } from './client.ts';
+import { finish, guardMembers, shared, wire, type ClientCall, type Wiring } from './client.ts';
 import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
 import { Job, type Loose } from './job.ts';
 import { scopeListeners, type Delivery } from './listeners.ts';
@@ -21,7 +21,8 @@ import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
 import { sandboxOf } from './sandbox/sandbox.ts';
 import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
-import { stamp, type Stamp } from './stamp.ts';
+import { SiloWorkers, eachWorker } from './silo-workers.ts';
+import { stamp } from './stamp.ts';
 import { refuseEnd, type StoreContext, type Verdict } from './store.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
@@ -42,9 +43,12 @@ const INTERNAL = refuse(
 
 /** What stands behind a Worker; kept outside of it, so that the store cannot be reached through it. */
 interface Engine extends Wiring {
-  /** By BullMQ's own Job. */
-  readonly picked: Stamp<PickedJob>;
+  /** Present where `tenant.place` is. */
+  readonly silos: SiloWorkers | undefined;
 }
+
+/** What every Worker has picked up, by BullMQ's own Job: that of the pool tells what those of silos have done. */
+const picked = stamp<PickedJob>();
 
 const engines = new WeakMap<object, Engine>();
 
@@ -82,7 +86,7 @@ export class Worker<
     guardMembers(this.prototype, RawWorker.prototype, {
       rules: workerRules,
       owner: (self) => engines.get(self)?.owner,
-      custom: { cancel },
+      custom: { cancel, shared: everywhere },
       synchronous: new Set(['cancelJob', 'cancelAllJobs']),
       always: new Set(['getNextJob', 'processJob', 'extendJobLocks', 'jobScheduler']),
     });
@@ -102,11 +106,27 @@ export class Worker<
   ) {
     if (!isProcessor(processor)) throw refusal('queue', 'Worker', NEEDS_PROCESSOR);
     const { raw, tenant } = checkWorkerOptions(options);
-    const wiring = wire(name, tenant, raw.prefix);
-    const picked = stamp<PickedJob>();
+    const wiring = wire(name, tenant, raw.prefix, { followsPlace: false });
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
-    super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw, picked) }, wiring.factory);
-    engines.set(this, { ...wiring, picked });
+    super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw) }, wiring.factory);
+    const { store } = wiring;
+    const { place } = wiring.context;
+    const silos =
+      place === undefined
+        ? undefined
+        : new SiloWorkers({
+            main: this,
+            place,
+            placed: async () => store().placed(),
+            open: (connection) =>
+              new Worker(name, processor, {
+                ...options,
+                connection,
+                autorun: false,
+                tenant: { ...options.tenant, place: undefined },
+              }),
+          });
+    engines.set(this, { ...wiring, silos });
     hideInternals(this, wiring.owner);
     this.opts.autorun = raw.autorun ?? true;
     finish(this, wiring);
@@ -118,7 +138,7 @@ export class Worker<
     data: JobJson,
     jobId: string,
   ): RawJob<DataType, ResultType, NameType, ProgressType> {
-    const { context, picked, store } = engineOf(this);
+    const { context, store } = engineOf(this);
     const verdict = store().takeVerdict(jobId);
     // BullMQ asks for the next job of a scheduler by this name: outside of a lane it stands behind its tenant.
     const { repeatJobKey } = data;
@@ -150,7 +170,7 @@ export class Worker<
     token: string,
     signal?: AbortSignal,
   ): Promise<ResultType> {
-    const { context, picked } = engineOf(this);
+    const { context } = engineOf(this);
     const entry = picked.get(job);
     const running = entry?.process(signal, (shown, own) =>
       super.callProcessJob(shown as typeof job, token, own),
@@ -224,12 +244,47 @@ function engineOf(worker: object): Engine {
   return engine;
 }
 
-function cancel({ self, operation, args: [id, ...rest], proceed }: ClientCall): unknown {
+function cancel({ self, operation, args, proceed }: ClientCall): unknown {
   const scope = requireScope({ surface: 'queue', operation });
+  const [id, ...rest] = args;
+  const { context, owner, silos } = engineOf(self);
+  // Whoever names the job by hand says where it is.
   if (scope.bypass !== undefined) return proceed();
-  const { context, owner } = engineOf(self);
   const physical = context.names.encode(scope.tenant.tenant, checkId(operation, id));
-  return runEngine(owner, () => proceed([physical, ...rest]));
+  const isCancelled = runEngine(owner, () => proceed([physical, ...rest])) === true;
+  if (isCancelled || silos === undefined) return isCancelled;
+  return silos.workers.some((worker) => Reflect.apply(Reflect.get(worker, operation) as Call, worker, args));
+}
+
+type Call = (...args: readonly unknown[]) => unknown;
+
+/** What is done to the Worker is done to those of silos as well. */
+function everywhere(call: ClientCall): unknown {
+  const { self, operation, args } = call;
+  const engine = engines.get(self);
+  const own = shared(call, engine?.owner);
+  // In BullMQ's constructor, and where there are no silos.
+  if (engine?.silos === undefined) return own;
+  const { silos } = engine;
+  if (operation === 'run') silos.start();
+  else if (operation === 'concurrency')
+    for (const worker of silos.workers) Reflect.set(worker, operation, args[0]);
+  else return whole(silos, own, operation, args);
+  return own;
+}
+
+async function whole(
+  silos: SiloWorkers,
+  own: unknown,
+  operation: string,
+  args: readonly unknown[],
+): Promise<unknown> {
+  if (operation === 'close' || operation === 'disconnect') await silos.stop();
+  const others = eachWorker(silos, async (worker) =>
+    Reflect.apply(Reflect.get(worker, operation) as Call, worker, args),
+  );
+  const [answer] = await Promise.all([own, ...others]);
+  return answer;
 }
 
 /** What BullMQ's types hide and JavaScript does not: physical ids, tokens, the loop itself. */
@@ -254,10 +309,7 @@ function maySee(owner: object): boolean {
 
 // Always given: where BullMQ knows no strategy for a type, it throws while it fails the job, which then stays
 // `active` until it stalls. Without one of the user there is no retry.
-function backoffInTenant(
-  { settings }: RawWorkerOptions,
-  picked: Stamp<PickedJob>,
-): Pick<RawWorkerOptions, 'settings'> {
+function backoffInTenant({ settings }: RawWorkerOptions): Pick<RawWorkerOptions, 'settings'> {
   const strategy = settings?.backoffStrategy;
   const backoffStrategy: BackoffStrategy = (attemptsMade, type, error, job) => {
     const entry = job === undefined ? undefined : picked.get(job);
@@ -288,7 +340,7 @@ function deliveries(
 const cut: Readonly<
   Record<EventCustom, (engine: Engine, args: readonly unknown[], isFailure: boolean) => readonly Delivery[]>
 > = {
-  job({ picked }, [job, ...rest], isFailure) {
+  job(_engine, [job, ...rest], isFailure) {
     const entry = typeof job === 'object' && job !== null ? picked.get(job) : undefined;
     if (entry?.tenant !== undefined) {
       const [outcome, ...others] = rest;

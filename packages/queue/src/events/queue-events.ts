@@ -1,5 +1,5 @@
 import { QueueEvents as RawQueueEvents, isRedisInstance } from 'bullmq';
-import { currentTenant } from '@tenantkit/core';
+import { ConfigError, currentTenant } from '@tenantkit/core';
 import { finish, guardMembers, wire } from '../client.ts';
 import { runEngine } from '../engine.ts';
 import type { Loose } from '../job.ts';
@@ -104,6 +104,7 @@ export class QueueEvents<ReturnType = Loose> extends LaneEvents<ReturnType> {
     const { raw, tenant } = checkEventsOptions(options);
     const wiring = wire(name, tenant, raw.prefix);
     const { context, owner } = wiring;
+    if (context.place !== undefined) throw oneRedis();
     const store = openFeedStore(context, raw);
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
     super(name, { ...raw, autorun: false }, () => guardBackend(store, context, owner));
@@ -114,6 +115,15 @@ export class QueueEvents<ReturnType = Loose> extends LaneEvents<ReturnType> {
     finish(this, wiring);
     if (autorun) runEngine(owner, () => this.run()).catch((error: Error) => this.emit('error', error));
   }
+}
+
+function oneRedis(): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'QueueEvents',
+    problem: 'tenant.place is given, and a QueueEvents reads the events of one Redis',
+    hint: 'Leave place out, and make a QueueEvents for each Redis: with the connection of the silo for who is there.',
+  });
 }
 
 function mine(events: object): Feed {

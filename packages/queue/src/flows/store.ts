@@ -4,6 +4,7 @@ import { guardBackend } from '../backend.ts';
 import { connect, type StoreOptions } from '../connections.ts';
 import { OperatedStore } from '../lanes/operator.ts';
 import { toList } from '../list.ts';
+import { Silos } from '../silos.ts';
 import type { StoreContext } from '../store.ts';
 import { admitted, stillAdmitted, type Guard } from '../views/guard.ts';
 import { sign } from '../views/sign.ts';
@@ -29,6 +30,8 @@ export interface FlowStoreParts {
   readonly options: FlowProducerOptions;
   /** Whose loops may pass with physical names: nobody's. */
   readonly owner: object;
+  /** For the store of a silo: that of the shared Redis. */
+  readonly pool?: FlowStore;
 }
 
 /**
@@ -38,6 +41,7 @@ export interface FlowStoreParts {
 export class FlowStore extends RedisQueueBackend {
   readonly #parts: FlowStoreParts;
   readonly #queues = new Map<string, OperatedStore>();
+  readonly #silos: Silos<FlowStore> | undefined;
 
   constructor(parts: FlowStoreParts) {
     const keys = new QueueKeys(parts.prefix);
@@ -46,6 +50,18 @@ export class FlowStore extends RedisQueueBackend {
       prefix: parts.prefix,
     } as StoreOptions);
     this.#parts = parts;
+    // Of any queue: where a tenant is is the same for all of them.
+    const { place, fence } = parts.of('flows');
+    if (parts.pool !== undefined || place === undefined) return;
+    this.#silos = new Silos({
+      place,
+      fence,
+      open: (connection) => {
+        const silo = new FlowStore({ ...parts, options: { ...parts.options, connection }, pool: this });
+        return silo.on('error', (error) => this.emit('error', error));
+      },
+      failed: (error) => this.emit('error', error),
+    });
   }
 
   /** The guarded backend of a queue, on the connection of this one. */
@@ -58,6 +74,8 @@ export class FlowStore extends RedisQueueBackend {
   /** All jobs are signed before the first is stored, and all are stored in one transaction. */
   override async addFlow(given: readonly FlowJobEntry[]): Promise<[Error | null, string | number][]> {
     const tenant = tenantOf(requireScope({ surface: 'queue', operation: 'addFlow' }));
+    const silo = this.#silos?.at(tenant.tenant, 'addFlow');
+    if (silo !== undefined) return silo.addFlow(given);
     const entries = toList(given, 'addFlow').map((entry) => this.#signed(tenant, entry as FlowJobEntry));
     const [first] = entries;
     if (first === undefined) throw refusal('queue', 'addFlow', NOTHING);
@@ -101,7 +119,13 @@ export class FlowStore extends RedisQueueBackend {
 
   override async close(force = false): Promise<void> {
     if (!force) await Promise.all([...this.#queues.values()].map((queue) => queue.flush()));
+    await Promise.all((this.#silos?.stores ?? []).map((silo) => silo.close(force)));
     return super.close(force);
+  }
+
+  override async disconnect(): Promise<void> {
+    await Promise.all((this.#silos?.stores ?? []).map((silo) => silo.disconnect()));
+    return super.disconnect();
   }
 
   #signed(
@@ -124,12 +148,17 @@ export class FlowStore extends RedisQueueBackend {
     if (known !== undefined) return known;
     const [oldest] = this.#queues.keys();
     if (oldest !== undefined && this.#queues.size >= REMEMBERED) this.#queues.delete(oldest);
-    const { of, options } = this.#parts;
+    const { of, options, pool } = this.#parts;
     const store = new OperatedStore({
       context: of(name),
       options,
       blocking: undefined,
       shared: this.connection,
+      elsewhere: (tenant, operation) => {
+        const silo = this.#silos?.at(tenant, operation);
+        return silo === undefined ? undefined : silo.#queue(name);
+      },
+      ...(pool === undefined ? {} : { pool: pool.#queue(name) }),
     });
     store.on('error', (error) => this.emit('error', error));
     this.#queues.set(name, store);

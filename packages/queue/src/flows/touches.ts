@@ -41,7 +41,13 @@ export class ParentTouches {
     const { lanes, ready, wake, lanePrefix } = laneKeys(prefix, queue);
     const batch = new TouchBatch({
       write: async (tenants) =>
-        run(await flowClient({ client: client() }), 'touchFreed', [lanes, ready, wake, lanePrefix, ...tenants]),
+        run(await flowClient({ client: client() }), 'touchFreed', [
+          lanes,
+          ready,
+          wake,
+          lanePrefix,
+          ...tenants,
+        ]),
       failed,
     });
     this.#queues.set(queue, batch);

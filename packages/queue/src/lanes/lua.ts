@@ -224,6 +224,9 @@ if ARGV[4] == '1' or redis.call('HEXISTS', KEYS[2], 'opts.maxLenEvents') == 0 th
 end
 return 1`;
 
+/** Notes that the jobs of a tenant are in another Redis. KEYS: placed. ARGV: tenant, now in ms. */
+export const NOTE = `return redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])`;
+
 /**
  * Puts a lane aside until a time, although it may have something to run.
  *

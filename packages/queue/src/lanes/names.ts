@@ -23,6 +23,8 @@ export interface LaneKeys {
   readonly wake: string;
   /** The lock of the process that sweeps. */
   readonly sweep: string;
+  /** Sorted set of tenants whose jobs are in another Redis, by when that was noted: their workers look here. */
+  readonly placed: string;
   /** BullMQ's `meta` of the logical queue itself: an operator's pause of all tenants is written there. */
   readonly meta: string;
   /** BullMQ's `limiter` of the logical queue itself: what an operator allows all tenants together. */
@@ -97,6 +99,7 @@ export function laneKeys(prefix: string, queue: string): LaneKeys {
     vt: `${lanePrefix}:vt`,
     wake: `${lanePrefix}:wake`,
     sweep: `${lanePrefix}:sweep`,
+    placed: `${lanePrefix}:placed`,
     meta: `${base}:meta`,
     limiter: `${base}:limiter`,
   });

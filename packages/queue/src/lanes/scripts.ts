@@ -1,7 +1,7 @@
 import type { IRedisClient } from 'bullmq';
 import { breach, isId, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
-import { ADMIT, DISARM, LOCK, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
+import { ADMIT, DISARM, LOCK, NOTE, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
 import { laneMeta, type LaneKeys } from './names.ts';
 
 /** As much of BullMQ's client as a script of ours needs. */
@@ -45,6 +45,7 @@ const COMMANDS = {
   lock: { name: 'tenantkit:lanes:lock:1', numberOfKeys: 1, lua: LOCK },
   step: { name: 'tenantkit:lanes:step:1', numberOfKeys: 1, lua: STEP },
   register: { name: 'tenantkit:lanes:register:1', numberOfKeys: 2, lua: REGISTER },
+  note: { name: 'tenantkit:lanes:note:1', numberOfKeys: 1, lua: NOTE },
   disarm: { name: 'tenantkit:lanes:disarm:1', numberOfKeys: 1, lua: DISARM },
 } as const;
 
@@ -132,6 +133,16 @@ export async function register(
 ): Promise<void> {
   const meta = laneMeta(keys, tenant);
   await client.runCommand(COMMANDS.register.name, [keys.lanes, meta, tenant, now, most, isSaid ? 1 : 0]);
+}
+
+/** Notes that the jobs of a tenant are in another Redis, by now in milliseconds. */
+export async function note(
+  client: ScriptClient,
+  { placed }: LaneKeys,
+  tenant: string,
+  now: number,
+): Promise<void> {
+  await client.runCommand(COMMANDS.note.name, [placed, tenant, now]);
 }
 
 /**

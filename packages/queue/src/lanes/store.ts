@@ -3,11 +3,12 @@ import { isId, runInScope } from '@tenantkit/core';
 import { connect, connectBlocking, type StoreOptions } from '../connections.ts';
 import { nodeOf } from '../flows/names.ts';
 import { ParentTouches } from '../flows/touches.ts';
+import { Silos } from '../silos.ts';
 import { DISARMED, type StoreContext, type Verdict } from '../store.ts';
 import { innerId, outerId } from './ids.ts';
 import { Lane, type LaneHome } from './lane.ts';
 import { laneKeys, type LaneKeys } from './names.ts';
-import { defineLaneScripts, disarm, register, touch, type KeptEvents } from './scripts.ts';
+import { defineLaneScripts, disarm, note, register, touch, type KeptEvents } from './scripts.ts';
 import { TouchBatch } from './touch.ts';
 
 /** How many lanes are remembered. One costs 4 KB, and is made again when it is needed. */
@@ -24,6 +25,12 @@ export interface StoreParts {
   readonly blocking: RedisConnection | undefined;
   /** The connection of another, whose owner closes it. */
   readonly shared?: RedisConnection;
+  /** Whether a tenant's calls go to where the tenant is, which the context knows. */
+  readonly followsPlace?: boolean;
+  /** Says it in the place of the context: the store of a tenant that is elsewhere. */
+  readonly elsewhere?: (tenant: string, operation: string) => LaneStore | undefined;
+  /** The store of the shared Redis, for that of a silo. */
+  readonly pool?: LaneStore;
 }
 
 /** What BullMQ asks its factory for. */
@@ -37,6 +44,7 @@ export function openStore<Store>(
   context: StoreContext,
   options: StoreOptions,
   { withBlockingConnection = false }: Connections,
+  followsPlace = false,
 ): Store {
   const { prefix, queue } = context;
   return runInScope(
@@ -46,6 +54,7 @@ export function openStore<Store>(
         context,
         options,
         blocking: withBlockingConnection ? connectBlocking(options, prefix, queue) : undefined,
+        followsPlace,
       }),
   );
 }
@@ -62,10 +71,16 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   readonly #verdicts = new Map<string, Verdict>();
   readonly #touches: TouchBatch;
   readonly #parents: ParentTouches;
+  /** The stores of tenants that are elsewhere, which end with this one. */
+  readonly #silos: Silos<LaneStore> | undefined;
+  readonly #elsewhere: StoreParts['elsewhere'];
+  /** For the store of a silo: that of the shared Redis. */
+  readonly #pool: LaneStore | undefined;
   /** The client that was last written with. */
   #used: Awaited<RedisQueueBackend['client']> | undefined;
 
-  constructor({ context, options, blocking, shared }: StoreParts) {
+  constructor(parts: StoreParts) {
+    const { context, options, blocking, shared, pool } = parts;
     const { prefix, queue } = context;
     const keys = new QueueKeys(prefix);
     const ours = laneKeys(prefix, queue);
@@ -92,6 +107,31 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
       client: () => this.scripts(),
       failed: (error) => this.emit('error', error),
     });
+    this.#pool = pool;
+    // What tells of one Redis tells of all of them; of a shared connection its owner does.
+    if (pool !== undefined && shared === undefined) this.on('error', (error) => pool.emit('error', error));
+    this.#silos = parts.followsPlace === true ? this.#silosOf(parts, new.target) : undefined;
+    this.#elsewhere = parts.elsewhere ?? this.#silos?.at.bind(this.#silos);
+  }
+
+  /**
+   * The store that the lane of a tenant is in: this one, or that of a silo.
+   *
+   * @throws {@link OperationRefusedError} when nobody knows where the tenant is
+   */
+  at(tenant: string, operation: string): LaneStore {
+    return this.#elsewhere?.(tenant, operation) ?? this;
+  }
+
+  /** The tenants that have added jobs to a silo. */
+  async placed(): Promise<readonly string[]> {
+    const client = await this.client;
+    return (await client.zrange(this.laneKeys.placed, 0, -1)).filter(isId);
+  }
+
+  /** Notes where workers look that a tenant is in a silo. */
+  async notePlaced(tenant: string): Promise<void> {
+    await note(await this.scripts(), this.laneKeys, tenant, Date.now());
   }
 
   /** The lane of a tenant. */
@@ -109,7 +149,9 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   /** The lane of a tenant, where whoever looks for forgotten work will look: for who is about to add a job. */
   async registered(tenant: string): Promise<Lane> {
     const lane = this.lane(tenant);
-    if (performance.now() - lane.registeredAt < REGISTERED_FOR) return lane;
+    if (isRegistered(lane)) return lane;
+    // Before there is a job: workers look in the pool for who is elsewhere.
+    await this.#pool?.notePlaced(tenant);
     await register(await this.scripts(), this.laneKeys, tenant, Date.now(), this.#keptEvents());
     lane.registeredAt = performance.now();
     return lane;
@@ -191,7 +233,13 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
 
   override async close(force = false): Promise<void> {
     if (!force) await this.flush();
+    await Promise.all((this.#silos?.stores ?? []).map((silo) => silo.close(force)));
     return super.close(force);
+  }
+
+  override async disconnect(): Promise<void> {
+    await Promise.all((this.#silos?.stores ?? []).map((silo) => silo.disconnect()));
+    return super.disconnect();
   }
 
   /** BullMQ's options, as a lane gets them. */
@@ -207,6 +255,21 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
     return client;
   }
 
+  #silosOf(
+    { context, options }: StoreParts,
+    Store: new (parts: StoreParts) => LaneStore,
+  ): Silos<LaneStore> | undefined {
+    const { place, fence } = context;
+    if (place === undefined) return undefined;
+    return new Silos({
+      place,
+      fence,
+      open: (connection) =>
+        new Store({ context, options: { ...options, connection }, blocking: undefined, pool: this }),
+      failed: (error) => this.emit('error', error),
+    });
+  }
+
   #keptEvents(): KeptEvents {
     const { streams, skipMetasUpdate } = this.#options as {
       readonly streams?: { readonly events?: { readonly maxLen?: number } };
@@ -215,4 +278,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
     const said = streams?.events?.maxLen;
     return { count: said ?? EVENTS, isSaid: said !== undefined && skipMetasUpdate !== true };
   }
+}
+
+function isRegistered({ registeredAt }: Lane): boolean {
+  return performance.now() - registeredAt < REGISTERED_FOR;
 }

@@ -1,0 +1,347 @@
+import { once } from 'node:events';
+import {
+  ConfigError,
+  OperationRefusedError,
+  acrossTenants,
+  createTenantRegistry,
+  currentTenant,
+  memoryTenantStore,
+  withTenant,
+} from '@tenantkit/core';
+import { freshRedis, type FreshRedis } from '@tenantkit/testing';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import type { Queue, QueuePlacement, QueueTenantOptions, Worker } from '@tenantkit/queue';
+import { proxyTo } from './proxy.ts';
+import { KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
+
+let on: Bench;
+let silo: FreshRedis;
+/** An observer of the silo. */
+let there: Redis;
+
+beforeAll(async () => {
+  on = await bench();
+  silo = await freshRedis(inject('servers').redis);
+  there = new Redis(silo.url, { maxRetriesPerRequest: null });
+});
+afterEach(async () => {
+  await on.reset();
+  await there.flushdb();
+});
+afterAll(async () => {
+  there.disconnect();
+  await silo.cleanup();
+  await on[Symbol.asyncDispose]();
+});
+
+type Place = (tenant: string) => QueuePlacement;
+const POOL: QueuePlacement = { level: 'pool' };
+/** Only this tenant is elsewhere. */
+const big: Place = (tenant) => (tenant === 'big' ? { level: 'silo', connection: { url: silo.url } } : POOL);
+
+const tenant = (place: Place, more: Partial<QueueTenantOptions> = {}): QueueTenantOptions => ({
+  signingKeys: [KEY],
+  place,
+  ...more,
+});
+const queueIn = (place: Place, more: Partial<QueueTenantOptions> = {}): Queue =>
+  on.queue('mail', { tenant: tenant(place, more) });
+const workerIn = (place: Place, processor: Parameters<Bench['worker']>[1], more: object = {}): Worker =>
+  on.worker('mail', processor, { tenant: tenant(place), ...more });
+const add = (queue: Queue, id: string, jobId = 'one', options: object = {}): Promise<{ id?: string }> =>
+  withTenant(id, () => queue.add('n', { of: id }, { jobId, ...options }));
+const who = (): string | undefined => currentTenant()?.tenant;
+
+describe('a Queue with places', () => {
+  it('adds jobs where the tenant is, and shows those only', async () => {
+    const queue = queueIn(big);
+    for (const id of ['big', 'big2', 'acme']) await add(queue, id);
+    expect(await there.exists('bull:mail~big:big~one')).toBe(1);
+    expect((await there.keys('*')).filter((key) => !/^bull:mail~(?:big)?:/.test(key))).toEqual([]);
+    expect(await on.redis.keys('bull:mail~big:*')).toEqual([]);
+    expect(await on.redis.exists('bull:mail~big2:big2~one', 'bull:mail~acme:acme~one')).toBe(2);
+    for (const id of ['big', 'big2', 'acme']) {
+      await withTenant(id, async () => {
+        expect(await queue.getJobCounts('waiting')).toEqual({ waiting: 1 });
+        expect((await queue.getJobs()).map((job) => [job.id, job.data])).toEqual([['one', { of: id }]]);
+        const job = await queue.getJob('one');
+        await job?.updateData({ of: 'me' });
+        await job?.remove();
+        expect(await queue.getWaitingCount()).toBe(0);
+      });
+    }
+  });
+
+  it('keeps schedulers, deduplication, pause, limits and bulks there', async () => {
+    const queue = queueIn(big);
+    await withTenant('big', async () => {
+      await queue.addBulk([
+        { name: 'n', data: {} },
+        { name: 'n', data: {}, opts: { delay: 60_000 } },
+      ]);
+      const { id } = await queue.add('n', {}, { deduplication: { id: 'd' } });
+      expect(await queue.getDeduplicationJobId('d')).toBe(id);
+      await queue.upsertJobScheduler('s', { every: 60_000 }, { name: 'n' });
+      expect((await queue.getJobSchedulers()).map(({ key }) => key)).toEqual(['s']);
+      await queue.pause();
+      expect(await queue.isPaused()).toBe(true);
+    });
+    const asOperator = <T>(fn: () => T): T => acrossTenants(OPERATOR, fn);
+    await asOperator(() => queue.setTenantLimits('big', { concurrency: 3 }));
+    expect(await asOperator(() => queue.getTenantLimits('big'))).toEqual({ concurrency: 3 });
+    expect(await asOperator(() => queue.getTenants())).toEqual(['big']);
+    expect(await there.hget('bull:mail~big:meta', 'concurrency')).toBe('3');
+    // Nothing of the tenant is in the pool, but that it is elsewhere.
+    expect(await on.redis.keys('*big*')).toEqual([]);
+    expect(await on.redis.zrange('bull:mail~:placed', '0', '-1')).toEqual(['big']);
+  });
+
+  it('takes a client of the caller, which it does not close', async () => {
+    const queue = queueIn((id) => (id === 'big' ? { level: 'silo', connection: there } : POOL));
+    await add(queue, 'big');
+    await queue.close();
+    expect(there.status).toBe('ready');
+    expect(await there.exists('bull:mail~big:big~one')).toBe(1);
+  });
+
+  it.each<[string, () => unknown, RegExp]>([
+    [
+      'throws',
+      () => {
+        throw new Error('lookup of big.internal failed');
+      },
+      /has failed/,
+    ],
+    ['promises', () => Promise.resolve(POOL), /place\.level/],
+    ['answers nothing', () => undefined, /place\.level/],
+    ['names another level', () => ({ level: 'bridge', db: 3 }), /place\.level/],
+    ['gives no address', () => ({ level: 'silo', connection: {} }), /place\.connection/],
+    [
+      'gives an URL in the place of a connection',
+      () => ({ level: 'silo', connection: silo.url }),
+      /place\.connection/,
+    ],
+    [
+      'says more than is known',
+      () => ({ level: 'silo', connection: { url: silo.url }, db: 3 }),
+      /unknown option db/,
+    ],
+  ])('a place that %s refuses the tenant, and no other one', async (_, place, problem) => {
+    const queue = queueIn((id) => (id === 'big' ? (place() as QueuePlacement) : POOL));
+    const told = once(queue, 'error') as Promise<[ConfigError]>;
+    const refused = add(queue, 'big');
+    await expect(refused).rejects.toThrow(OperationRefusedError);
+    await expect(refused).rejects.toThrow(/nobody knows where/);
+    await expect(refused).rejects.not.toThrow(/internal/);
+    const [error] = await told;
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error.message).toMatch(problem);
+    await add(queue, 'acme');
+    expect(await on.redis.keys('bull:mail~big:*')).toEqual([]);
+    expect(await on.redis.exists('bull:mail~acme:acme~one')).toBe(1);
+  });
+
+  it('moves nobody without a fence, and with one only who is frozen meanwhile', async () => {
+    let isBig = false;
+    const place: Place = (id) => (isBig ? big(id) : POOL);
+    const unfenced = queueIn(place);
+    await add(unfenced, 'big');
+    const store = memoryTenantStore();
+    const fence = await createTenantRegistry({ store, refreshEvery: 10, maxStaleness: 500 });
+    using closing = new DisposableStack();
+    closing.defer(() => fence.close());
+    const fenced = queueIn(place, { fence });
+    await add(fenced, 'big', 'two');
+    isBig = true;
+    // The answer of before is believed for a second.
+    await expect
+      .poll(() => add(unfenced, 'big', 'three').catch((error: unknown) => error))
+      .toMatchObject({ code: 'OPERATION_REFUSED' });
+    await fence.freeze('big');
+    await expect(add(fenced, 'big', 'four')).rejects.toThrow(/frozen/);
+    await fence.unfreeze('big');
+    await expect
+      .poll(async () => {
+        await add(fenced, 'big', 'five');
+        return there.exists('bull:mail~big:big~five');
+      })
+      .toBe(1);
+  });
+
+  it('does not believe what place has answered while the tenant was frozen', async () => {
+    let isBig = false;
+    const fence = await createTenantRegistry({
+      store: memoryTenantStore(),
+      refreshEvery: 10,
+      maxStaleness: 500,
+    });
+    using closing = new DisposableStack();
+    closing.defer(() => fence.close());
+    const queue = queueIn((id) => (isBig ? big(id) : POOL), { fence });
+    await fence.freeze('big');
+    expect(await acrossTenants(OPERATOR, () => queue.getTenantLimits('big'))).toEqual({});
+    isBig = true;
+    await fence.unfreeze('big');
+    await add(queue, 'big');
+    expect(await there.exists('bull:mail~big:big~one')).toBe(1);
+  });
+
+  it('tells of the connections to silos as of its own', async () => {
+    const connection = { host: '127.0.0.1', port: 1, retryStrategy: () => null };
+    const queue = queueIn((id) => (id === 'big' ? { level: 'silo', connection } : POOL));
+    const told: Error[] = [];
+    queue.on('error', (error) => void told.push(error));
+    await expect(add(queue, 'big')).rejects.toThrow();
+    expect(told[0]).toMatchObject({ code: 'ECONNREFUSED' });
+    await add(queue, 'acme');
+  });
+
+  it('a silo that is down keeps its own tenants waiting only', async () => {
+    await using proxy = await proxyTo(Number(new URL(silo.url).port));
+    const { pathname } = new URL(silo.url);
+    const url = `redis://127.0.0.1:${proxy.port}${pathname}`;
+    const queue = queueIn((id) => (id === 'big' ? { level: 'silo', connection: { url } } : POOL));
+    queue.on('error', () => undefined);
+    await add(queue, 'big');
+    const isLost = proxy.swallow();
+    const late = add(queue, 'big', 'late');
+    await isLost;
+    await add(queue, 'acme');
+    proxy.restore();
+    expect((await late).id).toBe('late');
+  });
+});
+
+describe('a Worker with places', () => {
+  it('runs the jobs of every place, each in its tenant, and tells of all of them', async () => {
+    const queue = queueIn(big);
+    for (const id of ['big', 'acme']) await add(queue, id);
+    const ran: unknown[] = [];
+    const worker = workerIn(big, async (job) => {
+      await job.updateProgress(50);
+      await job.log('a line');
+      ran.push([who(), job.id, job.data]);
+      return who();
+    });
+    const heard: unknown[] = [];
+    withTenant('big', () => worker.on('completed', (job, result) => void heard.push([job.id, result])));
+    const done = await finished(worker, 2);
+    expect(done.map(({ result }) => result).toSorted()).toEqual(['acme', 'big']);
+    expect(ran).toHaveLength(2);
+    expect(ran).toEqual(
+      expect.arrayContaining([
+        ['acme', 'one', { of: 'acme' }],
+        ['big', 'one', { of: 'big' }],
+      ]),
+    );
+    expect(heard).toEqual([['one', 'big']]);
+    await withTenant('big', async () => {
+      const job = await queue.getJob('one');
+      expect(await job?.getState()).toBe('completed');
+      expect(job?.progress).toBe(50);
+      expect(await queue.getJobLogs('one')).toEqual({ logs: ['a line'], count: 1 });
+    });
+  });
+
+  it('finds a silo that nobody was in when it began', async () => {
+    const worker = workerIn(big, async () => who());
+    await worker.waitUntilReady();
+    const done = finished(worker, 1);
+    await add(queueIn(big), 'big');
+    expect((await done)[0]?.result).toBe('big');
+  });
+
+  it('still runs what a tenant has left in the pool, in its place', async () => {
+    await add(on.queue('mail'), 'big', 'left');
+    const worker = workerIn(big, async (job) => {
+      await job.updateProgress(1);
+      return who();
+    });
+    expect(await finished(worker, 1)).toMatchObject([{ id: 'left', result: 'big' }]);
+    expect(await on.redis.hget('bull:mail~big:big~left', 'progress')).toBe('1');
+    expect(await there.keys('*~left')).toEqual([]);
+  });
+
+  it('is paused, resumed, told its concurrency and closed with all of its parts', async () => {
+    const queue = queueIn(big);
+    await add(queue, 'big');
+    const worker = workerIn(big, async () => undefined, { drainDelay: 1 });
+    await finished(worker, 1);
+    await worker.pause();
+    for (const id of ['big', 'acme']) await add(queue, id, 'two');
+    worker.concurrency = 3;
+    const done = finished(worker, 2);
+    worker.resume();
+    await done;
+    await worker.close();
+    const clients = async (): Promise<string[]> =>
+      String(await there.call('CLIENT', 'LIST'))
+        .split('\n')
+        .filter((line) => line.includes(`db=${there.options.db} `) && line.includes('cmd=bzpopmin'));
+    await expect.poll(async () => (await clients()).length).toBe(0);
+    for (const id of ['big', 'acme']) {
+      await add(queue, id, 'three');
+      expect(await withTenant(id, () => queue.getWaitingCount())).toBe(1);
+    }
+  });
+
+  it('cancels a job of the tenant wherever it runs, and of nobody else', async () => {
+    const queue = queueIn(big);
+    for (const id of ['big', 'acme']) await add(queue, id, 'one', { attempts: 1 });
+    const running: string[] = [];
+    const worker = workerIn(big, (_job, _token, signal) => {
+      running.push(String(who()));
+      return new Promise((_resolve, reject) => {
+        signal?.addEventListener('abort', () => reject(new Error(`stopped ${String(signal.reason)}`)));
+      });
+    });
+    const done = finished(worker, 2);
+    await expect.poll(() => running.length).toBe(2);
+    expect(withTenant('other', () => worker.cancelJob('one', 'no'))).toBe(false);
+    expect(withTenant('big', () => worker.cancelJob('one', 'by big'))).toBe(true);
+    expect(withTenant('acme', () => worker.cancelJob('one', 'by acme'))).toBe(true);
+    expect((await done).map(({ error }) => error?.message).toSorted()).toEqual([
+      'stopped by acme',
+      'stopped by big',
+    ]);
+  });
+
+  it('says once that nobody knows where a tenant is, and goes on with the others', async () => {
+    const errors: Error[] = [];
+    await add(queueIn(big), 'big');
+    await add(queueIn(big), 'acme');
+    const worker = workerIn(
+      (id) => {
+        if (id === 'big') throw new Error('not known');
+        return POOL;
+      },
+      async () => who(),
+      { autorun: false },
+    );
+    worker.on('error', (error) => void errors.push(error));
+    const done = finished(worker, 1);
+    const told = once(worker, 'error');
+    void worker.run();
+    expect((await done)[0]?.result).toBe('acme');
+    await told;
+    expect(errors.map((error) => (error as ConfigError).code)).toEqual(['CONFIG_INVALID']);
+    expect(await there.llen('bull:mail~big:wait')).toBe(1);
+  });
+
+  it('opens nothing for a name that somebody has written into Redis', async () => {
+    const asked: string[] = [];
+    for (const name of ['evil', 'no tenant:x', '../x']) await on.redis.zadd('bull:mail~:placed', 1, name);
+    const worker = workerIn(
+      (id) => {
+        asked.push(id);
+        return POOL;
+      },
+      async () => who(),
+    );
+    const done = finished(worker, 1);
+    await add(on.queue('mail'), 'acme');
+    await done;
+    expect(asked).toEqual(['evil']);
+  });
+});
