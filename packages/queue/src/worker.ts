@@ -122,6 +122,7 @@ export class Worker<
               new Worker(name, processor, {
                 ...options,
                 connection,
+                concurrency: this.concurrency,
                 autorun: false,
                 tenant: { ...options.tenant, place: undefined },
               }),
@@ -266,8 +267,10 @@ function everywhere(call: ClientCall): unknown {
   // In BullMQ's constructor, and where there are no silos.
   if (engine?.silos === undefined) return own;
   const { silos } = engine;
-  if (operation === 'run') silos.start();
-  else if (operation === 'concurrency')
+  // BullMQ's `resume` runs what does not run yet.
+  if (operation === 'run' || operation === 'resume') silos.start();
+  if (operation === 'run') return own;
+  if (operation === 'concurrency')
     for (const worker of silos.workers) Reflect.set(worker, operation, args[0]);
   else return whole(silos, own, operation, args);
   return own;

@@ -102,7 +102,34 @@ describe('a Queue with places', () => {
     await add(queue, 'big');
     await queue.close();
     expect(there.status).toBe('ready');
+    // Another client is another place, wherever it leads: nobody compares what is alive.
+    let connection = there;
+    const other = queueIn((id) => (id === 'big' ? { level: 'silo', connection } : POOL));
+    await add(other, 'big', 'two');
+    connection = there.duplicate();
+    await expect
+      .poll(() => add(other, 'big', 'three').catch((error: unknown) => error))
+      .toMatchObject({ code: 'OPERATION_REFUSED' });
+    connection.disconnect();
     expect(await there.exists('bull:mail~big:big~one')).toBe(1);
+  });
+
+  it('has one client for a silo, however many tenants are there, which ends with it', async () => {
+    const queue = queueIn(() => ({ level: 'silo', connection: { url: silo.url } }));
+    const changed = { url: silo.url };
+    const other = queueIn(() => ({ level: 'silo', connection: changed }));
+    for (const id of ['big', 'acme', 'a']) await add(queue, id);
+    expect(await clients()).toBe(1);
+    await add(other, 'big', 'two');
+    changed.url = 'redis://127.0.0.1:1';
+    await expect
+      .poll(() => add(other, 'big', 'three').catch((error: unknown) => error))
+      .toMatchObject({
+        code: 'OPERATION_REFUSED',
+      });
+    await queue.close();
+    await other.close();
+    await expect.poll(() => clients()).toBe(0);
   });
 
   it.each<[string, () => unknown, RegExp]>([
@@ -213,6 +240,15 @@ describe('a Queue with places', () => {
   });
 });
 
+/** How many clients of the silo there are besides the observer, as its server says. */
+async function clients(of: (line: string) => boolean = () => true): Promise<number> {
+  const lines = String(await there.call('CLIENT', 'LIST')).split('\n');
+  return lines.filter(
+    (line) => line.includes(`db=${there.options.db} `) && !line.includes('cmd=client') && of(line),
+  ).length;
+}
+const blocking = (): Promise<number> => clients((line) => line.includes('cmd=bzpopmin'));
+
 describe('a Worker with places', () => {
   it('runs the jobs of every place, each in its tenant, and tells of all of them', async () => {
     const queue = queueIn(big);
@@ -263,27 +299,131 @@ describe('a Worker with places', () => {
     expect(await there.keys('*~left')).toEqual([]);
   });
 
-  it('is paused, resumed, told its concurrency and closed with all of its parts', async () => {
+  it('is paused, resumed and closed with all of its parts', async () => {
     const queue = queueIn(big);
     await add(queue, 'big');
     const worker = workerIn(big, async () => undefined, { drainDelay: 1 });
     await finished(worker, 1);
     await worker.pause();
     for (const id of ['big', 'acme']) await add(queue, id, 'two');
-    worker.concurrency = 3;
     const done = finished(worker, 2);
-    worker.resume();
+    await worker.resume();
     await done;
     await worker.close();
-    const clients = async (): Promise<string[]> =>
-      String(await there.call('CLIENT', 'LIST'))
-        .split('\n')
-        .filter((line) => line.includes(`db=${there.options.db} `) && line.includes('cmd=bzpopmin'));
-    await expect.poll(async () => (await clients()).length).toBe(0);
+    await expect.poll(blocking).toBe(0);
     for (const id of ['big', 'acme']) {
       await add(queue, id, 'three');
       expect(await withTenant(id, () => queue.getWaitingCount())).toBe(1);
     }
+  });
+
+  it('is not closed before the jobs in silos have ended', async () => {
+    const queue = queueIn(big);
+    await add(queue, 'big');
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const worker = workerIn(big, () => promise);
+    await new Promise((begun) => worker.once('active', begun));
+    let isClosed = false;
+    const closing = worker.close().then(() => (isClosed = true));
+    await expect
+      .poll(async () => (await on.redis.ping()) === 'PONG' && isClosed, { timeout: 200 })
+      .toBe(true)
+      .then(
+        () => expect.unreachable('it is closed'),
+        () => undefined,
+      );
+    resolve();
+    await closing;
+    expect(await withTenant('big', () => queue.getCompletedCount())).toBe(1);
+  });
+
+  it('opens no silo once it is closed', async () => {
+    await add(queueIn(big), 'big');
+    const asked: string[] = [];
+    const worker = workerIn(
+      (id) => {
+        asked.push(id);
+        return big(id);
+      },
+      async () => undefined,
+    );
+    await worker.close();
+    await on.redis.ping();
+    expect(asked).toEqual([]);
+  });
+
+  it.each(['before', 'after'])('has the concurrency that was set %s a silo was found there', async (when) => {
+    const queue = queueIn(big);
+    let [now, most] = [0, 0];
+    const worker = workerIn(big, async (job) => {
+      if (job.id === 'first') return;
+      most = Math.max(most, (now += 1));
+      await expect.poll(() => most).toBe(3);
+      now -= 1;
+    });
+    if (when === 'before') worker.concurrency = 3;
+    else {
+      const begun = finished(worker, 1);
+      await add(queue, 'big', 'first');
+      await begun;
+      worker.concurrency = 3;
+    }
+    const done = finished(worker, 3);
+    for (const jobId of ['one', 'two', 'three']) await add(queue, 'big', jobId);
+    expect((await done).map(({ event }) => event)).toEqual(['completed', 'completed', 'completed']);
+  });
+
+  it('begins in a silo that is found while it is paused when it is resumed', async () => {
+    const asked: string[] = [];
+    const ran: boolean[] = [];
+    let isResumed = false;
+    const worker = workerIn(
+      (id) => {
+        asked.push(id);
+        return big(id);
+      },
+      async () => void ran.push(isResumed),
+    );
+    await worker.waitUntilReady();
+    await worker.pause();
+    await add(queueIn(big), 'big');
+    await expect.poll(() => asked).toContain('big');
+    await expect
+      .poll(() => ran.length, { timeout: 300 })
+      .toBe(1)
+      .then(
+        () => expect.unreachable('it has run'),
+        () => undefined,
+      );
+    const done = finished(worker, 1);
+    isResumed = true;
+    await worker.resume();
+    await done;
+    expect(ran).toEqual([true]);
+  });
+
+  it('that did not run yet finds silos when it is resumed', async () => {
+    await add(queueIn(big), 'big');
+    const worker = workerIn(big, async () => who(), { autorun: false });
+    const done = finished(worker, 1);
+    await worker.resume();
+    expect((await done)[0]?.result).toBe('big');
+  });
+
+  it('tells of its own loop what it tells, and nothing of those in silos', async () => {
+    const queue = queueIn(big);
+    await add(queue, 'big');
+    const worker = workerIn(big, async () => undefined, { autorun: false });
+    const told: string[] = [];
+    for (const event of ['drained', 'paused', 'resumed', 'closing', 'closed'] as const)
+      worker.on(event, () => void told.push(event));
+    const done = finished(worker, 1);
+    void worker.run();
+    await done;
+    await worker.pause();
+    await worker.resume();
+    await worker.close();
+    expect(told.filter((event) => event !== 'drained')).toEqual(['paused', 'resumed', 'closing', 'closed']);
   });
 
   it('cancels a job of the tenant wherever it runs, and of nobody else', async () => {
@@ -311,8 +451,10 @@ describe('a Worker with places', () => {
     const errors: Error[] = [];
     await add(queueIn(big), 'big');
     await add(queueIn(big), 'acme');
+    let asked = 0;
     const worker = workerIn(
       (id) => {
+        asked += 1;
         if (id === 'big') throw new Error('not known');
         return POOL;
       },
@@ -325,6 +467,7 @@ describe('a Worker with places', () => {
     void worker.run();
     expect((await done)[0]?.result).toBe('acme');
     await told;
+    await expect.poll(() => asked).toBeGreaterThan(2);
     expect(errors.map((error) => (error as ConfigError).code)).toEqual(['CONFIG_INVALID']);
     expect(await there.llen('bull:mail~big:wait')).toBe(1);
   });
