@@ -337,19 +337,21 @@ describe('a Worker with places', () => {
     expect(await withTenant('big', () => queue.getCompletedCount())).toBe(1);
   });
 
-  it('opens no silo once it is closed', async () => {
+  it('has one loop for a silo, and looks for no more once it is closed', async () => {
     await add(queueIn(big), 'big');
-    const asked: string[] = [];
+    let asked = 0;
     const worker = workerIn(
       (id) => {
-        asked.push(id);
+        asked += 1;
         return big(id);
       },
       async () => undefined,
     );
+    await expect.poll(() => asked).toBeGreaterThan(2);
+    expect(await blocking()).toBe(1);
     await worker.close();
-    await on.redis.ping();
-    expect(asked).toEqual([]);
+    const before = asked;
+    await expect(expect.poll(() => asked, { timeout: 1_500 }).toBeGreaterThan(before)).rejects.toThrow();
   });
 
   it.each(['before', 'after'])('has the concurrency that was set %s a silo was found there', async (when) => {
