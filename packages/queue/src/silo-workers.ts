@@ -102,9 +102,9 @@ export class SiloWorkers {
   }
 
   #open(connection: ConnectionOptions): void {
-    const { main, open } = this.#parts;
+    const { main } = this.#parts;
     if (this.#workers.some((known) => isSamePlace(known.connection, connection))) return;
-    const worker = open(connection);
+    const worker = this.#parts.open(connection);
     const own = worker.emit.bind(worker);
     Object.defineProperty(worker, 'emit', {
       value: (event: string, ...args: unknown[]) =>

@@ -219,7 +219,7 @@ describe('a Queue with places', () => {
     const queue = queueIn((id) => (id === 'big' ? { level: 'silo', connection } : POOL));
     const told: Error[] = [];
     queue.on('error', (error) => void told.push(error));
-    await expect(add(queue, 'big')).rejects.toThrow();
+    await expect(add(queue, 'big')).rejects.toThrow(/Connection is closed|ECONNREFUSED/);
     expect(told[0]).toMatchObject({ code: 'ECONNREFUSED' });
     await add(queue, 'acme');
   });
@@ -263,7 +263,7 @@ describe('a Worker with places', () => {
     const heard: unknown[] = [];
     withTenant('big', () => worker.on('completed', (job, result) => void heard.push([job.id, result])));
     const done = await finished(worker, 2);
-    expect(done.map(({ result }) => result).toSorted()).toEqual(['acme', 'big']);
+    expect(new Set(done.map(({ result }) => result))).toEqual(new Set(['acme', 'big']));
     expect(ran).toHaveLength(2);
     expect(ran).toEqual(
       expect.arrayContaining([
@@ -351,7 +351,9 @@ describe('a Worker with places', () => {
     expect(await blocking()).toBe(1);
     await worker.close();
     const before = asked;
-    await expect(expect.poll(() => asked, { timeout: 1_500 }).toBeGreaterThan(before)).rejects.toThrow();
+    await expect(expect.poll(() => asked, { timeout: 1_500 }).toBeGreaterThan(before)).rejects.toThrow(
+      /in time|greater/,
+    );
   });
 
   it.each(['before', 'after'])('has the concurrency that was set %s a silo was found there', async (when) => {
@@ -443,10 +445,9 @@ describe('a Worker with places', () => {
     expect(withTenant('other', () => worker.cancelJob('one', 'no'))).toBe(false);
     expect(withTenant('big', () => worker.cancelJob('one', 'by big'))).toBe(true);
     expect(withTenant('acme', () => worker.cancelJob('one', 'by acme'))).toBe(true);
-    expect((await done).map(({ error }) => error?.message).toSorted()).toEqual([
-      'stopped by acme',
-      'stopped by big',
-    ]);
+    expect(new Set((await done).map(({ error }) => error?.message))).toEqual(
+      new Set(['stopped by acme', 'stopped by big']),
+    );
   });
 
   it('says once that nobody knows where a tenant is, and goes on with the others', async () => {
