@@ -3,13 +3,22 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { withTenant } from '@tenantkit/core';
+import { withTenant, type TenantRegistry } from '@tenantkit/core';
+import { queueEraser, type Queue } from '@tenantkit/queue';
 import { expect } from 'vitest';
-import { bench } from '../support.ts';
+import { KEY, bench, type Bench } from '../support.ts';
+import { soakFence } from './soak-fence.ts';
+import { GONE, PREFIX, type SoakData } from './soak-run.ts';
 
-const PREFIX = 'soak';
 const PROCESSES = 3;
 const PROGRAM = join(import.meta.dirname, 'soak-worker.ts');
+/** Of the jobs, every so many runs in a thread of its own. */
+const BOXED = 4;
+/** How many tenants have a scheduler, and how many jobs each of those makes. */
+const SCHEDULERS = 10;
+const TICKS = 5;
+/** How many jobs of the tenant that is erased are added, in thirds: before, at and after the half. */
+const OF_GONE = 60;
 
 /** What happened. */
 export interface Soaked {
@@ -19,39 +28,100 @@ export interface Soaked {
 }
 
 /**
- * Adds signed jobs of many tenants, ordinary, delayed, prioritised and failing ones, to processes of workers of which
- * one is killed every now and then. Every job has to run, in its own tenant.
+ * Adds signed jobs of many tenants, ordinary, delayed, prioritised, failing, scheduled and sandboxed ones, to processes of workers of which
+ * one is killed every now and then. Every job has to run, in its own tenant. One tenant is erased half-way: nothing of
+ * it runs afterwards.
  *
  * @param every - between two kills, in milliseconds
  */
 export async function soak(jobs: number, tenants: number, every: number): Promise<Soaked> {
   await using on = await bench();
-  const queue = on.queue('soak', { prefix: PREFIX });
+  const fence = await soakFence(on.redis, PREFIX);
+  using closing = new DisposableStack();
+  closing.defer(() => fence.close());
+  const tenant = { signingKeys: [KEY], fence };
+  const queue = on.queue('soak', { prefix: PREFIX, tenant });
+  const boxed = on.queue('boxed', { prefix: PREFIX, tenant });
   const workers = await Promise.all(Array.from({ length: PROCESSES }, () => start(on.url)));
   const done = new AbortController();
   const killing = killOften(workers, on.url, every, done.signal);
+  let ranOfGone = 0;
   try {
+    await addSchedulers(queue);
+    await addOfGone(queue);
     for (let at = 0; at < jobs; at += 1) {
-      const tenant = `t${at % tenants}`;
-      await withTenant(tenant, () =>
-        queue.add('n', { tenant, fails: at % 7 === 0 }, { jobId: `j${at}`, ...kindOf(at) }),
+      const id = `t${at % tenants}`;
+      const data = { tenant: id, fails: at % 7 === 0, url: on.url };
+      await withTenant(id, () =>
+        (at % BOXED === 0 ? boxed : queue).add('n', data, { jobId: `j${at}`, ...kindOf(at) }),
       );
       // Spread over some seconds: most of it is added while somebody is being killed.
       if (at % 50 === 0) await wait(every / 10);
+      if (at === Math.floor(jobs / 2)) ranOfGone = await eraseGone(on, queue, fence);
     }
     const isDone = async (): Promise<number> => on.redis.hlen(`${PREFIX}:done`);
-    await expect.poll(isDone, { timeout: 60_000, interval: 100 }).toBe(jobs);
+    await expect.poll(isDone, { timeout: 120_000, interval: 100 }).toBe(jobs + SCHEDULERS * TICKS);
   } finally {
     done.abort();
     await killing;
     for (const worker of workers) await kill(worker);
   }
   expect(await on.redis.hgetall(`${PREFIX}:wrong`)).toEqual({});
+  expect(Number(await on.redis.get(`${PREFIX}:gone`))).toBe(ranOfGone);
   const errors = await on.redis.lrange(`${PREFIX}:errors`, 0, -1);
   // What a worker says whose lock has run out while the machine was busy with something else.
   expect(errors.filter((message) => !/Missing lock|could not renew lock/.test(message))).toEqual([]);
   const runs = Object.values(await on.redis.hgetall(`${PREFIX}:done`)).map(Number);
   return { kills: await killing, repeated: runs.filter((count) => count > 1).length };
+}
+
+async function addSchedulers(queue: Queue): Promise<void> {
+  for (let at = 0; at < SCHEDULERS; at += 1) {
+    const tenant = `t${at}`;
+    await withTenant(tenant, () =>
+      queue.upsertJobScheduler(
+        'tick',
+        { every: 200, limit: TICKS },
+        { name: 'n', data: { tenant, fails: false } satisfies SoakData },
+      ),
+    );
+  }
+}
+
+/** Some run at once; the others are due when their tenant is erased, and later. */
+async function addOfGone(queue: Queue): Promise<void> {
+  const data: SoakData = { tenant: GONE, fails: false };
+  await withTenant(GONE, async () => {
+    for (let at = 0; at < OF_GONE; at += 1)
+      await queue.add('n', data, at % 2 === 0 ? {} : { delay: 3_000 + at * 200 });
+    await queue.upsertJobScheduler('tick', { every: 100 }, { name: 'n', data });
+  });
+}
+
+/** @returns how many of its jobs have run */
+async function eraseGone({ redis }: Bench, queue: Queue, fence: TenantRegistry): Promise<number> {
+  await expect.poll(() => redis.get(`${PREFIX}:gone`).then(Number)).toBeGreaterThan(OF_GONE / 2);
+  await fence.freeze(GONE);
+  await wait(fence.maxStaleness);
+  const eraser = queueEraser(queue, { queues: ['soak'] });
+  const run = {
+    signal: new AbortController().signal,
+    checkpoint: memoryCheckpoint(),
+    progress: () => undefined,
+  };
+  const { erased, kept } = await eraser.erase({ tenant: GONE }, run);
+  expect(kept).toEqual([]);
+  expect(erased.find(({ kind }) => kind === 'jobs')?.count).toBeGreaterThan(0);
+  await fence.markErased(GONE);
+  return Number(await redis.get(`${PREFIX}:gone`));
+}
+
+function memoryCheckpoint(): { load(): Promise<string | undefined>; save(text: string): Promise<void> } {
+  let saved: string | undefined;
+  return {
+    load: async () => saved,
+    save: async (text) => void (saved = text),
+  };
 }
 
 function kindOf(at: number): object {
@@ -85,7 +155,7 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 async function start(url: string): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--conditions=@tenantkit/source', PROGRAM, url, PREFIX], {
+  const child = spawn(process.execPath, ['--conditions=@tenantkit/source', PROGRAM, url], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   for await (const line of createInterface({ input: child.stdout })) if (line === 'ready') break;
