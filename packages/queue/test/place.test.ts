@@ -11,7 +11,14 @@ import {
 import { freshRedis, type FreshRedis } from '@tenantkit/testing';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import type { Queue, QueuePlacement, QueueTenantOptions, Worker } from '@tenantkit/queue';
+import {
+  FlowProducer,
+  QueueEvents,
+  type Queue,
+  type QueuePlacement,
+  type QueueTenantOptions,
+  type Worker,
+} from '@tenantkit/queue';
 import { proxyTo } from './proxy.ts';
 import { KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
 
@@ -237,6 +244,58 @@ describe('a Queue with places', () => {
     await add(queue, 'acme');
     proxy.restore();
     expect((await late).id).toBe('late');
+  });
+});
+
+describe('a FlowProducer with places', () => {
+  it('keeps all jobs of a flow where its tenant is, and a Worker runs them there', async () => {
+    const flows = new FlowProducer({ connection: on.redis, tenant: tenant(big) });
+    try {
+      const flow = {
+        name: 'parent',
+        queueName: 'mail',
+        opts: { jobId: 'p' },
+        children: [{ name: 'child', queueName: 'mail', opts: { jobId: 'c' } }],
+      };
+      for (const id of ['big', 'acme']) await withTenant(id, () => flows.add(flow));
+      expect(await there.exists('bull:mail~big:big~p', 'bull:mail~big:big~c')).toBe(2);
+      expect(await on.redis.keys('*big*')).toEqual([]);
+      expect(await on.redis.exists('bull:mail~acme:acme~p')).toBe(1);
+      for (const id of ['big', 'acme']) {
+        const found = await withTenant(id, () => flows.getFlow({ id: 'p', queueName: 'mail' }));
+        expect([found.job.id, found.children?.map(({ job }) => job.id)]).toEqual(['p', ['c']]);
+      }
+      const worker = workerIn(big, async (job) =>
+        job.name === 'child' ? who() : Object.values(await job.getChildrenValues()),
+      );
+      const done = await finished(worker, 4);
+      expect(done.filter(({ id }) => id === 'p').map(({ result }) => result)).toEqual(
+        expect.arrayContaining([['acme'], ['big']]),
+      );
+    } finally {
+      await flows.close();
+    }
+    await expect.poll(() => clients((line) => !line.includes('cmd=bzpopmin'))).toBeLessThan(2);
+  });
+});
+
+describe('a QueueEvents', () => {
+  it('reads one Redis, and says so', async () => {
+    expect(() => new QueueEvents('mail', { connection: on.redis, tenant: tenant(big) })).toThrow(
+      /reads the events of one Redis/,
+    );
+    const events = new QueueEvents('mail', { connection: there, tenant: { signingKeys: [KEY] } });
+    const worker = workerIn(big, async () => who());
+    try {
+      const result = await withTenant('big', async () => {
+        const job = await queueIn(big).add('n', {});
+        return job.waitUntilFinished(events, 10_000);
+      });
+      expect(result).toBe('big');
+    } finally {
+      await worker.close();
+      await events.close();
+    }
   });
 });
 
