@@ -69,8 +69,9 @@ export function sealBackend(backend: object): void {
 for (const member of ['on', 'once', 'removeListener'] as const) {
   Object.defineProperty(TenantBackend.prototype, member, {
     value(this: object, event: string, listener: (...args: unknown[]) => void): unknown {
-      const { sealed, store } = guardOf(this);
-      const scope = sealed ? requireScope({ surface: 'queue', operation: member }) : undefined;
+      const { sealed, store, owner } = guardOf(this);
+      const isOurs = !sealed || isEngineOf(owner);
+      const scope = isOurs ? undefined : requireScope({ surface: 'queue', operation: member });
       if (scope?.tenant === undefined || member === 'removeListener') store[member](event, listener);
       else listenFor(scope, store, member, event, listener);
       return this;
