@@ -1,4 +1,4 @@
-import { ErrorCode, QueueKeys, RedisQueueBackend, type JobJson } from 'bullmq';
+import { ErrorCode, QueueKeys, RedisQueueBackend, type IRedisClient, type JobJson } from 'bullmq';
 import { currentTenant } from '@tenantkit/core';
 import type { JobClaims } from '../header.ts';
 import { PICK_UPS, judgePickUp, judgeRead, type Place, type StoreContext, type Verdict } from '../store.ts';
@@ -6,7 +6,8 @@ import type { JobHash } from '../verify.ts';
 import { writeTogether } from '../writes.ts';
 import type { StoreOptions } from '../connections.ts';
 import { logicalKey, ownNode } from '../flows/names.ts';
-import { laneName } from './names.ts';
+import { ADDS, addNoted } from './fused.ts';
+import { laneName, type LaneKeys } from './names.ts';
 import { TOUCHES } from './touch.ts';
 
 /** What BullMQ answers to the end of a parent that has children which are not done, or have failed. */
@@ -19,6 +20,8 @@ const OF_CHILDREN: ReadonlySet<number> = new Set([
 export interface LaneHome {
   readonly context: StoreContext;
   readonly connection: RedisQueueBackend['connection'];
+  /** The keys that say where there is work. */
+  readonly laneKeys: LaneKeys;
   /** To be called when a script is written after which the lane may have something to run. */
   touch(tenant: string): void;
   /** Keeps what was found when a job of the lane was handed over. */
@@ -64,9 +67,15 @@ export class Lane extends RedisQueueBackend {
   override execCommand(...call: Parameters<RedisQueueBackend['execCommand']>): unknown {
     const [client, script] = call;
     writeTogether(Reflect.get(client, 'stream'));
-    const reply: unknown = super.execCommand(...call);
     // What is only put into a pipeline is written later, and noted by who sends the pipeline.
-    if (TOUCHES.has(script) && !isPipeline(client)) this.#home.touch(this.tenant);
+    const isNoted = TOUCHES.has(script) && !isPipeline(client);
+    if (isNoted && ADDS.has(script)) {
+      const note = { keys: this.#home.laneKeys, tenant: this.tenant };
+      const added = addNoted(client as IRedisClient, `${script}:${this.version}`, call[2], note);
+      if (added !== undefined) return added;
+    }
+    const reply: unknown = super.execCommand(...call);
+    if (isNoted) this.#home.touch(this.tenant);
     if (!PICK_UPS.has(script)) return reply;
     return Promise.resolve(reply).then((found) => this.#screened(found));
   }

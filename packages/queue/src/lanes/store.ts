@@ -65,7 +65,7 @@ export function openStore<Store>(
  */
 export class LaneStore extends RedisQueueBackend implements LaneHome {
   readonly context: StoreContext;
-  protected readonly laneKeys: LaneKeys;
+  readonly laneKeys: LaneKeys;
   readonly #options: StoreOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #verdicts = new Map<string, Verdict>();

@@ -174,7 +174,7 @@ describe('work that nobody has noted', () => {
       await drained;
     }
     await on.redis.get('the end');
-    await expect.poll(() => seen.at(-1)).toBe('get the end');
+    await expect.poll(() => seen).toContain('get the end');
     monitor.disconnect();
     expect(seen.filter((command) => command.startsWith('zscan '))).toEqual(['zscan bull:mail~:lanes']);
     expect(await on.redis.pttl('bull:mail~:sweep')).toBeGreaterThan(20_000);
