@@ -1,7 +1,12 @@
 import { once } from 'node:events';
 import { withTenant } from '@tenantkit/core';
-import { Queue, Worker } from '@tenantkit/queue';
-import { Queue as RawQueue, Worker as RawWorker, type Processor } from 'bullmq';
+import { Queue, QueueEvents, Worker } from '@tenantkit/queue';
+import {
+  Queue as RawQueue,
+  QueueEvents as RawQueueEvents,
+  Worker as RawWorker,
+  type Processor,
+} from 'bullmq';
 
 /** What is compared: BullMQ as it is, and ours inside a tenant. */
 export const KINDS = ['bullmq', 'tenantkit'] as const;
@@ -13,6 +18,7 @@ export interface Way {
   readonly queue: Pick<RawQueue, 'add' | 'addBulk' | 'close'>;
   /** A worker that stands still until it is run. */
   readonly worker: (processor: Processor, concurrency: number) => RawWorker;
+  readonly events: () => RawQueueEvents;
   readonly inside: <T>(run: () => T) => T;
 }
 
@@ -43,6 +49,7 @@ export function wayOf(kind: Kind, url: string): Way {
       queue: new RawQueue(NAME, { connection }),
       worker: (processor, concurrency) =>
         new RawWorker(NAME, processor, { connection, concurrency, autorun: false }),
+      events: () => new RawQueueEvents(NAME, { connection }),
       inside: (run) => run(),
     };
   }
@@ -51,6 +58,7 @@ export function wayOf(kind: Kind, url: string): Way {
     queue: new Queue(NAME, { connection, tenant }),
     worker: (processor, concurrency) =>
       new Worker(NAME, processor, { connection, concurrency, autorun: false, tenant }),
+    events: () => new QueueEvents(NAME, { connection, tenant }),
     inside: (run) => withTenant('acme', run),
   };
 }
@@ -87,6 +95,7 @@ export const ROWS: readonly Row[] = [
   worked(1, 2_000),
   worked(50, 5_000),
   { name: 'from add to completed, one job', jobs: 300, run: latency },
+  { name: 'from add to waitUntilFinished, one job', jobs: 300, run: waitedFor },
 ];
 
 // Added while a worker runs, until the last one is completed.
@@ -129,6 +138,36 @@ function latency(way: Way, jobs: number): Promise<number> {
       }
     });
   });
+}
+
+function waitedFor(way: Way, jobs: number): Promise<number> {
+  return working(way, 1, Infinity, async (worker) => {
+    void worker.run();
+    const events = way.events();
+    const one = async (ttl?: number): Promise<unknown> => {
+      const job = await way.queue.add('n', DATA);
+      return job.waitUntilFinished(events, ttl);
+    };
+    try {
+      return await way.inside(async () => {
+        await listened(one);
+        return timed(async () => {
+          for (let n = 0; n < jobs; n += 1) await one();
+        });
+      });
+    } finally {
+      await events.close();
+    }
+  });
+}
+
+// BullMQ says that it listens before it does: the first events may pass unheard.
+async function listened(one: (ttl: number) => Promise<unknown>): Promise<void> {
+  try {
+    await one(500);
+  } catch {
+    await listened(one);
+  }
 }
 
 async function working<T>(
