@@ -14,8 +14,15 @@ interface Commands {
   readonly status: string;
   readonly call: (...command: readonly string[]) => Promise<unknown>;
   readonly disconnect: (reconnect?: boolean) => void;
+  readonly on: (event: string, listener: () => void) => unknown;
   readonly once: (event: string, listener: () => void) => unknown;
   readonly off: (event: string, listener: () => void) => unknown;
+}
+
+/** What the connection on which is waited is called by the server, as long as it lasts. */
+export interface Waiter {
+  id: Promise<unknown> | undefined;
+  client: object | undefined;
 }
 
 /**
@@ -25,16 +32,17 @@ interface Commands {
  */
 export class BlockedRead {
   readonly #store: LaneStore;
+  readonly #waiter: Waiter;
   readonly #failed: (error: unknown) => void;
-  #id: Promise<unknown> | undefined;
   #client: Commands | undefined;
   readonly #over = Promise.withResolvers<null>();
   #isDone = false;
   #isInterrupted = false;
   #isStopped = false;
 
-  constructor(store: LaneStore, failed: (error: unknown) => void) {
+  constructor(store: LaneStore, waiter: Waiter, failed: (error: unknown) => void) {
     this.#store = store;
+    this.#waiter = waiter;
     this.#failed = failed;
   }
 
@@ -54,10 +62,8 @@ export class BlockedRead {
     commands.once('close', end);
     try {
       if (wait !== undefined) {
-        // Together in one write, so that both are about the same connection.
         this.#client = commands;
-        this.#id = commands.call('CLIENT', 'ID');
-        this.#id.catch(() => undefined);
+        this.#waiter.id ??= this.#ask(commands);
       }
       const block = wait === undefined ? {} : { BLOCK: Number.isFinite(wait) ? Math.ceil(wait) : 0 };
       const reply: Promise<Streams | null> = client.xread(streams, { COUNT: count, ...block });
@@ -77,7 +83,7 @@ export class BlockedRead {
   async interrupt(): Promise<void> {
     if (this.#isInterrupted) return;
     this.#isInterrupted = true;
-    if (this.#id !== undefined) await this.#unblock();
+    if (this.#client !== undefined) await this.#unblock();
   }
 
   /** Ends it for who waits for it, whatever the connection does. */
@@ -86,9 +92,20 @@ export class BlockedRead {
     this.#over.resolve(null);
   }
 
+  #ask(client: Commands): Promise<unknown> {
+    const waiter = this.#waiter;
+    if (waiter.client !== client) {
+      waiter.client = client;
+      client.on('close', () => (waiter.id = undefined));
+    }
+    const id = client.call('CLIENT', 'ID');
+    id.catch(() => (waiter.id = undefined));
+    return id;
+  }
+
   async #unblock(): Promise<void> {
     try {
-      const id = String(await this.#id);
+      const id = String(await this.#waiter.id);
       const other = (await this.#store.client) as unknown as Commands;
       // The two connections have no order between them: the server may not have begun to wait yet.
       for (let left = TRIES; !this.#isDone && left > 0; left -= 1) {

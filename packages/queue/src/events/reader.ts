@@ -3,8 +3,9 @@ import { ConfigError, type TenantRegistry } from '@tenantkit/core';
 import type { LaneKeys } from '../lanes/names.ts';
 import type { LaneStore } from '../lanes/store.ts';
 import { Bell } from './bell.ts';
-import { BlockedRead, type Streams } from './blocked.ts';
+import { BlockedRead, type Streams, type Waiter } from './blocked.ts';
 import { endsOf, registeredSince } from './scripts.ts';
+import { LINGER, Sources, type Source } from './sources.ts';
 
 /** Above so many lanes the server is asked again and again instead of waiting: to wait at 10,000 costs it 13 ms each time. */
 const MOST_WAITED_AT = 500;
@@ -24,18 +25,6 @@ const ASIDE = 10_000;
 const RETRY = 5_000;
 /** How long listeners may keep the process before others get a turn, in milliseconds. */
 const SLICE = 5;
-
-/** A lane that is read. */
-interface Source {
-  readonly tenant: string;
-  readonly key: string;
-  /** The last entry that was read, or where the stream ended; `undefined` until that was asked. */
-  id: string | undefined;
-  /** Until then, by the clock that never goes back, it is not read: its key holds another thing than a stream. */
-  asideUntil: number;
-  /** Settles when `id` is known. */
-  located: Promise<void> | undefined;
-}
 
 /** What a reader works with. */
 export interface ReaderParts {
@@ -64,7 +53,8 @@ export interface ReaderParts {
  */
 export class Reader {
   readonly #parts: ReaderParts;
-  readonly #sources = new Map<string, Source>();
+  readonly #sources: Sources;
+  readonly #waiter: Waiter = { id: undefined, client: undefined };
   readonly #bell = new Bell();
   /** Tenants whose lanes were once read from {@link ReaderParts.from}. */
   readonly #replayed = new Set<string>();
@@ -77,11 +67,12 @@ export class Reader {
 
   constructor(parts: ReaderParts) {
     this.#parts = parts;
+    this.#sources = new Sources(parts.keys.lanePrefix);
   }
 
   /** The tenants whose lanes are read. */
   get tenants(): readonly string[] {
-    return [...this.#sources.keys()];
+    return this.#sources.all().map(({ tenant }) => tenant);
   }
 
   /** To be called when somebody has begun or ceased to listen. @param tenant - `undefined` for all */
@@ -92,11 +83,13 @@ export class Reader {
       if (this.#since !== undefined) return;
       this.#since = this.#begin();
       this.#since.catch(this.#parts.failed);
-    } else if (!this.#isWanted(tenant)) {
-      this.#sources.delete(tenant);
-      return;
-    } else if (this.#sources.has(tenant)) return;
-    else this.#add(tenant);
+    } else {
+      const source = this.#sources.get(tenant);
+      if (!this.#parts.wants(tenant) && !this.#parts.wantsAll())
+        return source === undefined ? undefined : this.#sources.rest(source);
+      if (source !== undefined) return this.#sources.wake(source);
+      void this.#locate([this.#sources.add(tenant)]);
+    }
     this.#ring();
   }
 
@@ -130,16 +123,18 @@ export class Reader {
   async #turn(): Promise<void> {
     this.#bell.reset();
     this.#expelErased();
+    this.#sources.forget();
     if (this.#parts.wantsAll()) await this.#discover();
-    await Promise.all([...this.#sources.values()].map((source) => source.located ?? this.#locate([source])));
+    await Promise.all(this.#sources.all().map((source) => source.located ?? this.#locate([source])));
     const now = performance.now();
-    const all = [...this.#sources.values()];
+    const all = this.#sources.all();
     // One that was added just now rings the bell.
     const sources = all.filter(({ id, asideUntil }) => id !== undefined && asideUntil <= now);
     const limits = [
       this.#parts.timeout,
       this.#parts.wantsAll() ? NEW_LANES : 0,
       sources.length < all.length ? ASIDE : 0,
+      this.#sources.hasIdle ? LINGER : 0,
     ];
     const wait = Math.min(...limits.filter((limit) => limit > 0), Infinity);
     if (sources.length === 0) return this.#bell.within(wait);
@@ -158,7 +153,7 @@ export class Reader {
     // Somebody has begun to listen meanwhile: nobody would wake what has not begun to wait.
     if (wait !== undefined && this.#bell.isRung) return false;
     const { store, failed } = this.#parts;
-    const read = new BlockedRead(store, failed);
+    const read = new BlockedRead(store, this.#waiter, failed);
     this.#read = read;
     let streams: Streams;
     try {
@@ -190,6 +185,7 @@ export class Reader {
         if (this.#sources.get(source.tenant) !== source) break;
         if (this.#parts.fence?.state(source.tenant) === 'erased') break;
         source.id = id;
+        if (source.idleSince !== undefined) continue;
         if (!this.#parts.deliver(source.tenant, id, fields)) refused += 1;
       }
       if (refused > 0) this.#parts.refused(source.tenant, refused);
@@ -207,18 +203,6 @@ export class Reader {
       source.asideUntil = performance.now() + ASIDE;
       this.#parts.failed(noStream(), source.tenant);
     }
-  }
-
-  #add(tenant: string): void {
-    const source: Source = {
-      tenant,
-      key: `${this.#parts.keys.lanePrefix}${tenant}:events`,
-      id: undefined,
-      asideUntil: -Infinity,
-      located: undefined,
-    };
-    this.#sources.set(tenant, source);
-    void this.#locate([source]);
   }
 
   /** Finds out where the streams of lanes end. */
@@ -271,10 +255,8 @@ export class Reader {
     this.#listedAt = now;
     if (isAll) this.#listedAllAt = now;
     for (const tenant of found) {
-      if (this.#sources.has(tenant) || this.#parts.fence?.state(tenant) === 'erased') continue;
-      const key = `${this.#parts.keys.lanePrefix}${tenant}:events`;
-      const located = Promise.resolve();
-      this.#sources.set(tenant, { tenant, key, id, asideUntil: -Infinity, located });
+      if (this.#sources.get(tenant) !== undefined || this.#parts.fence?.state(tenant) === 'erased') continue;
+      this.#sources.add(tenant, id);
     }
   }
 
@@ -282,21 +264,18 @@ export class Reader {
     this.#since = undefined;
     this.#listedAt = -Infinity;
     this.#listedAllAt = -Infinity;
-    for (const tenant of this.#sources.keys()) if (!this.#parts.wants(tenant)) this.#sources.delete(tenant);
+    for (const source of this.#sources.all())
+      if (!this.#parts.wants(source.tenant)) this.#sources.delete(source);
   }
 
   #expelErased(): void {
     const { fence, erased } = this.#parts;
     if (fence === undefined) return;
-    for (const tenant of this.#sources.keys()) {
-      if (fence.state(tenant) !== 'erased') continue;
-      this.#sources.delete(tenant);
-      erased(tenant);
+    for (const source of this.#sources.all()) {
+      if (fence.state(source.tenant) !== 'erased') continue;
+      this.#sources.delete(source);
+      erased(source.tenant);
     }
-  }
-
-  #isWanted(tenant: string): boolean {
-    return this.#parts.wants(tenant) || this.#parts.wantsAll();
   }
 
   #ring(): void {
