@@ -44,7 +44,8 @@ export function connectBlocking(
   );
 }
 
-function checkConnection(connection: ConnectionOptions): void {
+/** @throws {@link ConfigError} when it is not one of ioredis, or has a keyPrefix */
+export function checkConnection(connection: ConnectionOptions): void {
   const problem = isRedisInstance(connection)
     ? guardedBy(connection) !== undefined
       ? 'the connection is a client of @tenantkit/cache, which prefixes the keys of BullMQ’s scripts'

@@ -1,6 +1,6 @@
 import { createIORedisClient, isRedisInstance, RedisConnection } from 'bullmq';
 import { publish, runInScope } from '@tenantkit/core';
-import type { StoreOptions } from '../connections.ts';
+import { checkConnection, type StoreOptions } from '../connections.ts';
 import { laneKeys } from '../lanes/names.ts';
 import { LoopStore } from '../lanes/loop.ts';
 import type { StoreContext } from '../store.ts';
@@ -42,6 +42,8 @@ export interface FeedOptions {
 
 /** The store of a QueueEvents: the connection that it was given, and one of its own to wait on. */
 export function openFeedStore(context: StoreContext, options: StoreOptions): LoopStore {
+  // Before the first of the two is opened.
+  checkConnection(options.connection);
   return runInScope(
     undefined,
     () => new LoopStore({ context, options, blocking: connectToWait(context, options) }),
