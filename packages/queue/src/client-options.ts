@@ -18,7 +18,7 @@ import {
   type Rules,
 } from '@tenantkit/core';
 import { z } from 'zod';
-import { checkJobOptions } from './job-options.ts';
+import { checkJobOptions, keepJobsSchema } from './job-options.ts';
 import type { QueueTenantOptions } from './options.ts';
 
 /** BullMQ's QueueOptions, with our options under `tenant`. */
@@ -73,11 +73,6 @@ export const flowOptionRules = defineRules({
   prefix: pass('is bound by the header of every job'),
   telemetry: pass('is the operator’s: spans carry physical job ids'),
 } satisfies Rules<keyof RawFlowProducerOptions, Check>);
-
-const keepsByAge = z.union([
-  z.strictObject({ count: z.literal(0) }),
-  z.strictObject({ age: z.number().nonnegative(), limit: z.number().int().positive().optional() }),
-]);
 
 /** Every option of BullMQ's Worker. */
 export const workerOptionRules = defineRules({
@@ -179,14 +174,14 @@ function frozen(value: unknown): unknown {
 
 function checkKeep(option: string): Check {
   return (value) => {
-    const result = keepsByAge.safeParse(value);
+    const result = keepJobsSchema.safeParse(value);
     if (result.success) return result.data;
     throw refusal(
       'queue',
       `options.${option}`,
       refuse(
-        'how many finished jobs to keep is not decided for each tenant yet',
-        'Use { age: seconds }, which removes every tenant’s finished jobs alike, or { count: 0 } to keep none.',
+        'it says otherwise than by age or count which finished jobs of each tenant are kept',
+        'Use { count } or { age, count, limit }, with age in seconds and a limit of at most 10000.',
       ),
     );
   };

@@ -16,11 +16,28 @@ const text = z.string().refine(isWellFormed);
 const count = z.number().int().nonnegative().transform(storable);
 const milliseconds = z.number().nonnegative().transform(storable);
 
+/** How many finished jobs are kept; -1 keeps all. */
+const keptCount = z.number().int().min(-1).transform(storable);
+/** The server serves nobody else while one script removes them. */
+const MOST_REMOVED = 10_000;
+
+/**
+ * BullMQ's KeepJobs. A lane holds one tenant's jobs, so that its count is that tenant's, and what is removed is its own.
+ */
+export const keepJobsSchema = z.union([
+  z.strictObject({ count: keptCount }),
+  z.strictObject({
+    age: z.number().nonnegative().transform(storable),
+    count: keptCount.optional(),
+    limit: z.number().int().positive().max(MOST_REMOVED).optional(),
+  }),
+]);
+
 const option = (schema: z.ZodType, accepts: string) => rewrite<Accepted>({ schema, accepts });
 
-const keepsByBoolean = option(
-  z.boolean(),
-  'Use true or false; to limit what is kept, give the Worker an age.',
+const keeps = option(
+  z.union([z.boolean(), keptCount, keepJobsSchema]),
+  'Use true, false, a number of jobs, or { age, count, limit } with age in seconds.',
 );
 const ofSchedulers = refuse(
   'it belongs to schedulers, which set it themselves',
@@ -49,8 +66,8 @@ export const jobOptionRules = defineRules({
     'Use milliseconds, or { type, delay, jitter }.',
   ),
   lifo: option(z.boolean(), 'Use true or false.'),
-  removeOnComplete: keepsByBoolean,
-  removeOnFail: keepsByBoolean,
+  removeOnComplete: keeps,
+  removeOnFail: keeps,
   keepLogs: option(count, 'Use a number of log rows.'),
   stackTraceLimit: option(count, 'Use a number of stack traces.'),
   sizeLimit: option(count, 'Use a number of bytes.'),

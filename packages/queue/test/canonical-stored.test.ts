@@ -51,7 +51,15 @@ describe('canonical JSON, stored', () => {
           { requiredKeys: ['type'] },
         ),
         lifo: fc.boolean(),
-        removeOnComplete: fc.boolean(),
+        removeOnComplete: fc.oneof(fc.boolean(), fc.nat(), fc.record({ count: fc.nat() })),
+        removeOnFail: fc.record(
+          {
+            age: fc.double({ min: 0, max: 1e9, noNaN: true }),
+            count: fc.nat(),
+            limit: fc.integer({ min: 1, max: 10_000 }),
+          },
+          { requiredKeys: ['age'] },
+        ),
         keepLogs: fc.nat(),
         stackTraceLimit: fc.nat(),
         telemetry: fc.record({ metadata: wellFormed, omitContext: fc.boolean() }, { requiredKeys: [] }),

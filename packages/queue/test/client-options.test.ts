@@ -91,16 +91,25 @@ describe('options of a Queue', () => {
 });
 
 describe('options of a Worker', () => {
-  it.each(['removeOnComplete', 'removeOnFail'])('%s is an age, or nothing', (name) => {
-    for (const good of [{ count: 0 }, { age: 0 }, { age: 1.5, limit: 1 }])
+  it.each(['removeOnComplete', 'removeOnFail'])('%s is an age, a count, or both', (name) => {
+    for (const good of [
+      { count: 0 },
+      { count: -1 },
+      { count: 5 },
+      { age: 0 },
+      { age: 1.5, limit: 1 },
+      { age: 1, count: 5, limit: 10_000 },
+    ])
       expect(ofWorker({ [name]: good }).raw).toEqual({ [name]: good });
     for (const bad of [
       true,
       7,
       null,
       {},
-      { count: 1 },
-      { count: 0, age: 1 },
+      { count: -2 },
+      { count: 1.5 },
+      { count: 5, limit: 1 },
+      { age: 1, limit: 10_001 },
       { age: -1 },
       { age: '1' },
       { age: 1, limit: 0 },
@@ -108,7 +117,7 @@ describe('options of a Worker', () => {
       { age: 1, more: 1 },
     ]) {
       expect(errorOf(() => ofWorker({ [name]: bad })).message).toBe(
-        `queue.options.${name} is refused: how many finished jobs to keep is not decided for each tenant yet. Use { age: seconds }, which removes every tenant’s finished jobs alike, or { count: 0 } to keep none.`,
+        `queue.options.${name} is refused: it says otherwise than by age or count which finished jobs of each tenant are kept. Use { count } or { age, count, limit }, with age in seconds and a limit of at most 10000.`,
       );
     }
   });

@@ -121,9 +121,39 @@ function times(hint: string) {
 
 function keeps() {
   return {
-    good: [[true], [false]],
-    bad: [1, 0, { count: 1 }, { age: 1 }, 'true', null],
-    hint: 'Use true or false; to limit what is kept, give the Worker an age.',
+    good: [
+      [true],
+      [false],
+      [0],
+      [-1],
+      [5],
+      [{ count: 0 }],
+      [{ count: -1 }],
+      [{ age: 0 }],
+      [
+        { age: 1 / 3, count: 5, limit: 10_000 },
+        { age: 0.333_333_333_333_33, count: 5, limit: 10_000 },
+      ],
+    ],
+    bad: [
+      -2,
+      1.5,
+      NaN,
+      'true',
+      null,
+      {},
+      { count: -2 },
+      { count: '1' },
+      { count: 1, limit: 1 },
+      { age: -1 },
+      { age: '1' },
+      { age: 1, count: 0.5 },
+      { age: 1, limit: 0 },
+      { age: 1, limit: 10_001 },
+      { age: 1, more: 1 },
+      [],
+    ],
+    hint: 'Use true, false, a number of jobs, or { age, count, limit } with age in seconds.',
   } as const;
 }
 

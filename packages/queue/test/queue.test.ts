@@ -106,7 +106,7 @@ describe('adding', () => {
   it('adds all of a bulk or none', async () => {
     const queue = on.queue('mail');
     const good = { name: 'good', data: 1 };
-    const bad = { name: 'bad', data: 2, opts: { removeOnComplete: 5 } };
+    const bad = { name: 'bad', data: 2, opts: { removeOnComplete: -5 } };
     await expect(withTenant('acme', () => queue.addBulk([good, bad, good]))).rejects.toThrow(
       OperationRefusedError,
     );
@@ -119,7 +119,7 @@ describe('adding', () => {
     const queue = on.queue('mail', { defaultJobOptions: { attempts: 7 } });
     const job = await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
     expect(job.opts.attempts).toBe(7);
-    expect(() => on.queue('mail', { defaultJobOptions: { removeOnFail: { count: 5 } } })).toThrow(
+    expect(() => on.queue('mail', { defaultJobOptions: { removeOnFail: { limit: 5 } as never } })).toThrow(
       OperationRefusedError,
     );
   });
@@ -178,9 +178,9 @@ describe('hostile options', () => {
     'an encoded deduplication': { de: { id: 'd' } },
     'an unknown option': { runAs: 'acme2' },
     'a constructor': { constructor: {} },
-    'a count to keep': { removeOnComplete: 0 },
-    'a count to keep of failed': { removeOnFail: { count: 1 } },
-    'an age to keep': { removeOnComplete: { age: 1 } },
+    'a count to keep that is none': { removeOnComplete: -2 },
+    'a count to keep as text': { removeOnFail: { count: '1' } },
+    'more to remove than one script may': { removeOnComplete: { age: 1, limit: 1e9 } },
     'attempts as text': { attempts: '3' },
     'attempts as an object': { attempts: { valueOf: () => 3 } },
     'a delay of NaN': { delay: NaN },

@@ -631,8 +631,8 @@ describe('construction and the table', () => {
     }
     const processor = async (): Promise<void> => undefined;
     for (const options of [
-      { removeOnComplete: { count: 5 } },
-      { removeOnFail: { age: 5, count: 5 } },
+      { removeOnComplete: { count: -5 } },
+      { removeOnFail: { age: 5, limit: 1e9 } },
       { settings: { repeatStrategy: () => 1 } },
     ]) {
       expect(() => make(processor, options), JSON.stringify(options)).toThrow(OperationRefusedError);
