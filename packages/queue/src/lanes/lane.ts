@@ -1,4 +1,11 @@
-import { ErrorCode, QueueKeys, RedisQueueBackend, type IRedisClient, type JobJson } from 'bullmq';
+import {
+  ErrorCode,
+  QueueKeys,
+  RedisQueueBackend,
+  type IRedisClient,
+  type JobJson,
+  type JobType,
+} from 'bullmq';
 import { currentTenant } from '@tenantkit/core';
 import type { JobClaims } from '../header.ts';
 import { PICK_UPS, judgePickUp, judgeRead, type Place, type StoreContext, type Verdict } from '../store.ts';
@@ -8,6 +15,7 @@ import type { StoreOptions } from '../connections.ts';
 import { logicalKey, ownNode } from '../flows/names.ts';
 import { ADDS, addNoted } from './fused.ts';
 import { laneName, type LaneKeys } from './names.ts';
+import { cleanInSteps, shrink, type CleanedState } from './removal.ts';
 import { TOUCHES } from './touch.ts';
 
 /** What BullMQ answers to the end of a parent that has children which are not done, or have failed. */
@@ -105,6 +113,17 @@ export class Lane extends RedisQueueBackend {
     return removed;
   }
 
+  override async cleanJobsByState(state: string, timestamp: number, limit = 0): Promise<string[]> {
+    return cleanInSteps(this.#state(state), timestamp, limit);
+  }
+
+  override async drain(delayed: boolean): Promise<void> {
+    // Each scheduler keeps its next job.
+    const kept = await this.getJobSchedulersCount();
+    for (const state of drained(delayed)) await shrink(this.#state(state), kept);
+    return super.drain(delayed);
+  }
+
   /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */
   override finishedErrors(details: Parameters<RedisQueueBackend['finishedErrors']>[0]): Error {
     // A parent that ends before its children fails with such a message, in the loop of all tenants.
@@ -132,6 +151,16 @@ export class Lane extends RedisQueueBackend {
     return Object.keys(hash).length === 0 ? undefined : judgeRead(this.#place, hash, id);
   }
 
+  #state(state: string): CleanedState {
+    return {
+      count: async () => {
+        const [count = 0] = await this.getCounts([state as JobType]);
+        return count;
+      },
+      clean: (until, looked) => super.cleanJobsByState(state, until, looked),
+    };
+  }
+
   #screened(reply: unknown): unknown {
     if (!Array.isArray(reply) || !Array.isArray(reply[0])) return reply;
     const [fields, given, ...rest]: unknown[] = reply;
@@ -140,6 +169,11 @@ export class Lane extends RedisQueueBackend {
     this.#home.judged(this.tenant, id, verdict);
     return [seen, id, ...rest];
   }
+}
+
+/** What BullMQ's script empties. */
+export function drained(delayed: boolean): readonly string[] {
+  return ['wait', 'paused', 'prioritized', ...(delayed ? ['delayed'] : [])];
 }
 
 // A client has a connection, whose state it says; a pipeline or a transaction has none.

@@ -2,7 +2,7 @@ import type { RedisQueueBackend } from 'bullmq';
 import { refusal, refuse } from '@tenantkit/core';
 import { amount, batch, cleaned, cleanedAtOnce, finishedState, time } from './checks.ts';
 import { unlinkUnverified, type Part } from '../flows/unlink.ts';
-import type { Lane } from '../lanes/lane.ts';
+import { drained, type Lane } from '../lanes/lane.ts';
 import { change, ownIds, type Guard, type Handler } from './guard.ts';
 import { keepingLimits } from './scripts.ts';
 
@@ -21,8 +21,7 @@ export const acting = {
 
   drain: (guard, tenant, operation, [delayed]) =>
     change(guard, tenant, operation, async (lane) => {
-      const removed = ['wait', 'paused', 'prioritized', ...(delayed === true ? ['delayed'] : [])];
-      const frees = await unlinkedFirst(guard, lane, removed);
+      const frees = await unlinkedFirst(guard, lane, drained(delayed === true));
       await lane.drain(delayed === true);
       frees();
     }),

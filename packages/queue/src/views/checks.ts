@@ -31,8 +31,8 @@ const CLEANED: readonly string[] = [
 /** Where a job can come back from. */
 const FINISHED: readonly string[] = ['completed', 'failed'];
 
-/** How many jobs one script may work on: the server serves nobody else meanwhile. BullMQ's own default. */
-const MOST_AT_ONCE = 1_000;
+/** How many jobs one script may work on: the server serves nobody else meanwhile. BullMQ calls it until none is left. */
+const MOST_AT_ONCE = 500;
 /** The same where BullMQ cleans, by its own number. */
 const MOST_CLEANED = 10_000;
 
