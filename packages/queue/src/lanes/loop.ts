@@ -79,7 +79,7 @@ export class LoopStore extends OperatedStore {
         if (left > 0) return this.#nothing(token, 0, left);
         isCounted = true;
       }
-      const handed = this.#handed(tenant, token, await this.lane(tenant).moveToActive(token, name));
+      const handed = this.#handed(tenant, token, await this.#take(tenant, token, name));
       if (handed !== undefined) return handed;
     }
     return nothing(Date.now() + 1);
@@ -155,10 +155,9 @@ export class LoopStore extends OperatedStore {
     return sweepLanes({
       client: await this.scripts(),
       keys: this.laneKeys,
-      interval: this.#options.stalledInterval ?? DEFAULTS.stalledInterval,
+      interval: this.#interval,
       isClosing: () => this.closing !== undefined,
-      revive: async (tenant) =>
-        (await this.lane(tenant).moveStalledJobsToWait()).map((id) => this.#outer(tenant, id)),
+      revive: (tenant) => this.#revive(tenant),
     });
   }
 
@@ -271,6 +270,32 @@ export class LoopStore extends OperatedStore {
     return [null, 0, limited, due];
   }
 
+  /** What BullMQ's script hands over of a lane. One that fails at a lane is no reason to take no job of the others. */
+  async #take(tenant: string, token: string, name: string | undefined): Promise<unknown> {
+    try {
+      return await this.lane(tenant).moveToActive(token, name);
+    } catch (error) {
+      if (!isOfScript(error)) throw error;
+      this.#report(error);
+      await park(await this.scripts(), this.laneKeys, tenant, Date.now() + this.#interval);
+      return undefined;
+    }
+  }
+
+  async #revive(tenant: string): Promise<readonly string[]> {
+    try {
+      return (await this.lane(tenant).moveStalledJobsToWait()).map((id) => this.#outer(tenant, id));
+    } catch (error) {
+      if (!isOfScript(error)) throw error;
+      this.#report(error);
+      return [];
+    }
+  }
+
+  get #interval(): number {
+    return this.#options.stalledInterval ?? DEFAULTS.stalledInterval;
+  }
+
   /** An erased tenant's jobs are taken, and fail. */
   #mayRun(tenant: string): boolean {
     const state = this.context.fence?.state(tenant) ?? 'active';
@@ -288,15 +313,16 @@ export class LoopStore extends OperatedStore {
     const picked = await pick(await this.scripts(), this.laneKeys, Date.now(), wanted);
     for (const tenant of picked.turns) this.#capped.delete(tenant);
     for (const tenant of picked.capped) this.#capped.add(tenant);
-    for (const tenant of picked.unreadable) this.#refuseLimits(tenant);
+    for (const tenant of picked.unreadable) this.#refuseLane(tenant);
     return picked;
   }
 
-  #refuseLimits(tenant: string): void {
+  #refuseLane(tenant: string): void {
     publish('refused', {
       surface: 'queue',
       operation: 'process',
-      message: 'The limits of a lane are no numbers: none of its jobs is run until they are written again.',
+      message:
+        'The limits of a lane are no numbers, or a key of it is of another type: none of its jobs is run until that is mended.',
       tenant,
       extra: { queue: this.context.queue },
     });
@@ -320,6 +346,11 @@ export class LoopStore extends OperatedStore {
   #report(error: unknown): void {
     if (this.closing === undefined) this.emit('error', error);
   }
+}
+
+/** Whether the server has answered with it: at a key of another type, say. Else the connection is lost. */
+function isOfScript(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
 }
 
 function unknownForm(): ConfigError {

@@ -30,7 +30,7 @@ end`;
  *
  * KEYS: ready, due, vt, wake, meta and limiter of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
  * Answers: turns, number of ready lanes, time of the first that is due (0: none), lanes with a limit of concurrency,
- * lanes whose limits are no numbers.
+ * lanes that cannot be read: whose limits are no numbers, or a key of which is of another type.
  */
 export const PICK = `
 local rcall = redis.call
@@ -117,7 +117,12 @@ while #lanes < wanted and looked < most do
     if not isTenant(lane) then
       rcall('ZREM', ready, lane)
     else
-      local count, again, weight = look(lane)
+      -- A key of another type in one lane must not stop all others.
+      local isRead, count, again, weight = pcall(look, lane)
+      if not isRead then
+        unreadable[#unreadable + 1] = lane
+        count, again = 0, nil
+      end
       if count > 0 then
         lanes[#lanes + 1] = lane
         available[lane], start[lane], weights[lane] = count, math.max(tag, time), weight
@@ -178,8 +183,7 @@ local rcall = redis.call
 local ready, due, registered, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local before = tonumber(ARGV[2])
 local active, found, retired = {}, 0, 0
-for i = 3, #ARGV do
-  local lane = ARGV[i]
+local function look(lane)
   local at = ARGV[1] .. lane .. ':'
   if rcall('HEXISTS', at .. 'meta', 'paused') == 0 then
     local missed = rcall('EXISTS', at .. 'wait', at .. 'prioritized') > 0
@@ -206,6 +210,10 @@ for i = 3, #ARGV do
       retired = retired + 1
     end
   end
+end
+for i = 3, #ARGV do
+  -- A lane with a key of another type must not stop all others: whoever picks sets it aside, and reports it.
+  if not pcall(look, ARGV[i]) then found = found + rcall('ZADD', ready, 'NX', 0, ARGV[i]) end
 end
 if found > 0 then rcall('ZADD', wake, 0, '0') end
 return { active, found, retired }`;

@@ -20,7 +20,7 @@ export interface Picked {
   readonly due: number;
   /** Of the lanes that were looked at: those with a limit of concurrency, which are ready again when a job ends. */
   readonly capped: readonly string[];
-  /** Of the lanes that were looked at: those whose limits in Redis are no numbers. Nothing of them runs. */
+  /** Of the lanes that were looked at: those whose limits or keys in Redis are none. Nothing of them runs. */
   readonly unreadable: readonly string[];
 }
 

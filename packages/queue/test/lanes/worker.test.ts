@@ -285,6 +285,48 @@ describe('the limits of a lane', () => {
   });
 });
 
+describe('a lane with a key of another type', () => {
+  const INTERVAL = 100;
+  const KEYS = ['wait', 'prioritized', 'delayed', 'meta', 'limiter', 'active', 'events', 'stalled', 'pc'];
+
+  it.each(KEYS)('%s: is set aside and reported, and stops nobody else', async (key) => {
+    const queue = on.queue('mail');
+    await acrossTenants(OPERATOR, () =>
+      queue.setTenantLimits('acme', { concurrency: 5, rate: { max: 9, duration: 9 } }),
+    );
+    await add(queue, 'acme', 'one');
+    const broken = `bull:mail~acme:${key}`;
+    await on.redis.del(broken);
+    await (key === 'wait' || key === 'active' ? on.redis.set(broken, 'x') : on.redis.rpush(broken, 'x', 'y'));
+    using refusals = audited('refused');
+    const errors: Error[] = [];
+    const worker = on.worker('mail', async () => currentTenant()?.tenant, {
+      autorun: false,
+      stalledInterval: INTERVAL,
+      concurrency: 2,
+    });
+    worker.on('error', (error) => errors.push(error));
+    const begun = performance.now();
+    const done = finished(worker, 30);
+    void worker.run();
+    // While it sweeps, again and again.
+    for (let n = 0; n < 30; n += 1) {
+      await add(queue, 'acme2', `job-${n}`);
+      if (n % 10 === 0) await expect.poll(() => on.redis.exists('bull:mail~:sweep')).toBe(0);
+    }
+    const ran = (await done).map(({ result }) => result).filter((tenant) => tenant !== 'acme');
+    expect(ran.length).toBeGreaterThanOrEqual(29);
+    const reported = refusals.events.filter(({ tenantid }) => tenantid === 'acme');
+    if (!HARMLESS.has(key)) expect(reported.length + errors.length).toBeGreaterThan(0);
+    // A few for each sweep, and not one for each look.
+    const sweeps = (performance.now() - begun) / INTERVAL + 1;
+    expect(errors.length).toBeLessThan(6 * sweeps);
+  });
+
+  /** Nothing looks at them as long as the job does. */
+  const HARMLESS: ReadonlySet<string> = new Set(['pc', 'prioritized']);
+});
+
 describe('an end', () => {
   it('that is not recorded gives back the job of the next lane', async () => {
     const queue = on.queue('mail');
