@@ -162,11 +162,25 @@ return { turns, size, first[2] and math.ceil(tonumber(first[2])) or 0, capped, u
  * Notes that lanes may have something to run. One script and not two commands: between them the process could die,
  * and workers would sleep beside a ready lane.
  *
- * KEYS: ready, wake. ARGV: tenants.
+ * It registers a lane that holds jobs and is registered no longer: another process has removed it since this one has
+ * registered it, and a job whose note is lost would be found by no sweep, a stalled one neither. One that holds
+ * nothing is left out: a late note must not bring back the name of a tenant that was erased.
+ *
+ * KEYS: ready, wake, lanes. ARGV: lane prefix, now in ms, tenants.
  */
 export const TOUCH = `
-for i = 1, #ARGV do redis.call('ZADD', KEYS[1], 'NX', 0, ARGV[i]) end
-redis.call('ZADD', KEYS[2], 0, '0')
+local rcall = redis.call
+for i = 3, #ARGV do
+  local lane = ARGV[i]
+  rcall('ZADD', KEYS[1], 'NX', 0, lane)
+  if not rcall('ZSCORE', KEYS[3], lane) then
+    local at = ARGV[1] .. lane .. ':'
+    if rcall('EXISTS', at .. 'wait', at .. 'prioritized', at .. 'delayed', at .. 'active') > 0 then
+      rcall('ZADD', KEYS[3], ARGV[2], lane)
+    end
+  end
+end
+rcall('ZADD', KEYS[2], 0, '0')
 return 1`;
 
 /**

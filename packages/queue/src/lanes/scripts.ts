@@ -37,7 +37,7 @@ export interface Swept {
 // No name of ours may meet one that the owner of the connection has defined on it.
 const COMMANDS = {
   pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 6, lua: PICK },
-  touch: { name: 'tenantkit:lanes:touch:1', numberOfKeys: 2, lua: TOUCH },
+  touch: { name: 'tenantkit:lanes:touch:2', numberOfKeys: 3, lua: TOUCH },
   sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
   park: { name: 'tenantkit:lanes:park:1', numberOfKeys: 2, lua: PARK },
   admit: { name: 'tenantkit:lanes:admit:1', numberOfKeys: 1, lua: ADMIT },
@@ -113,7 +113,8 @@ export async function pick(
 
 /** Notes that lanes may have something to run, behind what was written before on the same connection. */
 export function touch(target: ScriptTarget, keys: LaneKeys, touched: readonly string[]): unknown {
-  return target.runCommand(COMMANDS.touch.name, [keys.ready, keys.wake, ...touched]);
+  const { ready, wake, lanes, lanePrefix } = keys;
+  return target.runCommand(COMMANDS.touch.name, [ready, wake, lanes, lanePrefix, Date.now(), ...touched]);
 }
 
 /** How many entries of a lane's events stream are kept. */

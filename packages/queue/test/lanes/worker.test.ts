@@ -285,6 +285,40 @@ describe('the limits of a lane', () => {
   });
 });
 
+describe('a lane that another process has removed', () => {
+  const lanes = () => on.redis.zrange('bull:mail~:lanes', 0, -1);
+
+  it.each([
+    ['obliterate', (queue: Queue) => acrossTenants(OPERATOR, () => queue.obliterate())],
+    ['an erasure', () => on.redis.zrem('bull:mail~:lanes', 'acme')],
+  ])('is registered again with its next job: %s', async (_how, remove) => {
+    const [here, there] = [on.queue('mail'), on.queue('mail')];
+    await add(here, 'acme', 'one');
+    const since = Number(await on.redis.zscore('bull:mail~:lanes', 'acme'));
+    await remove(there);
+    expect(await lanes()).toEqual([]);
+    await add(here, 'acme', 'two');
+    expect(await lanes()).toEqual(['acme']);
+    expect(Number(await on.redis.zscore('bull:mail~:lanes', 'acme'))).toBeGreaterThanOrEqual(since);
+    // Its jobs are found by a sweep again.
+    await on.redis.del('bull:mail~:ready');
+    if (_how === 'obliterate') await acrossTenants(OPERATOR, () => there.resume());
+    await finished(
+      on.worker('mail', async () => undefined, { stalledInterval: 100 }),
+      1,
+    );
+  });
+
+  it('is not brought back by a late note, when it holds nothing', async () => {
+    const queue = on.queue('mail');
+    await add(queue, 'acme', 'one');
+    await withTenant('acme', () => queue.drain());
+    await on.redis.zrem('bull:mail~:lanes', 'acme');
+    await withTenant('acme', () => queue.resume());
+    expect(await lanes()).toEqual([]);
+  });
+});
+
 describe('a lane with a key of another type', () => {
   const INTERVAL = 100;
   const KEYS = ['wait', 'prioritized', 'delayed', 'meta', 'limiter', 'active', 'events', 'stalled', 'pc'];
