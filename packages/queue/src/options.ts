@@ -49,6 +49,12 @@ export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence
    * at once. A Queue adds jobs there; a Worker takes them from there as well.
    */
   readonly place?: ((tenant: string) => QueuePlacement) | undefined;
+  /**
+   * For how long a job is accepted beyond its own delay and the backoffs of its retries, in milliseconds, default 30
+   * days: for as long somebody who has kept a copy can run it again, and for as long a job may wait for its turn. The
+   * same for the queues and workers of a name.
+   */
+  readonly maxAge?: number;
 }
 
 const MIN_SECRET_BYTES = 32;
@@ -112,6 +118,7 @@ const tenantOptions = z.strictObject({
   place: z
     .custom<(tenant: string) => QueuePlacement>((value) => typeof value === 'function', 'must be a function')
     .optional(),
+  maxAge: z.number().int().positive().optional(),
 });
 
 /** The checked options. */
@@ -120,10 +127,11 @@ export interface CheckedTenantOptions {
   readonly names: string | undefined;
   readonly fence: TenantRegistry | undefined;
   readonly place: ((tenant: string) => QueuePlacement) | undefined;
+  readonly maxAge: number | undefined;
 }
 
 /** @throws {@link ConfigError} that names the option's path, never its value */
 export function parseTenantOptions(value: unknown): CheckedTenantOptions {
-  const { signingKeys, names, fence, place } = parseOptions('queue', tenantOptions, value);
-  return { signingKeys, names, fence, place };
+  const { signingKeys, names, fence, place, maxAge } = parseOptions('queue', tenantOptions, value);
+  return { signingKeys, names, fence, place, maxAge };
 }

@@ -5,6 +5,7 @@ import type { Naming } from './flows/names.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { logicalId } from './lanes/ids.ts';
 import type { QueuePlacement } from './placement.ts';
+import { lastStart } from './replay.ts';
 import { verifyTemplate, type Template } from './schedulers/template.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
@@ -24,6 +25,8 @@ export interface StoreContext extends Verifier {
   readonly place: ((tenant: string) => QueuePlacement) | undefined;
   /** The same for another queue, in which a flow goes on. */
   readonly of: (queue: string) => StoreContext;
+  /** For how long a job is accepted beyond what its options say, in milliseconds. */
+  readonly maxAge: number;
 }
 
 /** The scripts of BullMQ that answer with a job for the worker to run. A test compares them with the scripts. */
@@ -89,6 +92,8 @@ export interface Place {
   readonly context: StoreContext;
   /** The tenant in whose lane it is. */
   readonly lane: string;
+  /** Whether a job that was signed at this time has ended here before. */
+  readonly hasEnded: (id: string, issuedAt: number) => boolean;
 }
 
 /**
@@ -113,7 +118,7 @@ export function judgePickUp(
  * @throws {@link SignatureError} when its header is not accepted
  */
 export function judgeRead(
-  place: Place,
+  place: Pick<Place, 'context' | 'lane'>,
   hash: JobHash,
   id: string,
 ): { readonly claims: JobClaims; readonly job: JobJson } {
@@ -129,7 +134,7 @@ export function judgeRead(
  * @returns the template, or why it is not accepted, after one event
  */
 export function judgeTemplate(
-  { context, lane }: Place,
+  { context, lane }: Pick<Place, 'context' | 'lane'>,
   hash: JobHash,
   scheduler: string,
   operation: string,
@@ -167,11 +172,16 @@ function pickUp(place: Place, hash: JobHash, id: string): Verdict {
   const state = context.fence?.state(claims.tenant) ?? 'active';
   if (state === 'erased') return refused(context, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
-  return { kind: 'verified', claims, job: decode(fieldsOf(hash), id) };
+  const job = decode(fieldsOf(hash), id);
+  // What somebody has kept of a job and put back, for a second run.
+  const isOver = Date.now() > lastStart(claims, id, job.opts, context.maxAge);
+  if (isOver || place.hasEnded(id, claims.issuedAt))
+    return refused(context, signatureError('replayed'), 'process', claims);
+  return { kind: 'verified', claims, job };
 }
 
 function judge(
-  { context, lane }: Place,
+  { context, lane }: Pick<Place, 'context' | 'lane'>,
   hash: JobHash,
   id: string,
   operation: string,

@@ -48,7 +48,7 @@ export function craft(made: Made, id: string, place: Place = {}): Stored {
   const { prefix = 'bull', queue = 'mail', tenant = id.split('~')[0] ?? '' } = place;
   const ring =
     place.ring ?? (prefix === 'bull' && queue === 'mail' ? rings[made] : ringOf(made, prefix, queue));
-  const claims: JobClaims = { tenant, subject: 'p1', actor: 'ada', issuedAt: 1_732_000_000_000 };
+  const claims: JobClaims = { tenant, subject: 'p1', actor: 'ada', issuedAt: Date.now() };
   const options = { attempts: 3, jobId: id, removeOnFail: false };
   const data = JSON.stringify({ secret: `of ${id}` });
   const header = signHeader(ring, claims, {

@@ -102,7 +102,12 @@ function linked({ context, tenant, jobId, link }: Insertion, hash: JobHash): str
  * @param link - `undefined` for none
  * @throws {@link SignatureError} when the job as it is has no valid header: nobody's forgery is signed
  */
-export function resigned(place: Place, hash: JobHash, id: string, link: Link | undefined): string {
+export function resigned(
+  place: Pick<Place, 'context' | 'lane'>,
+  hash: JobHash,
+  id: string,
+  link: Link | undefined,
+): string {
   const { claims } = judgeRead(place, hash, id);
   const { prefix, queue, ring } = place.context;
   const { parent: _parent, ...rest } = parseOptions(hash['opts']);

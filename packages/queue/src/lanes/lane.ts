@@ -12,6 +12,7 @@ import { PICK_UPS, judgePickUp, judgeRead, type Place, type StoreContext, type V
 import type { JobHash } from '../verify.ts';
 import { writeTogether } from '../writes.ts';
 import type { StoreOptions } from '../connections.ts';
+import { acceptedAt, again, finishedBy } from './again.ts';
 import { logicalKey, ownNode } from '../flows/names.ts';
 import { ADDS, addNoted } from './fused.ts';
 import { laneName, type LaneKeys } from './names.ts';
@@ -32,6 +33,8 @@ export interface LaneHome {
   readonly laneKeys: LaneKeys;
   /** To be called when a script is written after which the lane may have something to run. */
   touch(tenant: string): void;
+  /** Whether a job that was signed at this time has ended here before. */
+  hasEnded(tenant: string, id: string, issuedAt: number): boolean;
   /** Keeps what was found when a job of the lane was handed over. */
   judged(tenant: string, id: string, verdict: Verdict): void;
 }
@@ -64,7 +67,7 @@ export class Lane extends RedisQueueBackend {
     );
     this.tenant = tenant;
     this.#home = home;
-    this.#place = { context, lane: tenant };
+    this.#place = { context, lane: tenant, hasEnded: (id, issuedAt) => home.hasEnded(tenant, id, issuedAt) };
   }
 
   /**
@@ -122,6 +125,72 @@ export class Lane extends RedisQueueBackend {
     const kept = await this.getJobSchedulersCount();
     for (const state of drained(delayed)) await shrink(this.#state(state), kept);
     return super.drain(delayed);
+  }
+
+  /** Signed anew, in one transaction: see {@link again}. */
+  override async retryFinishedJob(
+    ...[job, state, options = {}]: Parameters<RedisQueueBackend['retryFinishedJob']>
+  ): Promise<void> {
+    const { id = '' } = job;
+    const { events, wait, meta, active, marker, prioritized, pc } = this.keys;
+    // As BullMQ's own method gives them, which puts them into no transaction.
+    const given = [
+      this.toKey(id),
+      events,
+      this.toKey(state),
+      wait,
+      meta,
+      active,
+      marker,
+      prioritized,
+      pc,
+      id,
+      job.opts.lifo === true ? 'RPUSH' : 'LPUSH',
+      state === 'failed' ? 'failedReason' : 'returnvalue',
+      state,
+      options.resetAttemptsMade === true ? '1' : '0',
+      options.resetAttemptsStarted === true ? '1' : '0',
+    ];
+    const code = await again(
+      { context: this.#place.context, lane: this },
+      state,
+      [id],
+      (target) => this.execCommand(target, 'reprocessJob', given),
+      (answer) => answer === 1,
+    );
+    if (code !== 1)
+      throw this.finishedErrors({ code: Number(code), jobId: id, command: 'reprocessJob', state });
+    this.#home.touch(this.tenant);
+  }
+
+  /** Those that are signed anew and no others: what finishes meanwhile is left to the next call. */
+  override async retryFinishedJobs(
+    ...[state = 'failed', count = 1_000, timestamp = Date.now()]: Parameters<
+      RedisQueueBackend['retryFinishedJobs']
+    >
+  ): Promise<number> {
+    const { ids, last } = await finishedBy(this, state, timestamp, count);
+    if (ids.length === 0) return 0;
+    await again(
+      { context: this.#place.context, lane: this },
+      state,
+      ids,
+      (target) =>
+        this.execCommand(target, 'moveJobsToWait', this.moveJobsToWaitArgs(state, ids.length, last)),
+      () => true,
+    );
+    this.#home.touch(this.tenant);
+    return ids.length < count ? 0 : 1;
+  }
+
+  override async changeDelay(id: string, delay: number): Promise<void> {
+    await this.acceptAt(id, Date.now() + delay);
+    return super.changeDelay(id, delay);
+  }
+
+  /** Signs a job anew that somebody puts off until a time at which it would be too old. */
+  acceptAt(id: string, due: number): Promise<void> {
+    return acceptedAt({ context: this.#place.context, lane: this }, id, due);
   }
 
   /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */

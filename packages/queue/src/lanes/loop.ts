@@ -1,6 +1,8 @@
-import type { IQueueBackend, RedisQueueBackend, WorkerOptions } from 'bullmq';
+import type { IQueueBackend, MinimalJob, RedisQueueBackend, WorkerOptions } from 'bullmq';
 import { ConfigError, publish } from '@tenantkit/core';
 import type { StoreOptions } from '../connections.ts';
+import { HEADER } from '../header.ts';
+import { EndedJobs, signedAt } from '../replay.ts';
 import { outerId } from './ids.ts';
 import type { Lane } from './lane.ts';
 import { OperatedStore, withId } from './operator.ts';
@@ -40,6 +42,7 @@ export class LoopStore extends OperatedStore {
   readonly #turns: Turns;
   /** Lanes with a limit of concurrency: the end of a job of theirs may let another one begin. */
   readonly #capped = new Set<string>();
+  readonly #ended = new EndedJobs();
   readonly #options: StoreOptions & Partial<WorkerOptions>;
   /** What an operator allows all tenants together. */
   readonly #limit: Limit | undefined;
@@ -85,20 +88,24 @@ export class LoopStore extends OperatedStore {
     return nothing(Date.now() + 1);
   }
 
-  override moveToCompleted(
+  override async moveToCompleted(
     ...[job, value, remove, token, fetchNext]: Parameters<RedisQueueBackend['moveToCompleted']>
   ): Promise<{ result: void | unknown[]; finishedOn: number }> {
-    return this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
+    const ended = await this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
       lane.moveToCompleted(withId(id, job), value, remove, token, next),
     );
+    this.#remember(job);
+    return ended;
   }
 
-  override moveToFailed(
+  override async moveToFailed(
     ...[job, reason, remove, token, fetchNext, fields]: Parameters<RedisQueueBackend['moveToFailed']>
   ): Promise<{ result: void | unknown[]; finishedOn: number }> {
-    return this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
+    const ended = await this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
       lane.moveToFailed(withId(id, job), reason, remove, token, next, fields),
     );
+    this.#remember(job);
+    return ended;
   }
 
   override async moveToDelayed(
@@ -109,6 +116,10 @@ export class LoopStore extends OperatedStore {
       finishedOn: 0,
     }));
     return ended.result;
+  }
+
+  override hasEnded(tenant: string, id: string, issuedAt: number): boolean {
+    return this.#ended.has(this.#outer(tenant, id), issuedAt);
   }
 
   override async retryJob(...call: Parameters<RedisQueueBackend['retryJob']>): Promise<void> {
@@ -337,6 +348,12 @@ export class LoopStore extends OperatedStore {
       this.#known = undefined;
       throw error;
     }
+  }
+
+  /** That it has ended. Of a job that was refused BullMQ has seen no header. */
+  #remember({ id = '', opts }: MinimalJob): void {
+    const issuedAt = signedAt(Reflect.get(opts, HEADER));
+    if (issuedAt !== undefined) this.#ended.add(id, issuedAt);
   }
 
   #outer(tenant: string, id: string): string {

@@ -192,6 +192,11 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
     await touch(await this.scripts(), this.laneKeys, []);
   }
 
+  /** Known to who runs jobs. */
+  hasEnded(_tenant: string, _id: string, _issuedAt: number): boolean {
+    return false;
+  }
+
   judged(tenant: string, id: string, verdict: Verdict): void {
     this.#verdicts.set(outerId(this.context.names, tenant, id), verdict);
   }

@@ -44,6 +44,7 @@ export const moving = {
     const fields = written(fieldsToUpdate);
     await change(guard, tenant, operation, async (lane) => {
       await demandVerified(lane, id, 'moveToDelayed');
+      await lane.acceptAt(id, at + wait);
       await guard.store.moveToDelayed(loopId(guard, tenant, id), at, wait, own, {
         skipAttempt: skipAttempt === true,
         ...(fields === undefined ? {} : { fieldsToUpdate: fields }),
