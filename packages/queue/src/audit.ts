@@ -12,6 +12,7 @@ import {
 } from '@tenantkit/core';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { orphanedChildren, orphanedParents } from './flows/audit.ts';
 import type { JobClaims } from './header.ts';
 import { queueKeyRing } from './keys.ts';
 import { signingKeysSchema, type SigningKey } from './options.ts';
@@ -121,6 +122,16 @@ const FOUND = {
     message: 'A stored job that no state of the queue names: it never runs.',
     hint: 'Remove it with queue.removeOrphanedJobs inside acrossTenants.',
   },
+  orphaned_parent: {
+    severity: 'low',
+    message: 'A job that waits for a child which will never tell it: it never runs.',
+    hint: 'Look at its children; job.removeUnprocessedChildren in its tenant sets it free.',
+  },
+  orphaned_child: {
+    severity: 'low',
+    message: 'A job whose parent is not stored: it runs, and tells nobody.',
+    hint: 'Nothing to do if the parent was removed alone; else find out who removes jobs past tenantkit.',
+  },
 } as const satisfies Record<string, { severity: Severity; message: string; hint: string }>;
 
 type Code = keyof typeof FOUND;
@@ -198,12 +209,15 @@ async function* auditPlace(
       if (code !== undefined) yield finding(code === 'unsigned_job' ? 'unsigned_scheduler' : code, key);
     }
   }
+  for await (const key of orphanedParents(raw, base, signal)) yield finding('orphaned_parent', key);
   const stored = new Set<string>();
   const all = [...jobs];
   for (let at = 0; at < all.length; at += BATCH) {
     signal.throwIfAborted();
     const keys = all.slice(at, at + BATCH).map((id) => base + id);
-    for (const [key, hash] of await readHashes(raw, keys)) {
+    const hashes = await readHashes(raw, keys);
+    for (const key of await orphanedChildren(raw, hashes)) yield finding('orphaned_child', key);
+    for (const [key, hash] of hashes) {
       const id = key.slice(base.length);
       stored.add(id);
       const code = judge(() => verifyJob(verifier, hash, id, lane), fence);
