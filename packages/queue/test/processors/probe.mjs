@@ -134,8 +134,15 @@ const cases = {
     await wait(60_000);
   },
   unawaited(job) {
-    job.getChildrenValues();
+    job.moveToWaitingChildren('0');
     return 'returned';
+  },
+  async parent(job, token) {
+    if (job.data.hasWaited === true)
+      return { values: await job.getChildrenValues(), counts: await job.getDependenciesCount() };
+    await job.updateData({ hasWaited: true });
+    await job.moveToWaitingChildren(token);
+    throw Object.assign(new Error('wait'), { name: 'WaitingChildrenError' });
   },
   async later(job, token) {
     if (job.data.moved === true) return { starts: jobs, data: job.data };
