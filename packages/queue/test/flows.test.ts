@@ -205,6 +205,35 @@ describe('children that are added while their parent runs', () => {
     expect(await acme(() => reports.getJobState('r'))).toBe('failed');
   });
 
+  it('may be left behind: their parent fails, in words of the tenant', async () => {
+    const [mail, reports] = [on.queue('mail'), on.queue('reports')];
+    const worker = on.worker('reports', async (job) => {
+      await mail.add('fetch', {}, { parent: { id: job.id ?? '', queue: job.queueQualifiedName } });
+    });
+    const done = finished(worker, 1);
+    await acme(() => reports.add('report', {}, { jobId: 'r' }));
+    const message = 'Job r has pending dependencies. moveToFinished';
+    expect(await done).toMatchObject([{ event: 'failed', id: 'r', error: { message } }]);
+    expect((await acme(async () => get(reports, 'r'))).failedReason).toBe(message);
+  });
+
+  it('free it when they end by hand as well', async () => {
+    const reports = on.worker('reports', (job) => job.getChildrenValues(), on.asleep);
+    await reports.waitUntilReady();
+    const done = finished(reports, 1);
+    await acme(() => on.flows().add(single({})));
+    const mail = on.worker(
+      'mail',
+      async (job, token) => {
+        await job.moveToCompleted('by hand', token ?? '', false);
+        throw new Error('moved before');
+      },
+      on.asleep,
+    );
+    mail.on('error', () => undefined);
+    expect(await done).toMatchObject([{ event: 'completed', result: { 'bull:mail:c': 'by hand' } }]);
+  });
+
   it('need a parent that is there', async () => {
     const mail = on.queue('mail');
     const parent = { id: 'gone', queue: 'bull:reports' };

@@ -3,6 +3,7 @@
 import './bytes.test.ts';
 import './canonical.test.ts';
 import './client-options.test.ts';
+import './flows-names.test.ts';
 import './header-keys.test.ts';
 import './header-vectors.test.ts';
 import './header.test.ts';
