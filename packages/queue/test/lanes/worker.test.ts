@@ -286,7 +286,7 @@ describe('the limits of a lane', () => {
 });
 
 describe('a lane that another process has removed', () => {
-  const lanes = () => on.redis.zrange('bull:mail~:lanes', 0, -1);
+  const lanes = () => on.redis.zrange('bull:mail~:lanes', '0', '-1');
 
   it.each([
     ['obliterate', (queue: Queue) => acrossTenants(OPERATOR, () => queue.obliterate())],
