@@ -77,7 +77,7 @@ describe('a tenant', () => {
     'a queue without a name': { queueName: '' },
     'another prefix': { queueName: 'reports', prefix: 'raw' },
     'a prefix that is a lane': { queueName: 'acme2~x', prefix: 'bull:reports~acme2' },
-    'an option that is refused': { queueName: 'reports', opts: { removeOnComplete: 5 } },
+    'an option that is refused': { queueName: 'reports', opts: { repeat: { every: 1_000 } } },
     'a header': { queueName: 'reports', opts: { [HEADER]: 'v1.k1.x.y' } },
     'a parent of another': {
       queueName: 'reports',

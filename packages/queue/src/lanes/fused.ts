@@ -1,4 +1,5 @@
 import type { IRedisClient } from 'bullmq';
+import type { LaneKeys } from './names.ts';
 import type { ScriptClient, ScriptTarget } from './scripts.ts';
 
 /** One of BullMQ's scripts, as ioredis keeps what was defined on a connection. */
@@ -50,28 +51,32 @@ function installedOn(client: ScriptClient, command: string): Installed | undefin
 /** The scripts of BullMQ that add one job. */
 export const ADDS: ReadonlySet<string> = new Set(['addStandardJob', 'addDelayedJob', 'addPrioritizedJob']);
 
+/** How many keys a note is written to. */
+const NOTED_IN = 3;
+
 /**
  * Adds a job with one of BullMQ's scripts, and notes its lane in the same step: as {@link touch}, one command less, and no
  * process can die between the two. A code below zero is BullMQ's refusal.
  */
 const noting = ({ lua, numberOfKeys }: Installed, command: string): Fused => ({
   name: `tenantkit:lanes:noted:${command}`,
-  numberOfKeys: numberOfKeys + 2,
+  numberOfKeys: numberOfKeys + NOTED_IN,
   lua: `
 local function add()
 ${lua}
 end
 local added = add()
 if type(added) ~= 'number' or added >= 0 then
-  redis.call('ZADD', KEYS[#KEYS - 1], 'NX', 0, ARGV[#ARGV])
-  redis.call('ZADD', KEYS[#KEYS], 0, '0')
+  redis.call('ZADD', KEYS[#KEYS - 2], 'NX', 0, ARGV[#ARGV - 1])
+  redis.call('ZADD', KEYS[#KEYS - 1], 0, '0')
+  redis.call('ZADD', KEYS[#KEYS], 'NX', ARGV[#ARGV], ARGV[#ARGV - 1])
 end
 return added`,
 });
 
 /** Where a lane is noted. */
 export interface Note {
-  readonly keys: { readonly ready: string; readonly wake: string };
+  readonly keys: Pick<LaneKeys, 'ready' | 'wake' | 'lanes'>;
   readonly tenant: string;
 }
 
@@ -90,7 +95,8 @@ export function addNoted(
 ): Promise<unknown> | undefined {
   const script = fuse(client, command, (installed) => noting(installed, command));
   if (script === undefined) return undefined;
-  const at = script.numberOfKeys - 2;
-  const sent = [...args.slice(0, at), keys.ready, keys.wake, ...args.slice(at), tenant];
+  const at = script.numberOfKeys - NOTED_IN;
+  const { ready, wake, lanes } = keys;
+  const sent = [...args.slice(0, at), ready, wake, lanes, ...args.slice(at), tenant, Date.now()];
   return Promise.resolve((client as ScriptTarget).runCommand(script.name, sent));
 }
