@@ -6,6 +6,8 @@ export interface Proxy extends AsyncDisposable {
   readonly port: number;
   /** Lets nothing through any more, and does not say so. @returns when the first bytes are lost */
   swallow(): Promise<void>;
+  /** Lets all through again on the same connections: what was lost stays lost. */
+  heal(): void;
   /** Breaks every connection, and lets new ones through. */
   restore(): void;
 }
@@ -37,6 +39,9 @@ export async function proxyTo(port: number): Promise<Proxy> {
       new Promise((resolve) => {
         lost = resolve;
       }),
+    heal() {
+      lost = undefined;
+    },
     restore() {
       lost = undefined;
       for (const socket of sockets) socket.destroy();
