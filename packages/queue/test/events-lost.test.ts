@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventBench, recorder, type EventBench } from './events-support.ts';
@@ -10,9 +12,11 @@ beforeAll(async () => {
 afterEach(() => on.reset());
 afterAll(() => on[Symbol.asyncDispose]());
 
+const database = (): number => Number(new URL(on.url).pathname.slice(1) || '0');
+
 /** Events over a connection that can fail, and what is added past it. */
 async function over(proxy: Proxy) {
-  const db = Number(new URL(on.url).pathname.slice(1) || '0');
+  const db = database();
   const connection = { host: '127.0.0.1', port: proxy.port, db, maxRetriesPerRequest: null };
   const events = on.events('mail', { connection, blockingTimeout: 100 });
   const errors: unknown[] = [];
@@ -60,6 +64,40 @@ describe('QueueEvents over a bad line', () => {
     await add();
     expect((await heard.until(2)).flat()).toEqual(['j-1', 'j-2']);
     await events.close();
+  });
+
+  it('waits for a job only when it listens', async () => {
+    const open = Promise.withResolvers<void>();
+    const port = Number(new URL(on.url).port);
+    const sockets: Socket[] = [];
+    const server = createServer((client) => {
+      sockets.push(client);
+      void open.promise.then(() => client.pipe(connect(port, '127.0.0.1')).pipe(client));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address() as AddressInfo;
+    const queue = on.queue('mail');
+    const events = on.events('mail', {
+      connection: { host: '127.0.0.1', port: address.port, db: database() },
+    });
+    const gate = Promise.withResolvers<void>();
+    const worker = on.worker('mail', async () => {
+      await gate.promise;
+      return 'done';
+    });
+    const job = await withTenant('acme', () => queue.add('a', {}));
+    const wait = withTenant('acme', () => job.waitUntilFinished(events));
+    // Whoever asks for the state before it listens has asked by now.
+    await withTenant('acme', () => job.getState());
+    const completed = once(worker, 'completed');
+    gate.resolve();
+    await completed;
+    open.resolve();
+    expect(await wait).toBe('done');
+    await events.close();
+    for (const socket of sockets) socket.destroy();
+    server.close();
   });
 
   it('closes without one', async () => {

@@ -18,12 +18,16 @@ afterAll(() => on[Symbol.asyncDispose]());
 
 const read = (events: object): readonly string[] => feedOf(events)?.reader.tenants ?? [];
 
-/** The connections on which QueueEvents of this queue wait. */
-async function waiting(queue: string): Promise<readonly string[]> {
+/** The connections on which QueueEvents of this queue wait, or those of them that wait right now. */
+async function waiting(queue: string, command = ''): Promise<readonly string[]> {
   const name = `name=bull:${Buffer.from(queue).toString('base64')}:qe `;
   const all = String(await on.redis.client('LIST')).split('\n');
-  return all.filter((line) => line.includes(name)).map((line) => /id=(\d+)/.exec(line)?.[1] ?? '');
+  return all
+    .filter((line) => line.includes(name) && line.includes(command))
+    .map((line) => /id=(\d+)/.exec(line)?.[1] ?? '');
 }
+
+const blocked = (queue: string): Promise<readonly string[]> => waiting(queue, ' cmd=xread ');
 
 describe('the table of events', () => {
   it('has every event and field that BullMQ’s scripts write', () => {
@@ -100,6 +104,45 @@ describe('reading the lanes', () => {
     expect(read(events)).toHaveLength(20);
   });
 
+  it('hears of a tenant whose listener comes while the next command is being made up', async () => {
+    const queue = on.queue('mail');
+    for (let steps = 0; steps < 30; steps += 1) {
+      const events = on.events('mail', { blockingTimeout: 60_000 });
+      await events.waitUntilReady();
+      withTenant('first', () => events.on('added', () => undefined));
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
+      for (let step = 0; step < steps % 5; step += 1) await new Promise((resolve) => setImmediate(resolve));
+      const heard = recorder();
+      await withTenant('second', async () => {
+        events.on('added', heard.listener);
+        await events.waitUntilReady();
+        await queue.add('a', {});
+      });
+      await heard.until(1);
+      await events.close();
+    }
+  });
+
+  it('hears of a new tenant behind a connection that was lost', async () => {
+    const queue = on.queue('lost');
+    const events = on.events('lost', { blockingTimeout: 60_000 });
+    await withTenant('first', async () => {
+      events.on('added', () => undefined);
+      await events.waitUntilReady();
+    });
+    await expect.poll(() => blocked('lost')).toHaveLength(1);
+    const [before = ''] = await blocked('lost');
+    await on.redis.client('KILL', 'ID', before);
+    await expect.poll(async () => (await blocked('lost')).filter((id) => id !== before)).toHaveLength(1);
+    const heard = recorder();
+    await withTenant('second', async () => {
+      events.on('added', heard.listener);
+      await events.waitUntilReady();
+      await queue.add('a', {});
+    });
+    await heard.until(1);
+  });
+
   it('leaves no lane that is read behind a thousand listeners that came and went', async () => {
     const queue = on.queue('mail');
     const events = on.events('mail');
@@ -173,6 +216,7 @@ describe('reading the lanes', () => {
     const [, [, second] = []] = await all.until(2);
     expect(all.heard.map(([jobId]) => jobId)).toEqual(['j-1', 'j-2']);
     withTenant('acme', () => events.removeAllListeners());
+    await expect.poll(() => read(events), { timeout: 5_000 }).toEqual([]);
     const later = recorder();
     await withTenant('acme', async () => {
       events.on('added', ({ jobId }) => later.listener(jobId));
