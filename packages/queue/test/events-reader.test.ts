@@ -106,12 +106,14 @@ describe('reading the lanes', () => {
 
   it('hears of a tenant whose listener comes while the next command is being made up', async () => {
     const queue = on.queue('mail');
-    for (let steps = 0; steps < 30; steps += 1) {
+    for (let round = 0; round < 40; round += 1) {
       const events = on.events('mail', { blockingTimeout: 60_000 });
       await events.waitUntilReady();
       withTenant('first', () => events.on('added', () => undefined));
-      for (let step = 0; step < steps; step += 1) await Promise.resolve();
-      for (let step = 0; step < steps % 5; step += 1) await new Promise((resolve) => setImmediate(resolve));
+      // Each time a little later, between the question where the first stream ends and the command that waits.
+      const until = performance.now() + round * 0.05;
+      do await new Promise((resolve) => setImmediate(resolve));
+      while (performance.now() < until);
       const heard = recorder();
       await withTenant('second', async () => {
         events.on('added', heard.listener);
