@@ -70,6 +70,7 @@ describe('a script that adds', () => {
     const keys = { ready: 'ready', wake: 'wake', lanes: 'lanes' };
     expect(await addNoted(client, name, ['key', 'argument'], { keys, tenant: 'acme' })).toBe(answer);
     expect(await on.redis.zrange('ready', 0, '-1')).toEqual(ready);
+    expect(await on.redis.zrange('lanes', 0, '-1')).toEqual(ready);
     expect(await on.redis.exists('wake')).toBe(ready.length);
   });
 
@@ -78,7 +79,7 @@ describe('a script that adds', () => {
     const lua = 'return { KEYS[1], KEYS[2], ARGV[1], #KEYS, #ARGV }';
     client.defineCommand('test:own', { numberOfKeys: 2, lua });
     const note = { keys: { ready: 'ready', wake: 'wake', lanes: 'lanes' }, tenant: 'acme' };
-    expect(await addNoted(client, 'test:own', ['k1', 'k2', 'a1'], note)).toEqual(['k1', 'k2', 'a1', 4, 2]);
+    expect(await addNoted(client, 'test:own', ['k1', 'k2', 'a1'], note)).toEqual(['k1', 'k2', 'a1', 5, 3]);
   });
 
   it('that nobody has defined is not sent', () => {

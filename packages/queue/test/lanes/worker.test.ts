@@ -174,6 +174,7 @@ describe('work that nobody has noted', () => {
       await drained;
     }
     await on.redis.get('the end');
+    // Perhaps not the last one: idle workers go on waiting.
     await expect.poll(() => seen).toContain('get the end');
     monitor.disconnect();
     expect(seen.filter((command) => command.startsWith('zscan '))).toEqual(['zscan bull:mail~:lanes']);
