@@ -20,6 +20,7 @@ import {
 import { z } from 'zod';
 import { checkJobOptions, keepJobsSchema } from './job-options.ts';
 import type { QueueTenantOptions } from './options.ts';
+import type { TenantLimits } from './views/limits.ts';
 
 /** BullMQ's QueueOptions, with our options under `tenant`. */
 export interface QueueOptions extends Omit<RawQueueOptions, keyof typeof refusedForQueue> {
@@ -28,13 +29,19 @@ export interface QueueOptions extends Omit<RawQueueOptions, keyof typeof refused
 
 /** BullMQ's WorkerOptions, with our options under `tenant`. */
 export interface WorkerOptions extends RawWorkerOptions {
-  readonly tenant: QueueTenantOptions;
+  readonly tenant: WorkerTenantOptions;
 }
 
 /** BullMQ's FlowProducerOptions, with our options under `tenant`. */
 export interface FlowProducerOptions extends RawFlowProducerOptions {
   readonly tenant: QueueTenantOptions;
 }
+
+/**
+ * Options of ours of a Worker. `concurrency`, `rate` and `weight` are the limits of each tenant that has none of its own;
+ * give every worker of a queue the same.
+ */
+export interface WorkerTenantOptions extends QueueTenantOptions, TenantLimits {}
 
 /** How the value of an option is checked; the result takes its place. */
 export type Check = (value: unknown) => unknown;

@@ -18,6 +18,7 @@ import type { ClientCustom } from './rules.ts';
 import { LoopStore } from './lanes/loop.ts';
 import { openStore } from './lanes/store.ts';
 import type { StoreContext } from './store.ts';
+import type { TenantLimits } from './views/limits.ts';
 
 /** BullMQ's default. */
 export const DEFAULT_PREFIX = 'bull';
@@ -38,16 +39,17 @@ export interface Wiring {
  *
  * @param tenant - the option `tenant`
  * @param followsPlace - whether calls of a tenant go to the tenant's place: a worker's stay where it has the job from
+ * @param limits - of a worker: for tenants that have none of their own
  * @throws {@link ConfigError} when the options are not usable
  */
 export function wire(
   queue: string,
   tenant: unknown,
   prefix: string = DEFAULT_PREFIX,
-  { followsPlace = true } = {},
+  { followsPlace = true, limits }: { readonly followsPlace?: boolean; readonly limits?: TenantLimits } = {},
 ): Wiring {
   checkCouplings();
-  const context = contextsOf(tenant, prefix)(queue);
+  const context: StoreContext = { ...contextsOf(tenant, prefix)(queue), limits };
   const owner = {};
   let store: LoopStore | undefined;
   return {

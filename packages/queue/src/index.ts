@@ -5,7 +5,12 @@ export { FlowProducer } from './flows/producer.ts';
 export { QueueEvents } from './events/queue-events.ts';
 export { QueueEventsProducer } from './events/producer.ts';
 export { JobScheduler, type RefusedClass } from './exports.ts';
-export type { FlowProducerOptions, QueueOptions, WorkerOptions } from './client-options.ts';
+export type {
+  FlowProducerOptions,
+  QueueOptions,
+  WorkerOptions,
+  WorkerTenantOptions,
+} from './client-options.ts';
 export type { QueueEventsOptions, QueueEventsProducerOptions } from './events/options.ts';
 export type { QueuePlacement } from './placement.ts';
 export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';

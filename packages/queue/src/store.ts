@@ -8,6 +8,7 @@ import type { QueuePlacement } from './placement.ts';
 import { lastStart } from './replay.ts';
 import { verifyTemplate, type Template } from './schedulers/template.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
+import type { TenantLimits } from './views/limits.ts';
 
 /** What was found when a job was looked at. Only a `verified` one may be shown. */
 export type Verdict =
@@ -27,6 +28,8 @@ export interface StoreContext extends Verifier {
   readonly of: (queue: string) => StoreContext;
   /** For how long a job is accepted beyond what its options say, in milliseconds. */
   readonly maxAge: number;
+  /** Of a worker: what tenants may use that have no limits of their own. */
+  readonly limits?: TenantLimits | undefined;
 }
 
 /** The scripts of BullMQ that answer with a job for the worker to run. A test compares them with the scripts. */

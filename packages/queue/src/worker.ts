@@ -24,6 +24,7 @@ import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
 import { SiloWorkers, eachWorker } from './silo-workers.ts';
 import { stamp } from './stamp.ts';
 import { refuseEnd, type StoreContext, type Verdict } from './store.ts';
+import { defaultLimits } from './views/limits.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
 const HOLD = 30_000;
@@ -106,7 +107,8 @@ export class Worker<
   ) {
     if (!isProcessor(processor)) throw refusal('queue', 'Worker', NEEDS_PROCESSOR);
     const { raw, tenant } = checkWorkerOptions(options);
-    const wiring = wire(name, tenant, raw.prefix, { followsPlace: false });
+    const { limits, rest } = defaultLimits(tenant);
+    const wiring = wire(name, rest, raw.prefix, { followsPlace: false, limits });
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
     super(name, processor, { ...raw, autorun: false, ...backoffInTenant(raw) }, wiring.factory);
     const { store } = wiring;

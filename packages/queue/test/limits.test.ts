@@ -11,7 +11,7 @@ import {
 } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { TenantLimits } from '@tenantkit/queue';
-import { OPERATOR, bench, finished, type Bench } from './support.ts';
+import { KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
 beforeAll(async () => {
@@ -208,5 +208,112 @@ describe('a worker keeps to them', () => {
     const heavy = order.slice(0, 120).filter((tenant) => tenant === 'acme').length;
     expect(heavy / (120 - heavy)).toBeGreaterThan(2);
     expect(heavy / (120 - heavy)).toBeLessThan(4.5);
+  });
+});
+
+describe('the default of a worker', () => {
+  const tenant = (limits: TenantLimits) => ({ signingKeys: [KEY], ...limits });
+  const meta = (of: string) =>
+    on.redis.hmget(`bull:mail~${of}:meta`, 'concurrency', 'max', 'duration', 'weight');
+
+  it('holds for each tenant without limits of its own, in all workers together', async () => {
+    const queue = on.queue('mail');
+    await operator(() => queue.setTenantLimits('free', { concurrency: 8 }));
+    const running = new Map<string, number>();
+    const most = new Map<string, number>();
+    const work = async (): Promise<void> => {
+      const { tenant: of = '' } = currentTenant() ?? {};
+      const now = (running.get(of) ?? 0) + 1;
+      running.set(of, now);
+      most.set(of, Math.max(now, most.get(of) ?? 0));
+      for (let turn = 0; turn < 5; turn += 1) await on.redis.ping();
+      running.set(of, (running.get(of) ?? 0) - 1);
+    };
+    const options = { concurrency: 10, autorun: false, tenant: tenant({ concurrency: 2 }) };
+    const workers = [on.worker('mail', work, options), on.worker('mail', work, options)];
+    let left = 90;
+    const done = Promise.withResolvers<void>();
+    for (const worker of workers) {
+      worker.on('completed', () => {
+        left -= 1;
+        if (left === 0) done.resolve();
+      });
+    }
+    for (const of of ['acme', 'acme2', 'free']) await withTenant(of, () => queue.addBulk(jobs(30)));
+    for (const worker of workers) void worker.run();
+    await done.promise;
+    expect(most.get('acme')).toBe(2);
+    expect(most.get('acme2')).toBe(2);
+    expect(most.get('free')).toBeGreaterThan(2);
+    // A tenant sees what holds for it; what is its own is said to be so.
+    expect(await withTenant('acme', () => queue.getGlobalConcurrency())).toBe(2);
+    expect(await operator(() => queue.getTenantLimits('acme'))).toEqual({});
+    expect(await operator(() => queue.getTenantLimits('free'))).toEqual({ concurrency: 8 });
+  });
+
+  it('limits a rate, and gives way to limits of its own and back', async () => {
+    const queue = on.queue('mail');
+    const slow = tenant({ rate: { max: 2, duration: 3_600_000 }, weight: 5 });
+    const worker = on.worker('mail', async () => currentTenant()?.tenant, { tenant: slow });
+    const first = finished(worker, 4);
+    for (const of of ['acme', 'acme2']) await withTenant(of, () => queue.addBulk(jobs(5)));
+    expect((await first).map(({ result }) => String(result)).toSorted()).toEqual([
+      'acme',
+      'acme',
+      'acme2',
+      'acme2',
+    ]);
+    expect(await meta('acme')).toEqual([null, '2', '3600000', '5']);
+    const rest = finished(worker, 3);
+    // Of its own is all of it: no rate.
+    await operator(() => queue.setTenantLimits('acme', { weight: 1 }));
+    expect((await rest).map(({ result }) => result)).toEqual(['acme', 'acme', 'acme']);
+    expect(await meta('acme')).toEqual([null, null, null, '1']);
+    await operator(() => queue.setTenantLimits('acme', {}));
+    await withTenant('acme', () => queue.add('n', {}));
+    await expect.poll(() => meta('acme')).toEqual([null, '2', '3600000', '5']);
+    expect(await withTenant('acme2', () => queue.getWaitingCount())).toBe(3);
+  });
+
+  it('is taken back by workers that have none, and not from what was set before there were defaults', async () => {
+    const queue = on.queue('mail');
+    await on.redis.hset('bull:mail~old:meta', 'concurrency', '7');
+    const one = on.worker('mail', async () => undefined, { tenant: tenant({ concurrency: 1, weight: 2 }) });
+    const done = finished(one, 2);
+    for (const of of ['acme', 'old']) await withTenant(of, () => queue.addBulk(jobs(1)));
+    await done;
+    await one.close();
+    expect(await meta('acme')).toEqual(['1', null, null, '2']);
+    const two = on.worker('mail', async () => undefined);
+    const more = finished(two, 2);
+    for (const of of ['acme', 'old']) await withTenant(of, () => queue.addBulk(jobs(1)));
+    await more;
+    expect(await meta('acme')).toEqual([null, null, null, null]);
+    expect(await meta('old')).toEqual(['7', null, null, null]);
+    expect(await operator(() => queue.getTenantLimits('old'))).toEqual({ concurrency: 7 });
+  });
+
+  it('stays a default when the tenant removes its queue', async () => {
+    const queue = on.queue('mail');
+    const worker = on.worker('mail', async () => undefined, { tenant: tenant({ concurrency: 1 }) });
+    const done = finished(worker, 1);
+    await withTenant('acme', () => queue.add('n', {}));
+    await done;
+    await withTenant('acme', () => queue.obliterate());
+    expect(await operator(() => queue.getTenantLimits('acme'))).toEqual({});
+    expect(await meta('acme')).toEqual(['1', null, null, null]);
+  });
+
+  it.each([{ concurrency: 0 }, { concurrency: '2' }, { rate: { max: 1 } }, { rate: 5 }, { weight: 1_001 }])(
+    '%j is refused',
+    (limits) => {
+      expect(() =>
+        on.worker('mail', async () => undefined, { tenant: tenant(limits as TenantLimits) }),
+      ).toThrow(ConfigError);
+    },
+  );
+
+  it('is a worker’s: a Queue hands out no turns', () => {
+    expect(() => on.queue('mail', { tenant: tenant({ concurrency: 2 }) })).toThrow(/tenant.*concurrency/);
   });
 });

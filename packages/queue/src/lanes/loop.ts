@@ -321,7 +321,8 @@ export class LoopStore extends OperatedStore {
   }
 
   async #pick(wanted: number): Promise<Picked> {
-    const picked = await pick(await this.scripts(), this.laneKeys, Date.now(), wanted);
+    const { limits } = this.context;
+    const picked = await pick(await this.scripts(), this.laneKeys, Date.now(), wanted, limits);
     for (const tenant of picked.turns) this.#capped.delete(tenant);
     for (const tenant of picked.capped) this.#capped.add(tenant);
     for (const tenant of picked.unreadable) this.#refuseLane(tenant);

@@ -28,7 +28,11 @@ end`;
  * The lanes' keys are computed here, as BullMQ's own scripts compute those of jobs: on a cluster the prefix has to put
  * all of them into one slot, as BullMQ demands.
  *
- * KEYS: ready, due, vt, wake, meta and limiter of the logical queue. ARGV: lane prefix, now in ms, turns wanted.
+ * A lane without limits of its own gets those that the workers of the queue have for all tenants, before BullMQ's
+ * scripts look at it, which read them there. Its field `limits` says whose they are: \`own\`, or of which default.
+ *
+ * KEYS: ready, due, vt, wake, meta and limiter of the logical queue. ARGV: lane prefix, now in ms, turns wanted, the
+ * default (concurrency, max, duration, weight; empty for none).
  * Answers: turns, number of ready lanes, time of the first that is due (0: none), lanes with a limit of concurrency,
  * lanes that cannot be read: whose limits are no numbers, or a key of which is of another type.
  */
@@ -63,12 +67,34 @@ local function limit(text)
   return number ~= nil and number >= 0 and number or false
 end
 
+local FIELDS = { 'concurrency', 'max', 'duration', 'weight' }
+local default = ''
+for i = 4, 7 do default = default .. '/' .. ARGV[i] end
+-- As a field is that is not there.
+if default == '////' then default = false end
+
+-- Sets the default in a lane, in the place of another one. Answers the limits that hold.
+local function limited(at, meta)
+  if meta[5] == 'own' then return meta end
+  -- Written by an earlier version, or by hand: they are its own.
+  if not meta[5] and (meta[2] or meta[3] or meta[4]) then return meta end
+  local set = {}
+  for i, field in ipairs(FIELDS) do
+    local value = ARGV[3 + i]
+    set[field] = value ~= '' and value
+    if value == '' then rcall('HDEL', at .. 'meta', field) else rcall('HSET', at .. 'meta', field, value) end
+  end
+  if default then rcall('HSET', at .. 'meta', 'limits', default) else rcall('HDEL', at .. 'meta', 'limits') end
+  return { meta[1], set.concurrency, set.max, set.weight }
+end
+
 -- How many jobs of a lane could run now, and else when to look again; and its weight.
 local function look(lane)
   local at = ARGV[1] .. lane .. ':'
-  local meta = rcall('HMGET', at .. 'meta', 'paused', 'concurrency', 'max', 'weight')
+  local meta = rcall('HMGET', at .. 'meta', 'paused', 'concurrency', 'max', 'weight', 'limits')
   -- Its resume is noted like a new job.
   if meta[1] then return 0 end
+  if meta[5] ~= default then meta = limited(at, meta) end
   local concurrency, max, weight = limit(meta[2]), limit(meta[3]), limit(meta[4])
   local used = max and limit(rcall('GET', at .. 'limiter') or '0')
   if concurrency == false or max == false or weight == false or used == false then

@@ -1,6 +1,7 @@
 import type { IRedisClient } from 'bullmq';
 import { breach, isId, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
+import type { TenantLimits } from '../views/limits.ts';
 import { ADMIT, DISARM, LOCK, NOTE, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
 import { laneMeta, type LaneKeys } from './names.ts';
 
@@ -36,7 +37,7 @@ export interface Swept {
 
 // No name of ours may meet one that the owner of the connection has defined on it.
 const COMMANDS = {
-  pick: { name: 'tenantkit:lanes:pick:1', numberOfKeys: 6, lua: PICK },
+  pick: { name: 'tenantkit:lanes:pick:2', numberOfKeys: 6, lua: PICK },
   touch: { name: 'tenantkit:lanes:touch:2', numberOfKeys: 3, lua: TOUCH },
   sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
   park: { name: 'tenantkit:lanes:park:1', numberOfKeys: 2, lua: PARK },
@@ -85,6 +86,7 @@ export function defineLaneScripts(client: ScriptClient): void {
  * @param client - knows the scripts: {@link defineLaneScripts}
  * @param now - in milliseconds, by the clock that BullMQ's scripts are given too
  * @param wanted - how many turns at most, 1 or more
+ * @param byDefault - the limits of lanes that have none of their own
  * @throws {@link IsolationBreachError} on a reply of another shape than ours
  */
 export async function pick(
@@ -92,7 +94,9 @@ export async function pick(
   keys: LaneKeys,
   now: number,
   wanted: number,
+  byDefault: TenantLimits = {},
 ): Promise<Picked> {
+  const { concurrency = '', rate, weight = '' } = byDefault;
   const { ready, due, vt, wake, meta, limiter, lanePrefix } = keys;
   const reply: unknown = await client.runCommand(COMMANDS.pick.name, [
     ready,
@@ -104,6 +108,10 @@ export async function pick(
     lanePrefix,
     now,
     wanted,
+    concurrency,
+    rate?.max ?? '',
+    rate?.duration ?? '',
+    weight,
   ]);
   const [turns, size, first, capped, unreadable] = parsed(pickReply, reply, 'pick');
   // More turns than were asked for would pass every bound that is built on it.

@@ -17,13 +17,17 @@ export interface TenantLimits {
 /** The highest weight: whoever hands out turns cuts it to this. */
 const MAX_WEIGHT = 1_000;
 
+/** What the field `limits` of a lane's meta holds when its limits are its own. */
+const OWN = 'own';
+
 const positive = z.number().int().positive();
 
-const schema = z.strictObject({
+const fields = {
   concurrency: positive.optional(),
   rate: z.strictObject({ max: positive, duration: positive }).optional(),
   weight: positive.max(MAX_WEIGHT).optional(),
-});
+};
+const schema = z.strictObject(fields);
 
 const FOR_OPERATORS = refuse(
   'it is about the limits of tenants, which none of them sets',
@@ -41,6 +45,20 @@ export function demandOperator(operation: string): void {
     throw refusal('queue', operation, FOR_OPERATORS);
 }
 
+/**
+ * Takes the default limits out of the option `tenant` of a Worker.
+ *
+ * @throws {@link ConfigError} when one of them is not usable
+ */
+export function defaultLimits(tenant: unknown): { readonly limits: TenantLimits; readonly rest: unknown } {
+  if (typeof tenant !== 'object' || tenant === null) return { limits: {}, rest: tenant };
+  const given: Record<string, unknown> = {};
+  const rest: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(tenant))
+    Object.defineProperty(Object.hasOwn(fields, name) ? given : rest, name, { value, enumerable: true });
+  return { limits: parseOptions('queue', schema, given) as TenantLimits, rest };
+}
+
 /** Replaces the limits of a tenant; they hold from the next job on. */
 export async function setLimits(store: LaneStore, tenant: string, given: TenantLimits): Promise<void> {
   const operation = 'setTenantLimits';
@@ -51,11 +69,14 @@ export async function setLimits(store: LaneStore, tenant: string, given: TenantL
   // Nothing is written for a tenant that is being erased.
   fence?.check(tenant, { surface: 'queue', operation });
   const lane = await store.registered(tenant);
+  const isNone = concurrency === undefined && rate === undefined && weight === undefined;
   await writeLimits(lane, [
     ['concurrency', text(concurrency)],
     ['max', text(rate?.max)],
     ['duration', text(rate?.duration)],
     ['weight', text(weight)],
+    // Those of all workers are for lanes that do not say so.
+    ['limits', isNone ? '' : OWN],
   ]);
   // A limit that is raised may set jobs free that wait for its end.
   store.touch(tenant);
@@ -68,7 +89,9 @@ export async function setLimits(store: LaneStore, tenant: string, given: TenantL
  */
 export async function limitsOf(lane: Lane): Promise<TenantLimits> {
   const meta: Readonly<Record<string, string | undefined>> = await lane.getQueueMeta();
-  const { concurrency, max, duration, weight } = meta;
+  const { concurrency, max, duration, weight, limits = OWN } = meta;
+  // The default of the workers, which each of them may change.
+  if (limits !== OWN) return {};
   const found = {
     ...(concurrency === undefined ? {} : { concurrency: Number(concurrency) }),
     ...(max === undefined || duration === undefined

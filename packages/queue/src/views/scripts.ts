@@ -20,7 +20,7 @@ return 1`;
 /** Fields of a lane's meta that are the operator's. BullMQ removes all of it with the queue. */
 const KEEP = `
 redis.call('DEL', KEYS[2])
-local names = { 'concurrency', 'max', 'duration', 'weight', 'opts.maxLenEvents' }
+local names = { 'concurrency', 'max', 'duration', 'weight', 'limits', 'opts.maxLenEvents' }
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
   if value then redis.call('HSET', KEYS[2], names[i], value) end
 end
@@ -42,7 +42,7 @@ return 1`;
 
 const COMMANDS = {
   replaceData: { name: 'tenantkit:views:replaceData:1', numberOfKeys: 1, lua: REPLACE_DATA },
-  keep: { name: 'tenantkit:views:keep:1', numberOfKeys: 2, lua: KEEP },
+  keep: { name: 'tenantkit:views:keep:2', numberOfKeys: 2, lua: KEEP },
   giveBack: { name: 'tenantkit:views:giveBack:1', numberOfKeys: 2, lua: GIVE_BACK },
   setLimits: { name: 'tenantkit:views:setLimits:1', numberOfKeys: 1, lua: SET_LIMITS },
 } as const;

@@ -172,10 +172,10 @@ describe('pick', () => {
       "{{'a','a'}, 1, 0, {}, {}}",
       "'x'",
     ]) {
-      client.defineCommand('tenantkit:lanes:pick:1', { numberOfKeys: 5, lua: `return ${reply}` });
+      client.defineCommand('tenantkit:lanes:pick:2', { numberOfKeys: 5, lua: `return ${reply}` });
       await expect(pick(client, mail.keys, 0, 1), reply).rejects.toThrow(IsolationBreachError);
     }
-    client.defineCommand('tenantkit:lanes:pick:1', { numberOfKeys: 5, lua: "return {{'a'}, 1, 0, {}, {}}" });
+    client.defineCommand('tenantkit:lanes:pick:2', { numberOfKeys: 5, lua: "return {{'a'}, 1, 0, {}, {}}" });
     expect((await pick(client, mail.keys, 0, 1)).turns).toEqual(['a']);
     expect(breaches.events.length).toBe(6);
     other.disconnect();
