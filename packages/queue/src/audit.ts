@@ -2,6 +2,7 @@ import type { Queue as RawQueue } from 'bullmq';
 import {
   SignatureError,
   auditSignal,
+  isId,
   optionSchemas,
   parseOptions,
   type Auditor,
@@ -26,11 +27,13 @@ import {
   placeSchemas,
   scanKeys,
   stateIds,
+  type CheckedPlaces,
   type QueueKeyspace,
   type QueuePlaces,
 } from './places.ts';
 import { RawRedis } from './raw-redis.ts';
 import { isIteration } from './schedulers/ids.ts';
+import { SiloClients, type KnownSilo } from './silo-clients.ts';
 import { verifyTemplate } from './schedulers/template.ts';
 import { verifyJob, type JobHash, type Verifier } from './verify.ts';
 
@@ -70,13 +73,33 @@ export function queueAuditor(source: Redis | RawQueue, options: QueueAuditorOpti
     store: places.store,
     async *audit(given) {
       const signal = auditSignal('queue', 'queueAuditor.audit', given);
-      const raw = new RawRedis(places.redis, 'queueAuditor.audit', places.timeout);
-      for (const queue of places.queues) {
-        const ring = queueKeyRing(signingKeys, queue.prefix, queue.queue);
-        yield* auditQueue(raw, places.store, queue, { ...queue, ring, names: places.names }, fence, signal);
+      for await (const redis of eachRedis(places)) {
+        const raw = new RawRedis(redis, 'queueAuditor.audit', places.timeout);
+        for (const queue of places.queues) {
+          const ring = queueKeyRing(signingKeys, queue.prefix, queue.queue);
+          yield* auditQueue(raw, places.store, queue, { ...queue, ring, names: places.names }, fence, signal);
+        }
       }
     },
   };
+}
+
+/** The shared Redis, and each silo of a tenant that has added jobs to one, while it is looked at. */
+async function* eachRedis(places: CheckedPlaces): AsyncGenerator<Redis> {
+  yield places.redis;
+  if (places.place === undefined) return;
+  const raw = new RawRedis(places.redis, 'queueAuditor.audit', places.timeout);
+  const silos = new SiloClients(places.place);
+  const seen = new Set<KnownSilo>();
+  for (const { keys } of places.queues) {
+    for (const tenant of await raw.run((redis) => redis.zrange(keys.placed, 0, '-1'))) {
+      const silo = isId(tenant) ? silos.find(tenant) : undefined;
+      if (silo === undefined || seen.has(silo)) continue;
+      seen.add(silo);
+      using _open = silo.use();
+      yield silo.redis;
+    }
+  }
 }
 
 /** What may be found. */

@@ -27,7 +27,7 @@ export interface Counted extends Totals {
 }
 
 /** The sorted sets of a logical queue that name its lanes. The registry comes last, which finds the lane again. */
-export const NAMING = ['ready', 'due', 'lanes'] as const;
+export const NAMING = ['ready', 'due', 'lanes', 'placed'] as const;
 
 /** Whose members are jobs, or lead to keys: they are gone when they hold nothing any more. */
 const STATES: readonly string[] = [...LISTS, ...SORTED_SETS, STALLED];

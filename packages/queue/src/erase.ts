@@ -21,6 +21,7 @@ import { contextOf } from './client.ts';
 import { controlCount } from './erase-control.ts';
 import { countLane, type Totals } from './erase-count.ts';
 import { eraseOnce } from './erase-pass.ts';
+import { eraserOfPlaces } from './erase-places.ts';
 import { erasePerson, planPerson, verifyPerson, type Memories, type PersonCall } from './erase-person.ts';
 import { queueKeyRing } from './keys.ts';
 import { signingKeysSchema, type CheckedKey, type SigningKey } from './options.ts';
@@ -33,6 +34,7 @@ import {
   type QueuePlaces,
 } from './places.ts';
 import { RawRedis } from './raw-redis.ts';
+import { SiloClients, type KnownSilo } from './silo-clients.ts';
 import type { Verifier } from './verify.ts';
 
 /** Options of {@link queueEraser}. */
@@ -87,12 +89,27 @@ const schema = z.strictObject({
 export function queueEraser(source: Redis | RawQueue, options: QueueEraserOptions = {}): Eraser {
   const { activeTimeout = ACTIVE_TIMEOUT, signingKeys, ...given } = parseOptions('queue', schema, options);
   const places = checkPlaces(source, given as QueuePlaces);
-  const scattered = new Set<string>();
   const verifiers = verifiersOf(source, places, signingKeys);
-  const persons = callsAboutPersons(places, verifiers);
-  const begin = (scope: ErasureScope, operation: string): Work => start(places, scattered, scope, operation);
+  const pool = eraserOf(() => places, verifiers, activeTimeout);
+  if (places.place === undefined) return pool;
+  const inSilo = (silo: KnownSilo): Eraser =>
+    eraserOf(() => ({ ...places, redis: silo.redis }), verifiers, activeTimeout);
+  return eraserOfPlaces(pool, inSilo, new SiloClients(places.place));
+}
+
+type Verifiers = ReadonlyMap<QueueKeyspace, Verifier> | undefined;
+
+/**
+ * The eraser of one Redis.
+ *
+ * @param now - the places, with the client of this call
+ */
+function eraserOf(now: () => CheckedPlaces, verifiers: Verifiers, activeTimeout: number): Eraser {
+  const scattered = new Set<string>();
+  const persons = callsAboutPersons(now, verifiers);
+  const begin = (scope: ErasureScope, operation: string): Work => start(now(), scattered, scope, operation);
   return {
-    store: places.store,
+    store: now().store,
     subjects: verifiers === undefined ? { unsupported: NO_SUBJECTS } : 'supported',
     async plan(scope) {
       const person = persons(scope, 'plan');
@@ -119,7 +136,7 @@ function verifiersOf(
   source: Redis | RawQueue,
   { queues, names }: CheckedPlaces,
   signingKeys: readonly [CheckedKey, ...CheckedKey[]] | undefined,
-): ReadonlyMap<QueueKeyspace, Verifier> | undefined {
+): Verifiers {
   const own = source instanceof RawQueue ? contextOf(source) : undefined;
   const found = queues.flatMap((place): (readonly [QueueKeyspace, Verifier])[] => {
     const { prefix, queue } = place;
@@ -133,14 +150,15 @@ function verifiersOf(
 
 /** Makes calls about a person; `undefined` for a scope that is a whole tenant. */
 function callsAboutPersons(
-  places: CheckedPlaces,
-  verifiers: ReadonlyMap<QueueKeyspace, Verifier> | undefined,
+  now: () => CheckedPlaces,
+  verifiers: Verifiers,
 ): (scope: ErasureScope, operation: string) => PersonCall | undefined {
   const memories: Memories = new Map();
   return ({ tenant, subject }, operation) => {
     if (subject === undefined) return undefined;
     if (verifiers === undefined) throw refusal('queue', operation, NEEDS_KEYS);
     assertId(subject, 'subject');
+    const places = now();
     return {
       ...places,
       person: { tenant, subject },

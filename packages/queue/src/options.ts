@@ -3,7 +3,7 @@ import { optionSchemas, parseOptions, type TenantOptions, type TenantRegistry } 
 import { z } from 'zod';
 import { readKey, type Half } from './ed25519.ts';
 import { isKid } from './header.ts';
-import type { QueuePlacement } from './placement.ts';
+import { placeSchema, type QueuePlacement } from './placement.ts';
 
 /** A key that signs or verifies job headers: a secret, or one half of an Ed25519 key pair. */
 export type SigningKey = SharedKey | PrivateKey | PublicKey;
@@ -115,9 +115,7 @@ const tenantOptions = z.strictObject({
   signingKeys: signingKeysSchema,
   names: optionSchemas.names,
   fence: optionSchemas.fence,
-  place: z
-    .custom<(tenant: string) => QueuePlacement>((value) => typeof value === 'function', 'must be a function')
-    .optional(),
+  place: placeSchema.optional(),
   maxAge: z.number().int().positive().optional(),
 });
 

@@ -23,6 +23,11 @@ const placement = z.discriminatedUnion('level', [
   }),
 ]);
 
+/** Schema of the option `place`: what it answers is checked when it is asked. */
+export const placeSchema: z.ZodType<(tenant: string) => QueuePlacement> = z.custom<
+  (tenant: string) => QueuePlacement
+>((value) => typeof value === 'function', 'must be a function');
+
 /** What `place` has answered is no placement. */
 export class InvalidPlacement extends Error {
   override readonly name = 'InvalidPlacement';

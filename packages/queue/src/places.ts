@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { DEFAULT_PREFIX, contextOf } from './client.ts';
 import { checkQueueName, laneKeys, type LaneKeys } from './lanes/names.ts';
 import { jobNames } from './names.ts';
+import { placeSchema, type QueuePlacement } from './placement.ts';
 import { isIteration } from './schedulers/ids.ts';
 import type { RawRedis } from './raw-redis.ts';
 
@@ -16,6 +17,8 @@ export interface QueuePlaces {
   readonly prefix?: string;
   /** The template of job ids, as in the option `tenant.names` of the queues; that of the Queue when one was given. */
   readonly names?: string;
+  /** Where tenants are, as in the option `tenant.place` of the queues; that of the Queue when one was given. */
+  readonly place?: (tenant: string) => QueuePlacement;
   /** The name in plans, certificates and findings, default `queue`. */
   readonly store?: string;
   /** How long one command may take, connecting included, in milliseconds, default 10 000. */
@@ -27,6 +30,7 @@ export interface CheckedPlaces {
   readonly redis: Redis;
   readonly queues: readonly QueueKeyspace[];
   readonly names: NameCodec;
+  readonly place: ((tenant: string) => QueuePlacement) | undefined;
   readonly store: string;
   readonly timeout: number | undefined;
 }
@@ -77,12 +81,14 @@ export const placeSchemas: {
   readonly queues: z.ZodOptional<z.ZodArray<z.ZodString>>;
   readonly prefix: z.ZodOptional<z.ZodString>;
   readonly names: z.ZodOptional<z.ZodString>;
+  readonly place: z.ZodOptional<typeof placeSchema>;
   readonly store: z.ZodOptional<z.ZodString>;
   readonly timeout: z.ZodOptional<z.ZodNumber>;
 } = {
   queues: z.array(z.string().min(1)).min(1).optional(),
   prefix: z.string().min(1).optional(),
   names: optionSchemas.names,
+  place: placeSchema.optional(),
   store: z.string().min(1).optional(),
   timeout: z.number().int().positive().optional(),
 };
@@ -101,7 +107,7 @@ export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): Che
   const queues = given.queues ?? (queue === undefined ? undefined : [queue.name]);
   if (queues === undefined) throw invalid('no queue is named');
   const prefix = given.prefix ?? queue?.opts.prefix ?? DEFAULT_PREFIX;
-  const names = queue === undefined ? undefined : contextOf(queue)?.names;
+  const own = queue === undefined ? undefined : contextOf(queue);
   return {
     redis: redis as Redis,
     queues: queues.map((name) => ({
@@ -110,7 +116,8 @@ export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): Che
       base: `${prefix}:${name}:`,
       keys: laneKeys(prefix, name),
     })),
-    names: given.names === undefined && names !== undefined ? names : jobNames(given.names),
+    names: given.names === undefined && own !== undefined ? own.names : jobNames(given.names),
+    place: given.place ?? own?.place,
     store: given.store ?? 'queue',
     timeout: given.timeout,
   };

@@ -14,6 +14,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import {
   FlowProducer,
   QueueEvents,
+  queueAuditor,
+  queueEraser,
   type Queue,
   type QueuePlacement,
   type QueueTenantOptions,
@@ -276,6 +278,113 @@ describe('a FlowProducer with places', () => {
       await flows.close();
     }
     await expect.poll(() => clients((line) => !line.includes('cmd=bzpopmin'))).toBeLessThan(2);
+  });
+});
+
+describe('erasing and auditing with places', () => {
+  const ofJobs = (items: readonly { kind: string; count: number }[]): number | undefined =>
+    items.find(({ kind }) => kind === 'jobs')?.count;
+
+  it('a tenant is erased where it is and in the pool, and nobody else anywhere', async () => {
+    const queue = queueIn(big);
+    for (const id of ['big', 'acme', 'big2']) await add(queue, id);
+    // Left behind by a move, and a neighbour in the silo.
+    await add(on.queue('mail'), 'big', 'left');
+    await add(
+      queueIn(() => ({ level: 'silo', connection: { url: silo.url } })),
+      'acme',
+      'there',
+    );
+    const eraser = queueEraser(queue);
+    expect(ofJobs((await eraser.plan({ tenant: 'big' })).items)).toBe(2);
+    expect(ofJobs((await eraser.erase({ tenant: 'big' })).erased)).toBe(2);
+    const { remaining, control } = await eraser.verify({ tenant: 'big' });
+    expect(remaining.map(({ count }) => count)).toEqual([0, 0, 0]);
+    expect(control).toMatchObject({ planted: 2, found: 2, method: expect.stringContaining('2 places') });
+    for (const redis of [on.redis, there]) {
+      expect((await redis.keys('*')).filter((key) => /~big[~:]/.test(key))).toEqual([]);
+      expect(await redis.zrange('bull:mail~:placed', 0, '-1')).not.toContain('big');
+    }
+    expect(await on.redis.exists('bull:mail~acme:acme~one', 'bull:mail~big2:big2~one')).toBe(2);
+    expect(await there.exists('bull:mail~acme:acme~there')).toBe(1);
+    expect(await clients((line) => !line.includes('cmd=zadd'))).toBeLessThan(4);
+  });
+
+  it('an erasure that was stopped goes on in the place where it was, and counts what it has erased before', async () => {
+    const queue = queueIn(big);
+    await add(queue, 'big');
+    await add(on.queue('mail'), 'big', 'left');
+    let saved: string | undefined;
+    const stop = new AbortController();
+    const run = {
+      signal: stop.signal,
+      checkpoint: {
+        load: async () => saved,
+        async save(text: string) {
+          saved = text;
+          // The silo is done, the pool is not.
+          stop.abort(new Error('stopped'));
+        },
+      },
+      progress: () => undefined,
+    };
+    const eraser = queueEraser(queue);
+    await expect(eraser.erase({ tenant: 'big' }, run)).rejects.toThrow('stopped');
+    expect(await on.redis.exists('bull:mail~big:big~left')).toBe(1);
+    const again = { ...run, signal: new AbortController().signal };
+    expect(ofJobs((await eraser.erase({ tenant: 'big' }, again)).erased)).toBe(2);
+  });
+
+  it('a person is erased in both places as well', async () => {
+    const queue = queueIn(big);
+    const about = (subject: string, of: Queue, jobId: string): Promise<unknown> =>
+      withTenant({ tenant: 'big', subject }, () => of.add('n', {}, { jobId }));
+    await about('p1', queue, 'one');
+    await about('p2', queue, 'two');
+    await about('p1', on.queue('mail'), 'left');
+    const eraser = queueEraser(queue);
+    expect(ofJobs((await eraser.erase({ tenant: 'big', subject: 'p1' })).erased)).toBe(2);
+    expect(await there.exists('bull:mail~big:big~one')).toBe(0);
+    expect(await there.exists('bull:mail~big:big~two')).toBe(1);
+    expect(await on.redis.exists('bull:mail~big:big~left')).toBe(0);
+  });
+
+  it('nothing is erased when nobody knows where the tenant is', async () => {
+    const queue = queueIn(big);
+    await add(queue, 'big');
+    const lost = () => {
+      throw new Error('not known');
+    };
+    const eraser = queueEraser(on.redis, { queues: ['mail'], place: lost });
+    await expect(eraser.erase({ tenant: 'big' })).rejects.toThrow(ConfigError);
+    expect(await there.exists('bull:mail~big:big~one')).toBe(1);
+    await queueEraser(on.redis, { queues: ['mail'], place: big }).erase({ tenant: 'big' });
+    expect(await there.exists('bull:mail~big:big~one')).toBe(0);
+  });
+
+  it('a silo that cannot be reached is said, with its address', async () => {
+    const gone: Place = () => ({ level: 'silo', connection: { host: '127.0.0.1', port: 1 } });
+    const eraser = queueEraser(on.redis, { queues: ['mail'], place: gone, timeout: 300 });
+    await expect(eraser.plan({ tenant: 'big' })).rejects.toMatchObject({
+      code: 'STORE_UNREACHABLE',
+      message: expect.stringContaining('127.0.0.1:1'),
+    });
+  });
+
+  it('the auditor looks at every silo that somebody has used, once', async () => {
+    const queue = queueIn((id) =>
+      id.startsWith('big') ? { level: 'silo', connection: { url: silo.url } } : POOL,
+    );
+    for (const id of ['big', 'big2', 'acme']) await add(queue, id);
+    await there.hset('bull:mail~big:big~one', 'data', '{"of":"somebody"}');
+    await on.redis.hset('bull:mail~acme:acme~one', 'data', '{"of":"somebody"}');
+    const found: unknown[] = [];
+    for await (const { code, name } of queueAuditor(queue, { signingKeys: [KEY] }).audit())
+      found.push([code, name]);
+    expect(found).toEqual([
+      ['invalid_signature', 'bull:mail~acme:acme~one'],
+      ['invalid_signature', 'bull:mail~big:big~one'],
+    ]);
   });
 });
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { withTenant, type TenantRegistry } from '@tenantkit/core';
-import { queueEraser, type Queue } from '@tenantkit/queue';
+import { FlowProducer, queueEraser, type FlowJob, type Queue } from '@tenantkit/queue';
 import { expect } from 'vitest';
 import { KEY, bench, type Bench } from '../support.ts';
 import { soakFence } from './soak-fence.ts';
@@ -14,6 +14,8 @@ const PROCESSES = 3;
 const PROGRAM = join(import.meta.dirname, 'soak-worker.ts');
 /** Of the jobs, every so many runs in a thread of its own. */
 const BOXED = 4;
+/** Of the jobs, every so many is a parent with two children, one of which runs in a thread. */
+const FLOWS = 11;
 /** How many tenants have a scheduler, and how many jobs each of those makes. */
 const SCHEDULERS = 10;
 const TICKS = 5;
@@ -28,7 +30,7 @@ export interface Soaked {
 }
 
 /**
- * Adds signed jobs of many tenants, ordinary, delayed, prioritised, failing, scheduled and sandboxed ones, to processes of workers of which
+ * Adds signed jobs of many tenants, ordinary, delayed, prioritised, failing, scheduled, sandboxed ones and flows, to processes of workers of which
  * one is killed every now and then. Every job has to run, in its own tenant. One tenant is erased half-way: nothing of
  * it runs afterwards.
  *
@@ -42,6 +44,8 @@ export async function soak(jobs: number, tenants: number, every: number): Promis
   const tenant = { signingKeys: [KEY], fence };
   const queue = on.queue('soak', { prefix: PREFIX, tenant });
   const boxed = on.queue('boxed', { prefix: PREFIX, tenant });
+  const flows = new FlowProducer({ connection: on.redis, prefix: PREFIX, tenant });
+  closing.defer(() => void flows.close());
   const workers = await Promise.all(Array.from({ length: PROCESSES }, () => start(on.url)));
   const done = new AbortController();
   const killing = killOften(workers, on.url, every, done.signal);
@@ -53,14 +57,18 @@ export async function soak(jobs: number, tenants: number, every: number): Promis
       const id = `t${at % tenants}`;
       const data = { tenant: id, fails: at % 7 === 0, url: on.url };
       await withTenant(id, () =>
-        (at % BOXED === 0 ? boxed : queue).add('n', data, { jobId: `j${at}`, ...kindOf(at) }),
+        at % FLOWS === 0
+          ? flows.add(flowOf(at, data))
+          : (at % BOXED === 0 ? boxed : queue).add('n', data, { jobId: `j${at}`, ...kindOf(at) }),
       );
       // Spread over some seconds: most of it is added while somebody is being killed.
       if (at % 50 === 0) await wait(every / 10);
       if (at === Math.floor(jobs / 2)) ranOfGone = await eraseGone(on, queue, fence);
     }
     const isDone = async (): Promise<number> => on.redis.hlen(`${PREFIX}:done`);
-    await expect.poll(isDone, { timeout: 120_000, interval: 100 }).toBe(jobs + SCHEDULERS * TICKS);
+    await expect
+      .poll(isDone, { timeout: 120_000, interval: 100 })
+      .toBe(jobs + 2 * Math.ceil(jobs / FLOWS) + SCHEDULERS * TICKS);
   } finally {
     done.abort();
     await killing;
@@ -121,6 +129,20 @@ function memoryCheckpoint(): { load(): Promise<string | undefined>; save(text: s
   return {
     load: async () => saved,
     save: async (text) => void (saved = text),
+  };
+}
+
+/** The parent fails once where every seventh job does, and its children as well. */
+function flowOf(at: number, data: SoakData): FlowJob {
+  const child = (queueName: string, jobId: string): FlowJob => ({
+    name: 'n',
+    queueName,
+    data,
+    opts: { jobId, ...kindOf(at) },
+  });
+  return {
+    ...child('soak', `j${at}`),
+    children: [child('soak', `j${at}-a`), child('boxed', `j${at}-b`)],
   };
 }
 

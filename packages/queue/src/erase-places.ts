@@ -1,0 +1,112 @@
+import {
+  eraseRun,
+  type Checkpoint,
+  type Eraser,
+  type ErasureScope,
+  type InventoryItem,
+} from '@tenantkit/core';
+import { z } from 'zod';
+import type { KnownSilo, SiloClients } from './silo-clients.ts';
+
+/**
+ * Erases where a tenant is, and in the pool as well: a move may have left jobs there, and its name stands there.
+ *
+ * @param pool - the eraser of the shared Redis
+ * @param inSilo - makes the eraser of another one
+ */
+export function eraserOfPlaces(
+  pool: Eraser,
+  inSilo: (silo: KnownSilo) => Eraser,
+  silos: SiloClients,
+): Eraser {
+  const made = new Map<KnownSilo, Eraser>();
+  const eraserOf = (silo: KnownSilo): Eraser => {
+    const known = made.get(silo) ?? inSilo(silo);
+    made.set(silo, known);
+    return known;
+  };
+  /** The silo first: as long as its tenant's name stands in the pool, it is found again. */
+  const everywhere = async <T>(
+    { tenant }: ErasureScope,
+    call: (eraser: Eraser, at: number) => Promise<T>,
+  ): Promise<readonly T[]> => {
+    const silo = silos.find(tenant);
+    using _open = silo?.use();
+    const answers = silo === undefined ? [] : [await call(eraserOf(silo), 1)];
+    return [...answers, await call(pool, 0)];
+  };
+  return {
+    store: pool.store,
+    subjects: pool.subjects,
+    async plan(scope) {
+      const plans = await everywhere(scope, (eraser) => eraser.plan(scope));
+      const notes = plans.flatMap((plan) => plan.notes ?? []);
+      return {
+        store: pool.store,
+        items: added(plans.map(({ items }) => items)),
+        kept: plans.flatMap(({ kept }) => kept),
+        ...(notes.length === 0 ? {} : { notes: [...new Set(notes)] }),
+      };
+    },
+    async erase(scope, given) {
+      const run = eraseRun('queue', 'queueEraser.erase', given);
+      const part = await partsOf(run.checkpoint);
+      let before = 0;
+      const outcomes = await everywhere(scope, async (eraser, at) => {
+        let done = 0;
+        const outcome = await eraser.erase(scope, {
+          signal: run.signal,
+          checkpoint: part(at),
+          progress(step) {
+            ({ done } = step);
+            run.progress({ ...step, done: before + done });
+          },
+        });
+        before += done;
+        return outcome;
+      });
+      const erased = added(outcomes.map((outcome) => outcome.erased));
+      return { store: pool.store, erased, kept: outcomes.flatMap(({ kept }) => kept) };
+    },
+    async verify(scope) {
+      const found = await everywhere(scope, (eraser) => eraser.verify(scope));
+      const controls = found.map(({ control }) => control);
+      const [{ method } = { method: '' }] = controls;
+      return {
+        store: pool.store,
+        remaining: added(found.map(({ remaining }) => remaining)),
+        kept: found.flatMap(({ kept }) => kept),
+        control: {
+          planted: sum(controls.map(({ planted }) => planted)),
+          found: sum(controls.map((control) => control.found)),
+          method: controls.length === 1 ? method : `in each of ${controls.length} places: ${method}`,
+        },
+      };
+    },
+  };
+}
+
+/** Where each place keeps how far it is: 0 is the pool, 1 the silo. */
+async function partsOf(checkpoint: Checkpoint): Promise<(at: number) => Checkpoint> {
+  const saved = await checkpoint.load();
+  const parts: (string | null)[] = saved === undefined ? [] : savedParts.parse(JSON.parse(saved));
+  return (at) => ({
+    load: async () => parts[at] ?? undefined,
+    async save(text) {
+      parts[at] = text;
+      await checkpoint.save(JSON.stringify(Array.from(parts, (part) => part ?? null)));
+    },
+  });
+}
+
+const savedParts = z.array(z.string().nullable()).max(2);
+
+function added(lists: readonly (readonly InventoryItem[])[]): readonly InventoryItem[] {
+  const counts = new Map<string, number>();
+  for (const { kind, count } of lists.flat()) counts.set(kind, (counts.get(kind) ?? 0) + count);
+  return [...counts].map(([kind, count]) => ({ kind, count }));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
