@@ -120,7 +120,7 @@ describe('reading the lanes', () => {
         await events.waitUntilReady();
         await queue.add('a', {});
       });
-      await heard.until(1);
+      expect(await heard.until(1)).toHaveLength(1);
       await events.close();
     }
   });
