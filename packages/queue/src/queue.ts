@@ -16,6 +16,7 @@ import { scopeListeners, type Delivery } from './listeners.ts';
 import { queueEventRules, queueRules } from './rules.ts';
 import type { LaneStore } from './lanes/store.ts';
 import { storeOf } from './backend.ts';
+import type { ExtractDataType, ExtractNameType, ExtractResultType } from './types.ts';
 import { schedulerOf } from './schedulers/client.ts';
 import { demandOperator, limitsOf, setLimits, type TenantLimits } from './views/limits.ts';
 
@@ -36,6 +37,7 @@ const wirings = new WeakMap<object, Wiring>();
  * @typeParam DataTypeOrJob - as in BullMQ
  * @typeParam DefaultResultType - as in BullMQ
  * @typeParam DefaultNameType - as in BullMQ
+ * @typeParam DataType - as in BullMQ, as are the next two; its types of backends and connections are left out
  * @throws {@link ConfigError} when the options are not usable
  * @throws {@link OperationRefusedError} on an option of BullMQ that is refused
  *
@@ -51,7 +53,10 @@ export class Queue<
   DataTypeOrJob = Loose,
   DefaultResultType = Loose,
   DefaultNameType extends string = string,
-> extends RawQueue<DataTypeOrJob, DefaultResultType, DefaultNameType> {
+  DataType = ExtractDataType<DataTypeOrJob, DataTypeOrJob>,
+  ResultType = ExtractResultType<DataTypeOrJob, DefaultResultType>,
+  NameType extends string = ExtractNameType<DataTypeOrJob, DefaultNameType>,
+> extends RawQueue<DataTypeOrJob, DefaultResultType, DefaultNameType, DataType, ResultType, NameType> {
   static {
     guardMembers(this.prototype, RawQueue.prototype, {
       rules: queueRules,

@@ -81,6 +81,8 @@ export class Worker<
   DataType = Loose,
   ResultType = Loose,
   NameType extends string = string,
+  // At its place in BullMQ's list; there is one backend.
+  _Backend extends RedisQueueBackend = RedisQueueBackend,
   ProgressType extends JobProgress = JobProgress,
 > extends RawWorker<DataType, ResultType, NameType, RedisQueueBackend, ProgressType> {
   static {
