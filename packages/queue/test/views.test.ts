@@ -1,4 +1,6 @@
-import type { Job, Queue } from '@tenantkit/queue';
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { queueBackstop, type Job, type Queue } from '@tenantkit/queue';
 import { OperationRefusedError, acrossTenants, currentTenant, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { jobRules, queueRules } from '../src/rules.ts';
@@ -18,8 +20,8 @@ afterAll(() => on[Symbol.asyncDispose]());
 const inside = <T>(tenant: string, fn: () => T): T => withTenant(tenant, fn);
 
 /** A job in each state, of both tenants alike: `waiting`, `prioritized`, `delayed`, `completed`, `failed`. */
-async function filled(): Promise<Queue> {
-  const queue = on.queue('mail');
+async function filled(connection: Redis = on.redis): Promise<Queue> {
+  const queue = on.queue('mail', { connection });
   const worker = on.worker(
     'mail',
     async (job) => {
@@ -27,7 +29,7 @@ async function filled(): Promise<Queue> {
       if (job.id === 'failed') throw new Error('no');
       return { of: currentTenant()?.tenant };
     },
-    { metrics: { maxDataPoints: 10 } },
+    { connection, metrics: { maxDataPoints: 10 } },
   );
   const done = finished(worker, 4);
   for (const tenant of ['acme', 'acme2']) {
@@ -515,6 +517,53 @@ describe('a tenant acts on its queue', () => {
     expect(await acrossTenants(OPERATOR, () => queue.getJobCounts('waiting'))).toEqual({ waiting: 2 });
     await acrossTenants(OPERATOR, () => queue.resume());
     expect((await done).map(({ result }) => String(result)).toSorted()).toEqual(['acme', 'acme2']);
+  });
+});
+
+describe('the Redis user of the backstop', () => {
+  const user = `tk-test-${randomBytes(8).toString('hex')}`;
+  const password = randomBytes(24).toString('hex');
+  let limited: Redis;
+  beforeAll(async () => {
+    const { rules } = queueBackstop({ user, queues: ['mail'] });
+    await on.redis.call('ACL', 'SETUSER', ...rules, `>${password}`, 'on');
+    limited = new Redis(on.url, { username: user, password, maxRetriesPerRequest: null });
+  });
+  afterAll(async () => {
+    limited.disconnect();
+    await on.redis.call('ACL', 'DELUSER', user);
+  });
+
+  it.each(Object.entries(LOOKS))('may do what %s does', async (_name, look) => {
+    const queue = await filled(limited);
+    const [found, expected] = await inside('acme', () => look(queue));
+    expect(found).toEqual(expected);
+  });
+
+  it.each([...Object.entries(ACTS), ...Object.entries(CHANGES)])(
+    'may do what %s does',
+    async (_name, act) => {
+      const queue = await filled(limited);
+      await inside('acme', () => act(queue));
+      // The control: it is this user.
+      await expect(limited.call('CONFIG', 'GET', 'databases')).rejects.toThrow(/NOPERM/);
+    },
+  );
+
+  it('may do what an operator does', async () => {
+    const queue = await filled(limited);
+    await acrossTenants(OPERATOR, async () => {
+      await queue.setTenantLimits('acme', { concurrency: 2, weight: 3 });
+      expect(await queue.getTenantLimits('acme')).toEqual({ concurrency: 2, weight: 3 });
+      expect(await queue.getTenants()).toEqual(['acme', 'acme2']);
+      await queue.pause();
+      await queue.resume();
+      await queue.retryJobs();
+      await queue.drain(true);
+      expect(await queue.getWaitingCount()).toBe(0);
+      await queue.obliterate();
+    });
+    expect(await on.redis.keys('bull:mail~acme*')).toEqual([]);
   });
 });
 
