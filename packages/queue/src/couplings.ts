@@ -1,7 +1,10 @@
 import {
+  ChildCommand,
+  ChildPool,
   FlowProducer,
   Job,
   JobScheduler,
+  ParentCommand,
   Queue,
   QueueEvents,
   QueueEventsProducer,
@@ -20,6 +23,7 @@ import {
   schedulerRules,
   workerRules,
 } from './rules.ts';
+import { INIT, INIT_COMPLETED, INIT_FAILED, STOP } from './sandbox/protocol.ts';
 
 /** A class of BullMQ, its table, and what it has besides: members that its types keep private or protected. */
 const CLASSES = [
@@ -61,6 +65,24 @@ const CLASSES = [
   ],
 ] as const;
 
+/**
+ * Members by which jobs get to what runs them: BullMQ calls those that are overridden, and the sandbox calls the others.
+ * Without one of them nothing would fail: BullMQ's own sandbox, say, would run a file outside of any tenant.
+ */
+const RELIED_ON = [
+  [Worker, 'createBackend createSandbox callProcessJob createJob'],
+  [RedisQueueBackend, 'execCommand addJobs moveToActive moveToCompleted moveToFailed moveToDelayed'],
+  [ChildPool, 'retain release kill clean'],
+] as const;
+
+/** The numbers of BullMQ's messages to and from a child, as src/sandbox/protocol.ts spells them out. */
+const MESSAGES = {
+  'ChildCommand.Init': [() => ChildCommand.Init, INIT],
+  'ChildCommand.Stop': [() => ChildCommand.Stop, STOP],
+  'ParentCommand.InitCompleted': [() => ParentCommand.InitCompleted, INIT_COMPLETED],
+  'ParentCommand.InitFailed': [() => ParentCommand.InitFailed, INIT_FAILED],
+} as const;
+
 let checked = false;
 
 /**
@@ -68,21 +90,36 @@ let checked = false;
  * only we compile: a method that a newer BullMQ has added would otherwise be an open door in an application that
  * updated it.
  *
- * @throws {@link ConfigError} when a class has a member that nobody has decided about
+ * @throws {@link ConfigError} when a class has a member that nobody has decided about, or has lost one that this package
+ *   relies on
  */
 export function checkCouplings(): void {
   if (checked) return;
-  for (const [{ name, prototype }, rules, internal] of CLASSES) {
-    const unknown = undecided(prototype, rules, internal);
-    if (unknown === undefined) continue;
+  const problem = misfit();
+  if (problem !== undefined) {
     throw new ConfigError({
       surface: 'queue',
       operation: 'bullmq',
-      problem: `${name}.${unknown} of the installed BullMQ is not in the tables`,
+      problem,
       hint: 'Install bullmq 6.7, or a newer @tenantkit/queue.',
     });
   }
   checked = true;
+}
+
+/** What is wrong with the installed BullMQ, if anything. */
+export function misfit(): string | undefined {
+  for (const [{ name, prototype }, rules, internal] of CLASSES) {
+    const unknown = undecided(prototype, rules, internal);
+    if (unknown !== undefined) return `${name}.${unknown} of the installed BullMQ is not in the tables`;
+  }
+  for (const [{ name, prototype }, members] of RELIED_ON) {
+    const gone = members.split(' ').find((member) => typeof Reflect.get(prototype, member) !== 'function');
+    if (gone !== undefined) return `${name}.${gone} is not in the installed BullMQ`;
+  }
+  // oxlint-disable-next-line typescript/no-unsafe-enum-comparison -- they are compared as numbers
+  const moved = Object.entries(MESSAGES).find(([, [there, here]]) => there() !== here);
+  return moved === undefined ? undefined : `${moved[0]} of the installed BullMQ is another number`;
 }
 
 /** The first member of a prototype, or of those it inherits from, that neither a table nor the list knows. */

@@ -11,7 +11,7 @@ import {
 } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { UnrecoverableError, type Worker } from '@tenantkit/queue';
-import { checkCouplings, undecided } from '../src/couplings.ts';
+import { checkCouplings, misfit, undecided } from '../src/couplings.ts';
 import { queueRules } from '../src/rules.ts';
 import { heldUp } from './held-up.ts';
 import { OPERATOR, bench, finished, type Bench } from './support.ts';
@@ -522,6 +522,36 @@ describe('a BullMQ that is not the one this was made for', () => {
     const internal = Object.getOwnPropertyNames(bullmq.Queue.prototype).join(' ');
     expect(undecided(Newer.prototype, queueRules, internal)).toBe('shareJob');
     expect(() => checkCouplings()).not.toThrow();
+  });
+
+  it.each([
+    [bullmq.Worker, 'createSandbox'],
+    [bullmq.Worker, 'createJob'],
+    [bullmq.RedisQueueBackend, 'execCommand'],
+    [bullmq.ChildPool, 'retain'],
+    [bullmq.ChildPool, 'kill'],
+  ])('is refused when %o has lost %s, by which jobs get to what runs them', ({ name, prototype }, member) => {
+    expect(misfit()).toBeUndefined();
+    const own = Object.getOwnPropertyDescriptor(prototype, member) ?? {};
+    try {
+      Reflect.deleteProperty(prototype, member);
+      expect(misfit()).toBe(`${name}.${member} is not in the installed BullMQ`);
+    } finally {
+      Object.defineProperty(prototype, member, own);
+    }
+    expect(misfit()).toBeUndefined();
+  });
+
+  it('is refused when a message of a sandbox has another number', () => {
+    const numbers = bullmq.ChildCommand as unknown as Record<string, number>;
+    const { Init = 0 } = numbers;
+    try {
+      numbers['Init'] = 7;
+      expect(misfit()).toBe('ChildCommand.Init of the installed BullMQ is another number');
+    } finally {
+      numbers['Init'] = Init;
+    }
+    expect(misfit()).toBeUndefined();
   });
 });
 
