@@ -17,6 +17,8 @@ export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey }
 export { queueEraser, type QueueEraserOptions } from './erase.ts';
 export { queueAuditor, type QueueAuditorOptions } from './audit.ts';
 export { queueBackstop, type QueueBackstop, type QueueBackstopOptions } from './backstop.ts';
+export { adoptJobs, type Adopted, type AdoptOptions } from './adopt/adopt.ts';
+export type { UnsignedJob, WhyLeft } from './adopt/judge.ts';
 export type { TenantLimits } from './views/limits.ts';
 export type { QueuePlaces } from './places.ts';
 

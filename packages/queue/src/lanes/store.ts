@@ -134,6 +134,11 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
     await note(await this.scripts(), this.laneKeys, tenant, Date.now());
   }
 
+  /** Where the lanes are. */
+  get keysOfLanes(): LaneKeys {
+    return this.laneKeys;
+  }
+
   /** The lane of a tenant. */
   lane(tenant: string): Lane {
     const known = this.#lanes.get(tenant);
