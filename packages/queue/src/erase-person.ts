@@ -40,6 +40,8 @@ export interface PersonCall extends CheckedPlaces {
   readonly verifierOf: (queue: QueueKeyspace) => Verifier;
 }
 
+/** Of how many lanes and persons something is remembered. */
+const REMEMBERED = 1_000;
 /** Over a queue in which a pass still finds something. */
 const MOST_PASSES = 100;
 /** Between two looks at jobs that are being processed, in milliseconds. */
@@ -185,6 +187,9 @@ function workOf({ raw, person }: PersonCall, queue: QueueKeyspace, signal?: Abor
 function memoryOf({ memories, person }: PersonCall, queue: QueueKeyspace): Memory {
   const name = `${laneBase(queue, person.tenant)}${person.subject}`;
   const known = memories.get(name) ?? {};
+  const [oldest] = memories.keys();
+  // What is forgotten costs a recount that counts more, and an erasure that is repeated.
+  if (oldest !== undefined && memories.size >= REMEMBERED) memories.delete(oldest);
   memories.set(name, known);
   return known;
 }

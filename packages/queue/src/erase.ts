@@ -76,6 +76,10 @@ const schema = z.strictObject({
  * Jobs that a worker is processing are waited for, and reported when they take longer than `activeTimeout`;
  * a later run takes them. Freeze the tenant first, or its jobs come back as fast as they go.
  *
+ * With a `subject`, the jobs and schedulers of the tenant whose headers name that person, and the events that name one
+ * of these or a job that is gone. All jobs of the lane are read for it. Those whose headers do not verify are counted as
+ * kept, unless they name the person all the same.
+ *
  * @param source - a raw ioredis client, or a Queue that was given one
  * @throws {@link ConfigError} when the options are not usable
  *
