@@ -178,8 +178,9 @@ describe('a job that was changed', () => {
       if (fails) throw new Error('no');
       return currentTenant()?.tenant;
     });
+    const failed = finished(worker, 2);
     for (const tenant of ['acme', 'acme2']) await inside(tenant, () => queue.add('n', {}, { jobId: 'one' }));
-    expect(await finished(worker, 2)).toMatchObject([{ event: 'failed' }, { event: 'failed' }]);
+    expect(await failed).toMatchObject([{ event: 'failed' }, { event: 'failed' }]);
     fails = false;
     const retried = finished(worker, 1);
     await inside('acme', async () => (await of(queue, 'one')).retry());

@@ -1,6 +1,8 @@
-import type { IRedisClient } from 'bullmq';
+import { QueueKeys, RedisQueueBackend, type IRedisClient, type RedisConnection } from 'bullmq';
+import type { TenantLimits } from '../views/limits.ts';
+import { takeWith } from './lua.ts';
 import type { LaneKeys } from './names.ts';
-import type { ScriptClient, ScriptTarget } from './scripts.ts';
+import { limitArguments, type ScriptClient, type ScriptTarget } from './scripts.ts';
 
 /** One of BullMQ's scripts, as ioredis keeps what was defined on a connection. */
 interface Installed {
@@ -15,6 +17,7 @@ interface Fused {
   readonly numberOfKeys: number;
 }
 
+/** By the name of BullMQ's. `undefined` is one that is not at hand. */
 const fused = new WeakMap<ScriptClient, Map<string, Fused | undefined>>();
 
 /**
@@ -28,7 +31,7 @@ const fused = new WeakMap<ScriptClient, Map<string, Fused | undefined>>();
 function fuse(
   client: ScriptClient,
   command: string,
-  make: (installed: Installed) => Fused,
+  make: (installed: Installed) => Fused | undefined,
 ): Fused | undefined {
   const known = fused.get(client) ?? new Map<string, Fused | undefined>();
   if (known.has(command)) return known.get(command);
@@ -85,18 +88,125 @@ export interface Note {
  *
  * @param command - the name under which BullMQ has defined its script
  * @param args - its keys, and behind them its arguments
- * @returns the reply to come, or `undefined` where nothing was sent
+ * @param plain - sends BullMQ's script as it is, where ours cannot be made
  */
 export function addNoted(
   client: IRedisClient,
   command: string,
   args: readonly (string | number)[],
   { keys, tenant }: Note,
-): Promise<unknown> | undefined {
+  plain: () => unknown,
+): unknown {
   const script = fuse(client, command, (installed) => noting(installed, command));
-  if (script === undefined) return undefined;
+  if (script === undefined) return plain();
   const at = script.numberOfKeys - NOTED_IN;
   const { ready, wake, lanes } = keys;
   const sent = [...args.slice(0, at), ready, wake, lanes, ...args.slice(at), tenant, Date.now()];
-  return Promise.resolve((client as ScriptTarget).runCommand(script.name, sent));
+  return run(client, command, script, sent, plain);
 }
+
+/** @param plain - what is done where the server cannot compile the script: nothing of it was done */
+async function run(
+  client: IRedisClient,
+  command: string,
+  { name }: Fused,
+  args: (string | number)[],
+  plain: () => unknown,
+): Promise<unknown> {
+  try {
+    return await (client as ScriptTarget).runCommand(name, args);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.includes('Error compiling script'))) throw error;
+    fused.get(client)?.set(command, undefined);
+    return plain();
+  }
+}
+
+/**
+ * How BullMQ takes a job: what its backend would send for a lane, for the one that nobody has. What it sends is never
+ * sent.
+ */
+class Sample extends RedisQueueBackend {
+  sent: readonly unknown[] = [];
+
+  constructor(prefix: string, name: string, opts: ConstructorParameters<typeof RedisQueueBackend>[4]) {
+    const keys = new QueueKeys(prefix);
+    const nowhere = { client: Promise.resolve(undefined) } as unknown as RedisConnection;
+    super(nowhere, name, keys.getKeys(name), (type) => keys.toKey(name, type), opts, undefined, false);
+  }
+
+  override execCommand(_client: unknown, script: string, args: readonly unknown[]): unknown {
+    this.sent = [`${script}:${this.version}`, ...args];
+    return [];
+  }
+}
+
+/** Takes jobs along with turns. */
+export class Taker {
+  readonly #sample: Sample;
+  readonly #base: string;
+  readonly #keys: LaneKeys;
+
+  /** @param opts - BullMQ's options, as a lane has them */
+  constructor(keys: LaneKeys, prefix: string, opts: ConstructorParameters<typeof RedisQueueBackend>[4]) {
+    this.#keys = keys;
+    this.#base = `${keys.lanePrefix}:`;
+    this.#sample = new Sample(prefix, keys.lanePrefix.slice(prefix.length + 1), opts);
+  }
+
+  /**
+   * Asks for turns, and for the job of the first one.
+   *
+   * @param now - in milliseconds
+   * @param slot - the token under which BullMQ locks the job
+   * @param byDefault - the limits of lanes that have none of their own
+   * @returns the reply as of a pick, and behind it BullMQ's; `undefined` where nothing was sent, since the installed
+   * script is not known
+   */
+  async take(
+    client: IRedisClient,
+    now: number,
+    wanted: number,
+    slot: string,
+    name: string | undefined,
+    byDefault: TenantLimits = {},
+  ): Promise<unknown> {
+    await this.#sample.moveToActive(slot, name);
+    const [command, ...args] = this.#sample.sent;
+    const base = args.indexOf(this.#base);
+    const script = fuse(client, String(command), ({ lua, numberOfKeys }) => {
+      const keys = args.slice(0, numberOfKeys).map(String);
+      const isKnown =
+        base === numberOfKeys && args.length === base + 3 && keys.every((key) => key.startsWith(this.#base));
+      return isKnown
+        ? taking(
+            lua,
+            keys.map((key) => key.slice(this.#base.length)),
+          )
+        : undefined;
+    });
+    if (script === undefined) return undefined;
+    const { ready, due, vt, wake, meta, limiter, lanePrefix } = this.#keys;
+    const options = args[base + 2] as string;
+    const sent = [
+      ready,
+      due,
+      vt,
+      wake,
+      meta,
+      limiter,
+      lanePrefix,
+      now,
+      wanted,
+      ...limitArguments(byDefault),
+      options,
+    ];
+    return run(client, String(command), script, sent, () => undefined);
+  }
+}
+
+const taking = (lua: string, keys: readonly string[]): Fused => ({
+  name: 'tenantkit:lanes:take:1',
+  numberOfKeys: 6,
+  lua: takeWith(lua, keys),
+});

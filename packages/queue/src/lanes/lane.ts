@@ -2,6 +2,7 @@ import {
   ErrorCode,
   QueueKeys,
   RedisQueueBackend,
+  raw2NextJobData,
   type IRedisClient,
   type JobJson,
   type JobType,
@@ -82,11 +83,10 @@ export class Lane extends RedisQueueBackend {
     const isNoted = TOUCHES.has(script) && !isPipeline(client);
     if (isNoted && ADDS.has(script)) {
       const note = { keys: this.#home.laneKeys, tenant: this.tenant };
-      const added = addNoted(client as IRedisClient, `${script}:${this.version}`, call[2], note);
-      if (added !== undefined) return added;
+      const plain = (): unknown => this.#touching(call);
+      return addNoted(client as IRedisClient, `${script}:${this.version}`, call[2], note, plain);
     }
-    const reply: unknown = super.execCommand(...call);
-    if (isNoted) this.#home.touch(this.tenant);
+    const reply = isNoted ? this.#touching(call) : (super.execCommand(...call) as unknown);
     if (!PICK_UPS.has(script)) return reply;
     return Promise.resolve(reply).then((found) => this.#screened(found));
   }
@@ -193,6 +193,11 @@ export class Lane extends RedisQueueBackend {
     return acceptedAt({ context: this.#place.context, lane: this }, id, due);
   }
 
+  /** What a script has answered that is not sent through here, as BullMQ's backend would pass it on. */
+  received(reply: unknown): unknown {
+    return raw2NextJobData(this.#screened(reply) as [never, never]);
+  }
+
   /** The messages of BullMQ's errors name the job: by its logical id, where a tenant will read them. */
   override finishedErrors(details: Parameters<RedisQueueBackend['finishedErrors']>[0]): Error {
     // A parent that ends before its children fails with such a message, in the loop of all tenants.
@@ -228,6 +233,12 @@ export class Lane extends RedisQueueBackend {
       },
       clean: (until, looked) => super.cleanJobsByState(state, until, looked),
     };
+  }
+
+  #touching(call: Parameters<RedisQueueBackend['execCommand']>): unknown {
+    const reply: unknown = super.execCommand(...call);
+    this.#home.touch(this.tenant);
+    return reply;
   }
 
   #screened(reply: unknown): unknown {

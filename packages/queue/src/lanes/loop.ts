@@ -1,16 +1,17 @@
-import type { IQueueBackend, MinimalJob, RedisQueueBackend, WorkerOptions } from 'bullmq';
+import type { IQueueBackend, IRedisClient, MinimalJob, RedisQueueBackend, WorkerOptions } from 'bullmq';
 import { ConfigError, publish } from '@tenantkit/core';
 import type { StoreOptions } from '../connections.ts';
 import { HEADER } from '../header.ts';
 import { EndedJobs, signedAt } from '../replay.ts';
+import { Taker } from './fused.ts';
 import { outerId } from './ids.ts';
 import type { Lane } from './lane.ts';
 import { OperatedStore, withId } from './operator.ts';
 import { isHandedOverAsKnown } from './probe.ts';
-import { admit, park, pick, readmit, type Limit, type Picked } from './scripts.ts';
+import { admit, park, pick, pickedOf, readmit, type Limit } from './scripts.ts';
 import type { StoreParts } from './store.ts';
 import { sweepLanes } from './sweep.ts';
-import { Turns } from './turns.ts';
+import { Turns, type Found } from './turns.ts';
 
 /** How many lanes are looked at that turn out to have nothing, before the worker looks at anything else. */
 const MOST_EMPTY = 50;
@@ -31,6 +32,9 @@ type End = (
   fetchNext: boolean,
 ) => Promise<Ended>;
 
+/** Where the reply to a pick that took a job along has the job. */
+const HANDED = 5;
+
 /** BullMQ's defaults, which its Worker fills in before it asks for its backend. */
 const DEFAULTS = { concurrency: 1, stalledInterval: 30_000 };
 
@@ -47,13 +51,20 @@ export class LoopStore extends OperatedStore {
   /** What an operator allows all tenants together. */
   readonly #limit: Limit | undefined;
   #known: Promise<boolean> | undefined;
+  readonly #taker: Taker;
+  /** Jobs that were taken along with turns, for the slots that wait for them. */
+  readonly #taken = new Map<string, unknown>();
+  /** Not where a fence, or a count of all tenants together, is asked between the turn and the job. */
+  readonly #takesAlong: boolean;
 
   constructor(parts: StoreParts) {
     super(parts);
     this.#options = parts.options;
     this.#limit = this.#options.limiter;
+    this.#takesAlong = this.#limit === undefined && this.context.fence === undefined;
+    this.#taker = new Taker(this.laneKeys, this.context.prefix, this.laneOptions(this.#options));
     this.#turns = new Turns({
-      pick: (wanted) => this.#pick(wanted),
+      pick: (wanted, slot) => this.#pick(wanted, slot),
       concurrency: this.#options.concurrency ?? DEFAULTS.concurrency,
       failed: (error) => this.#report(error),
     });
@@ -71,7 +82,7 @@ export class LoopStore extends OperatedStore {
       return this.#nothing(token, due);
     };
     for (let looked = 0; looked < MOST_EMPTY; looked += 1) {
-      const tenant = await this.#turns.next();
+      const tenant = await this.#turns.next(this.#takesAlong ? token : undefined);
       if (tenant === undefined) return nothing(this.#turns.due);
       if (!this.#mayRun(tenant)) {
         await this.#putAside(tenant);
@@ -82,7 +93,9 @@ export class LoopStore extends OperatedStore {
         if (left > 0) return this.#nothing(token, 0, left);
         isCounted = true;
       }
-      const handed = this.#handed(tenant, token, await this.#take(tenant, token, name));
+      const taken = this.#taken.get(token);
+      this.#taken.delete(token);
+      const handed = this.#handed(tenant, token, taken ?? (await this.#take(tenant, token, name)));
       if (handed !== undefined) return handed;
     }
     return nothing(Date.now() + 1);
@@ -221,6 +234,8 @@ export class LoopStore extends OperatedStore {
     if (next === tenant) {
       const ended = await end(lane, id, true);
       const handed = this.#handed(tenant, token, ended.result);
+      if (handed === undefined && this.#turns.isDone)
+        return { ...ended, result: this.#nothing(token, this.#turns.due) };
       return handed === undefined ? this.#elsewhere(ended, token) : { ...ended, result: handed };
     }
     if (next === undefined) return this.#elsewhere(await end(lane, id, false), token);
@@ -287,10 +302,15 @@ export class LoopStore extends OperatedStore {
       return await this.lane(tenant).moveToActive(token, name);
     } catch (error) {
       if (!isOfScript(error)) throw error;
-      this.#report(error);
-      await park(await this.scripts(), this.laneKeys, tenant, Date.now() + this.#interval);
-      return undefined;
+      return this.#failed(tenant, error);
     }
+  }
+
+  /** BullMQ's script has failed in a lane: no other one has to wait for it. @returns no job */
+  async #failed(tenant: string, error: unknown): Promise<readonly unknown[]> {
+    this.#report(error);
+    await park(await this.scripts(), this.laneKeys, tenant, Date.now() + this.#interval);
+    return [];
   }
 
   async #revive(tenant: string): Promise<readonly string[]> {
@@ -320,13 +340,41 @@ export class LoopStore extends OperatedStore {
     await park(await this.scripts(), this.laneKeys, tenant, until);
   }
 
-  async #pick(wanted: number): Promise<Picked> {
+  async #pick(wanted: number, slot?: string): Promise<Found> {
+    const client = await this.scripts();
+    const reply = slot === undefined ? undefined : await this.#takeAlong(client, wanted, slot);
     const { limits } = this.context;
-    const picked = await pick(await this.scripts(), this.laneKeys, Date.now(), wanted, limits);
+    const picked =
+      reply === undefined
+        ? await pick(client, this.laneKeys, Date.now(), wanted, limits)
+        : pickedOf(reply, wanted);
     for (const tenant of picked.turns) this.#capped.delete(tenant);
     for (const tenant of picked.capped) this.#capped.add(tenant);
     for (const tenant of picked.unreadable) this.#refuseLane(tenant);
-    return picked;
+    const [taken, ...turns] = picked.turns;
+    const job: unknown = reply?.[HANDED];
+    if (slot === undefined || taken === undefined || job === undefined) return picked;
+    this.#taken.set(
+      slot,
+      job instanceof Error ? await this.#failed(taken, job) : this.lane(taken).received(job),
+    );
+    return { ...picked, turns, taken };
+  }
+
+  async #takeAlong(
+    client: IRedisClient,
+    wanted: number,
+    slot: string,
+  ): Promise<readonly unknown[] | undefined> {
+    const reply = await this.#taker.take(
+      client,
+      Date.now(),
+      wanted,
+      slot,
+      this.#options.name,
+      this.context.limits,
+    );
+    return Array.isArray(reply) ? reply : undefined;
   }
 
   #refuseLane(tenant: string): void {

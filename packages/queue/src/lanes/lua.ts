@@ -36,7 +36,7 @@ end`;
  * Answers: turns, number of ready lanes, time of the first that is due (0: none), lanes with a limit of concurrency,
  * lanes that cannot be read: whose limits are no numbers, or a key of which is of another type.
  */
-export const PICK = `
+const TURNS = `
 local rcall = redis.call
 local ready, due, vt, wake, base, limiter = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local now, wanted = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -178,11 +178,49 @@ while left > 0 and progress do
 end
 for lane, count in pairs(given) do rcall('ZADD', ready, 'XX', start[lane] + count / weights[lane], lane) end
 if lanes[1] and start[lanes[1]] > time then rcall('SET', vt, start[lanes[1]]) end
+`;
 
+const END = `
 local size = rcall('ZCARD', ready)
 if size > 0 then rcall('ZADD', wake, 0, '0') end
 local first = rcall('ZRANGE', due, 0, 0, 'WITHSCORES')
-return { turns, size, first[2] and math.ceil(tonumber(first[2])) or 0, capped, unreadable }`;
+return { turns, size, first[2] and math.ceil(tonumber(first[2])) or 0, capped, unreadable, taken }`;
+
+export const PICK = `local taken${TURNS}${END}`;
+
+/**
+ * Hands out turns, and takes the job of the first one, for which a slot waits: one command and one round trip less than
+ * to pick and then to take.
+ *
+ * Where nothing else is ready and that was the lane's last job, the lane leaves `ready` here, so that no worker is woken
+ * to see it empty. Only there: beside others, who adds single jobs would come anew each time, and before those who
+ * have had their turn.
+ *
+ * KEYS and ARGV as above, and BullMQ's own options of the script, packed. Answers: the same, and BullMQ's answer.
+ *
+ * @param lua - BullMQ's script, which takes a job
+ * @param keys - the keys that it is given, without what those of a lane begin with
+ */
+export const takeWith = (lua: string, keys: readonly string[]): string => `
+local function move(KEYS, ARGV)
+${lua}
+end
+local taken${TURNS}
+local lane = turns[1]
+if lane then
+  local at = ARGV[1] .. lane .. ':'
+  -- What fails in a lane must not end this script before the others are woken: it is handed on to whoever has asked.
+  local ok, answer = pcall(move, { ${keys.map((key) => `at .. ${JSON.stringify(key)}`).join(', ')} }, { at, ARGV[2], ARGV[8] })
+  taken = (ok or type(answer) == 'table') and answer or redis.error_reply(tostring(answer))
+  if ok and #turns == 1 and available[lane] == 0 and rcall('ZCARD', ready) == 1 then
+    local count, again = look(lane)
+    if count == 0 then
+      rcall('ZREM', ready, lane)
+      if again then rcall('ZADD', due, again, lane) end
+    end
+  end
+end
+${END}`;
 
 /**
  * Notes that lanes may have something to run. One script and not two commands: between them the process could die,

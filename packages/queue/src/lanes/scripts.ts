@@ -52,7 +52,7 @@ const COMMANDS = {
 
 const count = z.number().int().nonnegative();
 const tenants = z.array(tenantId);
-const pickReply = z.tuple([tenants, count, count, tenants, tenants]);
+const pickReply = z.tuple([tenants, count, count, tenants, tenants], z.unknown());
 const stepReply = z.tuple([z.string(), z.array(z.string())]);
 const sweepReply = z.tuple([tenants, count, count]);
 
@@ -96,7 +96,6 @@ export async function pick(
   wanted: number,
   byDefault: TenantLimits = {},
 ): Promise<Picked> {
-  const { concurrency = '', rate, weight = '' } = byDefault;
   const { ready, due, vt, wake, meta, limiter, lanePrefix } = keys;
   const reply: unknown = await client.runCommand(COMMANDS.pick.name, [
     ready,
@@ -108,11 +107,22 @@ export async function pick(
     lanePrefix,
     now,
     wanted,
-    concurrency,
-    rate?.max ?? '',
-    rate?.duration ?? '',
-    weight,
+    ...limitArguments(byDefault),
   ]);
+  return pickedOf(reply, wanted);
+}
+
+/** Limits as a pick is given them; empty for none. */
+export function limitArguments({ concurrency, rate, weight }: TenantLimits): (string | number)[] {
+  return [concurrency ?? '', rate?.max ?? '', rate?.duration ?? '', weight ?? ''];
+}
+
+/**
+ * Reads the reply to a pick.
+ *
+ * @throws {@link IsolationBreachError} on a reply of another shape than ours
+ */
+export function pickedOf(reply: unknown, wanted: number): Picked {
   const [turns, size, first, capped, unreadable] = parsed(pickReply, reply, 'pick');
   // More turns than were asked for would pass every bound that is built on it.
   if (turns.length > wanted) throw unknownReply('pick');

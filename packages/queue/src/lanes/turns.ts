@@ -6,10 +6,16 @@ const QUANTUM = 4;
 /** How long they may take together, and how old a look may be that has seen only one lane, in milliseconds. */
 const SLICE = 5;
 
+/** What was answered to a queue of turns. */
+export type Found = Pick<Picked, 'turns' | 'ready' | 'due'> & {
+  /** The lane whose job was taken along, for the slot that has asked. */
+  readonly taken?: string | undefined;
+};
+
 /** What a queue of turns works with. */
 export interface TurnsOptions {
   /** Asks the server for turns; called once at a time. */
-  readonly pick: (wanted: number) => Promise<Pick<Picked, 'turns' | 'ready' | 'due'>>;
+  readonly pick: (wanted: number, slot?: string) => Promise<Found>;
   /** How many jobs the worker runs at once. */
   readonly concurrency: number;
   /** Hears of a pick that nobody waits for and that has failed. */
@@ -42,8 +48,10 @@ export class Turns {
   #turns: string[] = [];
   /** The only ready lane, when there is one: every slot may stay there, until a look that is younger says otherwise. */
   #only: string | undefined;
-  #picking: Promise<void> | undefined;
+  #picking: Promise<string | undefined> | undefined;
   #pickedAt = -Infinity;
+  /** Whether nothing was left for anybody when the last pick had taken a job along. */
+  #isLast = false;
   #due = 0;
   /** How many picks were sent, and the last of them that has found nothing. */
   #sent = 0;
@@ -61,20 +69,35 @@ export class Turns {
   }
 
   /**
+   * Whether there was nothing left when the last job was taken, a moment ago. What has come since has set the wake-up
+   * behind that: who waits for it now finds it.
+   */
+  get isDone(): boolean {
+    const isYoung = this.#clock() - this.#pickedAt <= SLICE;
+    return this.#isLast && isYoung && this.#turns.length === 0 && this.#picking === undefined;
+  }
+
+  /**
    * The lane of the next job, or `undefined` when there is nothing to do.
    *
    * The second answer counts only from a pick that was *sent after this call began* (W2). Who calls was woken, and
    * the marker that has woken him is gone: a pick that was under way by then may have looked before the job came, and
    * to join it would mean to go to sleep beside the job, with nobody left to wake.
+   *
+   * @param slot - for which a job may be taken along with the turns
    */
-  async next(): Promise<string | undefined> {
+  async next(slot?: string): Promise<string | undefined> {
     const before = this.#sent;
     for (;;) {
       const tenant = this.take();
       if (tenant !== undefined) return tenant;
       if (this.#nothing > before) return undefined;
       // A turn is a turn, whoever has asked for it: so the pick under way is waited for as well.
-      await (this.#picking ?? this.#pick(this.#width));
+      if (this.#picking !== undefined) await this.#picking;
+      else {
+        const taken = await this.#pick(this.#width, slot);
+        if (taken !== undefined) return taken;
+      }
     }
   }
 
@@ -130,21 +153,24 @@ export class Turns {
     if (wanted > 0) this.#pick(wanted).catch(this.#options.failed);
   }
 
-  #pick(wanted: number): Promise<void> {
-    const picking = this.#ask(wanted, ++this.#sent).finally(() => {
+  /** @returns the lane whose job was taken along */
+  #pick(wanted: number, slot?: string): Promise<string | undefined> {
+    const picking = this.#ask(wanted, ++this.#sent, slot).finally(() => {
       this.#picking = undefined;
     });
     this.#picking = picking;
     return picking;
   }
 
-  async #ask(wanted: number, number: number): Promise<void> {
-    const { turns, ready, due } = await this.#options.pick(wanted);
+  async #ask(wanted: number, number: number, slot?: string): Promise<string | undefined> {
+    const { turns, ready, due, taken } = await this.#options.pick(wanted, slot);
     this.#pickedAt = this.#clock();
     this.#due = due;
-    if (turns.length === 0) this.#nothing = number;
+    this.#isLast = taken !== undefined && ready === 0;
+    if (turns.length === 0 && taken === undefined) this.#nothing = number;
     // What is left of the turns before stays: the server has charged its tenants for them.
-    this.#only = ready === 1 ? turns[0] : undefined;
+    this.#only = ready === 1 ? (taken ?? turns[0]) : undefined;
     if (this.#only === undefined) this.#turns.push(...turns);
+    return taken;
   }
 }

@@ -1,8 +1,10 @@
+import { once } from 'node:events';
 import { createIORedisClient } from 'bullmq';
-import { withTenant } from '@tenantkit/core';
+import { createTenantRegistry, memoryTenantStore, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { addNoted } from '../../src/lanes/fused.ts';
-import { CountingRedis, bench, finished, type Bench } from '../support.ts';
+import { Taker, addNoted } from '../../src/lanes/fused.ts';
+import { laneKeys } from '../../src/lanes/names.ts';
+import { CountingRedis, KEY, bench, finished, type Bench } from '../support.ts';
 
 let on: Bench;
 beforeAll(async () => {
@@ -11,6 +13,10 @@ beforeAll(async () => {
 afterEach(() => on.reset());
 afterAll(() => on[Symbol.asyncDispose]());
 
+const NOTE = { keys: { ready: 'ready', wake: 'wake', lanes: 'lanes' }, tenant: 'acme' };
+const never = (): never => {
+  throw new Error('never');
+};
 const ADDED = { plain: {}, delayed: { delay: 3_600_000 }, prioritized: { priority: 1 } };
 
 describe('a job that is added', () => {
@@ -67,8 +73,7 @@ describe('a script that adds', () => {
     const client = createIORedisClient(on.redis);
     const name = `test:${answer}`;
     client.defineCommand(name, { numberOfKeys: 1, lua });
-    const keys = { ready: 'ready', wake: 'wake', lanes: 'lanes' };
-    expect(await addNoted(client, name, ['key', 'argument'], { keys, tenant: 'acme' })).toBe(answer);
+    expect(await addNoted(client, name, ['key', 'argument'], NOTE, never)).toBe(answer);
     expect(await on.redis.zrange('ready', 0, '-1')).toEqual(ready);
     expect(await on.redis.zrange('lanes', 0, '-1')).toEqual(ready);
     expect(await on.redis.exists('wake')).toBe(ready.length);
@@ -78,12 +83,125 @@ describe('a script that adds', () => {
     const client = createIORedisClient(on.redis);
     const lua = 'return { KEYS[1], KEYS[2], ARGV[1], #KEYS, #ARGV }';
     client.defineCommand('test:own', { numberOfKeys: 2, lua });
-    const note = { keys: { ready: 'ready', wake: 'wake', lanes: 'lanes' }, tenant: 'acme' };
-    expect(await addNoted(client, 'test:own', ['k1', 'k2', 'a1'], note)).toEqual(['k1', 'k2', 'a1', 5, 3]);
+    const reply = await addNoted(client, 'test:own', ['k1', 'k2', 'a1'], NOTE, never);
+    expect(reply).toEqual(['k1', 'k2', 'a1', 5, 3]);
   });
 
-  it('that nobody has defined is not sent', () => {
-    const note = { keys: { ready: 'ready', wake: 'wake', lanes: 'lanes' }, tenant: 'acme' };
-    expect(addNoted(createIORedisClient(on.redis), 'test:none', [], note)).toBeUndefined();
+  it('is sent as it is where nobody has defined it, or it cannot be a function', async () => {
+    const client = createIORedisClient(on.redis);
+    client.defineCommand('test:odd', { numberOfKeys: 0, lua: 'return 1 end' });
+    for (const name of ['test:none', 'test:odd', 'test:odd'])
+      expect(await addNoted(client, name, [], NOTE, () => 'plain'), name).toBe('plain');
+  });
+
+  it('is not sent again when it fails', async () => {
+    const client = createIORedisClient(on.redis);
+    client.defineCommand('test:fails', { numberOfKeys: 0, lua: 'return redis.call("LPUSH", "ready")' });
+    await expect(async () => addNoted(client, 'test:fails', [], NOTE, never)).rejects.toThrow(
+      /LPUSH|number of arg/,
+    );
+  });
+});
+
+describe('a worker that was woken', () => {
+  const ASLEEP = { drainDelay: 600 } as const;
+
+  it('takes a job with the turn, and knows when there was no other one', async () => {
+    const queue = on.queue('mail');
+    const connection = new CountingRedis(on.url, { maxRetriesPerRequest: null });
+    const worker = on.worker('mail', (job) => Promise.resolve(job.id), {
+      connection,
+      ...ASLEEP,
+      autorun: false,
+    });
+    const first = once(worker, 'drained');
+    void worker.run();
+    await first;
+    for (const jobId of ['one', 'two', 'three']) {
+      const drained = once(worker, 'drained');
+      const completed = once(worker, 'completed');
+      const before = connection.sent;
+      await withTenant('acme', () => queue.add('n', {}, { jobId }));
+      expect((await completed)[1]).toBe(jobId);
+      await drained;
+      // One takes it, one ends it. On a machine that is slow, one more looks for others.
+      expect(connection.sent - before).toBeLessThanOrEqual(3);
+      expect(await on.redis.exists('bull:mail~:ready', 'bull:mail~:wake')).toBe(0);
+    }
+    await worker.close();
+    connection.disconnect();
+  });
+
+  it('picks first where a fence is asked between the turn and the job', async () => {
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    const tenant = { signingKeys: [KEY], fence };
+    const queue = on.queue('mail');
+    const connection = new CountingRedis(on.url, { maxRetriesPerRequest: null });
+    const worker = on.worker('mail', (job) => Promise.resolve(job.id), {
+      connection,
+      tenant,
+      ...ASLEEP,
+      autorun: false,
+    });
+    const first = once(worker, 'drained');
+    void worker.run();
+    await first;
+    const drained = once(worker, 'drained');
+    const before = connection.sent;
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    await drained;
+    expect(connection.sent - before).toBeGreaterThanOrEqual(4);
+    await worker.close();
+    connection.disconnect();
+    fence.close();
+  });
+
+  const locked = { connection: {}, lockDuration: 30_000 };
+  const taker = new Taker(laneKeys('bull', 'mail'), 'bull', locked);
+  const take = (slot: string): Promise<unknown> =>
+    taker.take(createIORedisClient(on.redis), Date.now(), 1, slot, undefined);
+
+  it('wakes the next one also when BullMQ’s script fails', async () => {
+    const queue = on.queue('mail');
+    for (const tenant of ['acme', 'acme2']) await withTenant(tenant, () => queue.add('n', {}));
+    await on.redis.set('bull:mail~acme:events', 'no stream');
+    await on.redis.del('bull:mail~:wake');
+    const [turns, ready, , , , failure] = (await take('slot')) as unknown[];
+    expect([turns, ready]).toEqual([['acme'], 2]);
+    expect(failure).toBeInstanceOf(Error);
+    expect(await on.redis.exists('bull:mail~:wake')).toBe(1);
+  });
+
+  it('runs the jobs of others beside a lane in which BullMQ’s script fails', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('n', {}, { jobId: 'one' }));
+    await withTenant('acme2', () => queue.add('n', {}, { jobId: 'two' }));
+    await on.redis.set('bull:mail~acme:events', 'no stream');
+    const worker = on.worker('mail', (job) => Promise.resolve(job.id), { ...ASLEEP, autorun: false });
+    const errors: string[] = [];
+    worker.on('error', ({ message }) => errors.push(message));
+    const ran = finished(worker, 1);
+    void worker.run();
+    expect((await ran).map(({ id }) => id)).toEqual(['two']);
+    expect(errors).not.toEqual([]);
+    expect(errors.filter((message) => !message.includes('WRONGTYPE'))).toEqual([]);
+  });
+
+  it('lets nobody come anew with single jobs before others have had their turn', async () => {
+    const queue = on.queue('mail');
+    const add = (tenant: string): Promise<unknown> => withTenant(tenant, () => queue.add('n', {}));
+    for (let n = 0; n < 20; n += 1) await add('acme');
+    await add('aa');
+    const taken: unknown[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      const reply = await take(`slot-${n}`);
+      const [[tenant], ready, , , , job] = reply as [string[], number, 0, [], [], [string[], string]];
+      taken.push(tenant);
+      expect(ready).toBe(2);
+      expect(job[1].startsWith(`${tenant}~`)).toBe(true);
+      // Its only job has just been taken.
+      if (tenant === 'aa') await add('aa');
+    }
+    expect(taken.filter((tenant) => tenant === 'acme')).toHaveLength(10);
   });
 });

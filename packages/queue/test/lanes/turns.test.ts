@@ -266,3 +266,51 @@ describe('over many jobs', () => {
     expect(Math.max(...gaps)).toBeLessThanOrEqual(4 * 4 * 2 + 8);
   });
 });
+
+describe('a job that was taken along', () => {
+  it('is for the slot that has asked, and no turn for another one', async () => {
+    const { turns, sent } = bench(16);
+    const [first, second] = [turns.next('slot'), turns.next('other')];
+    expect(sent.length).toBe(1);
+    sent[0]?.answer({ turns: ['b'], taken: 'a', ready: 2 });
+    expect(await first).toBe('a');
+    expect(await second).toBe('b');
+    expect(turns.isDone).toBe(false);
+  });
+
+  it('may have been the only one, which counts for a moment', async () => {
+    const { turns, sent, pass } = bench(1);
+    expect(turns.isDone).toBe(false);
+    const first = turns.next('slot');
+    sent[0]?.answer({ turns: [], taken: 'a', ready: 0 });
+    expect(await first).toBe('a');
+    expect(turns.isDone).toBe(true);
+    pass(5);
+    expect(turns.isDone).toBe(true);
+    pass(1);
+    expect(turns.isDone).toBe(false);
+  });
+
+  it('was not the only one while its lane is ready, or a younger pick is under way', async () => {
+    const { turns, sent } = bench(1);
+    const first = turns.next('slot');
+    sent[0]?.answer({ turns: [], taken: 'a', ready: 1 });
+    expect(await first).toBe('a');
+    expect([turns.isDone, turns.take()]).toEqual([false, 'a']);
+    turns.drop('a');
+    const second = turns.next('slot');
+    sent[1]?.answer({ turns: [], taken: 'a', ready: 0 });
+    await second;
+    expect(turns.isDone).toBe(true);
+    void turns.next('slot');
+    expect(turns.isDone).toBe(false);
+  });
+
+  it('nothing is known of what is there by a pick that found nothing', async () => {
+    const { turns, sent } = bench(1);
+    const first = turns.next('slot');
+    sent[0]?.answer({ turns: [], ready: 0 });
+    expect(await first).toBeUndefined();
+    expect(turns.isDone).toBe(false);
+  });
+});
