@@ -1,5 +1,6 @@
-import { createIORedisClient, isRedisInstance, RedisConnection } from 'bullmq';
+import { createIORedisClient, isRedisInstance, RedisConnection, type RedisQueueBackend } from 'bullmq';
 import { publish, runInScope } from '@tenantkit/core';
+import { guardBackend } from '../backend.ts';
 import { checkConnection, type StoreOptions } from '../connections.ts';
 import { laneKeys } from '../lanes/names.ts';
 import { LoopStore } from '../lanes/loop.ts';
@@ -102,7 +103,22 @@ export function makeFeed(store: LoopStore, isShared: boolean, { from, timeout }:
     running: undefined,
     closed: false,
   };
+  // BullMQ tells of the one connection that it has; here it is the one on which nothing is heard any more.
+  store.blockingConnection?.on('close', () => {
+    if (!feed.closed) audience.broadcast('ioredis:close', []);
+  });
   return feed;
+}
+
+/** The backend of a QueueEvents: of the connection for commands, which may be the caller's, it tells errors only. */
+export function openBackend(store: LoopStore, owner: object): RedisQueueBackend {
+  const backend = guardBackend(store, store.context, owner);
+  const listen = backend.on.bind(backend);
+  return Object.defineProperty(backend, 'on', {
+    value: (...[event, listener]: Parameters<typeof listen>) =>
+      event === 'close' ? backend : listen(event, listener),
+    configurable: true,
+  });
 }
 
 /** Under the name by which BullMQ's `getQueueEvents` finds it. */

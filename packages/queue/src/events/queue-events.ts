@@ -4,8 +4,7 @@ import { finish, guardMembers, wire } from '../client.ts';
 import { runEngine } from '../engine.ts';
 import type { Loose } from '../job.ts';
 import { emitterRules, queueEventsRules } from '../rules.ts';
-import { guardBackend } from '../backend.ts';
-import { feedOf, makeFeed, openFeedStore, setFeed, type Feed } from './feed.ts';
+import { feedOf, makeFeed, openBackend, openFeedStore, setFeed, type Feed } from './feed.ts';
 import { checkEventsOptions, type QueueEventsOptions } from './options.ts';
 
 /** BullMQ's default of `blockingTimeout`, in milliseconds. */
@@ -107,7 +106,9 @@ export class QueueEvents<ReturnType = Loose> extends LaneEvents<ReturnType> {
     if (context.place !== undefined) throw oneRedis();
     const store = openFeedStore(context, raw);
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
-    super(name, { ...raw, autorun: false }, () => guardBackend(store, context, owner));
+    super(name, { ...raw, autorun: false }, () => openBackend(store, owner));
+    // Needed while BullMQ's constructor ran; from now on the guard answers.
+    Reflect.deleteProperty(this.backend, 'on');
     owners.set(this, owner);
     const { lastEventId = '$', blockingTimeout = TIMEOUT, connection, autorun = true } = raw;
     const from = lastEventId === '$' ? undefined : lastEventId;
