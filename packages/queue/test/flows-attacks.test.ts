@@ -1,6 +1,6 @@
 import { OperationRefusedError, acrossTenants, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { FlowJob } from '@tenantkit/queue';
+import type { FlowJob, JobJson } from '@tenantkit/queue';
 import { canonicalJson } from '../src/canonical.ts';
 import { HEADER, signHeader } from '../src/header.ts';
 import { queueKeyRing } from '../src/keys.ts';
@@ -102,6 +102,13 @@ describe('a tenant', () => {
     await flows();
     const producer = on.flows();
     const backend = producer.getBackend();
+    const entry = {
+      jobData: { name: 'n', data: '{}', timestamp: 1, opts: {} } as JobJson,
+      jobId: 'x',
+      parentKeyOpts: {},
+      prefix: 'bull',
+      queueName: 'mail',
+    };
     const before = await all();
     await acme(async () => {
       for (const call of [
@@ -112,6 +119,11 @@ describe('a tenant', () => {
         () => backend.forQueue('reports~acme2'),
         () => backend.forQueue('reports', 'raw'),
         () => backend.addFlow([]),
+        () => backend.addFlow([{ ...entry, prefix: 'raw' }]),
+        () => backend.addFlow([{ ...entry, queueName: 'mail~acme2' }]),
+        () => backend.addFlow([{ ...entry, jobId: 'a:b' }]),
+        () => backend.addFlow([{ ...entry, jobData: { ...entry.jobData, parentKey: VICTIM } }]),
+        () => backend.addFlow([{ ...entry, jobData: { ...entry.jobData, repeatJobKey: 's' } }]),
       ]) {
         await expect(Promise.resolve().then(call)).rejects.toMatchObject(REFUSED);
       }
@@ -128,6 +140,7 @@ describe('a tenant', () => {
     });
     expect(() => backend.on('error', () => undefined)).toThrow(OperationRefusedError);
     expect(await all()).toEqual(before);
+    expect(await acme(() => backend.addFlow([entry]))).toEqual([[null, 'x']]);
   });
 
   it('uses no job of a flow that another has made', async () => {

@@ -98,10 +98,14 @@ describe('erasing and auditing flows', () => {
       ['orphaned_child', expect.stringMatching(/^bull:mail~acme:acme~[ab]$/)],
     ]);
     const mail = on.worker('mail', async () => 1);
-    const reports = on.worker('reports', async () => 2);
-    const done = await Promise.all([finished(mail, 4), finished(reports, 1)]);
-    expect(done.flat().map(({ event }) => event)).toEqual(Array.from({ length: 5 }, () => 'completed'));
+    expect((await finished(mail, 4)).map(({ event }) => event)).toEqual(
+      Array.from({ length: 4 }, () => 'completed'),
+    );
     await mail.close();
+    // The other tenant's parent is noted, with nobody there yet who would take a note away.
+    expect(await on.redis.zrange('bull:reports~:ready', 0, '-1')).toEqual(['acme2']);
+    const reports = on.worker('reports', async () => 2);
+    await finished(reports, 1);
     await reports.close();
     for (const key of await on.redis.keys('bull:reports~*')) {
       expect(key).not.toContain('~acme:');
@@ -123,6 +127,16 @@ describe('erasing and auditing flows', () => {
     expect((await Promise.all([finished(mail, 2), finished(reports, 1)])).flat()).toHaveLength(3);
     await erase('reports');
     expect(await on.redis.keys('*~acme:*')).toEqual([]);
+  });
+
+  it('a parent that waits for nobody is found', async () => {
+    await acme(async () => {
+      await on.flows().add(single({}));
+      await expect(on.flows().add({ ...single({}), opts: { jobId: 'r2' } })).rejects.toMatchObject({
+        code: -7,
+      });
+    });
+    expect(await audit()).toEqual([['orphaned_parent', 'bull:reports~acme:acme~r2']]);
   });
 
   it('a parent whose child was refused is found, and set free by hand', async () => {

@@ -217,6 +217,33 @@ describe('children that are added while their parent runs', () => {
     expect((await acme(async () => get(reports, 'r'))).failedReason).toBe(message);
   });
 
+  it('may begin at once where their parent was all that its tenant may run', async () => {
+    const queue = on.queue('mail');
+    await acrossTenants(OPERATOR, () => queue.setTenantLimits('acme', { concurrency: 1 }));
+    const ready = () => on.redis.zscore('bull:mail~:ready', 'acme');
+    let [hasBegun, isNoted] = [false, false];
+    const run = async (job: Job, token?: string): Promise<void> => {
+      hasBegun ||= job.id === 'c';
+      if (job.id === 'c' || job.data.hasWaited === true) return;
+      await queue.add('child', {}, { jobId: 'c', parent: { id: 'p', queue: 'bull:mail' } });
+      // The other worker has looked, and put the lane aside for a second.
+      await expect.poll(ready).toBeNull();
+      await job.updateData({ hasWaited: true });
+      await job.moveToWaitingChildren(token ?? '');
+      // What is thrown here is lost with the job, which is no longer this processor's: told below.
+      const inTime = AbortSignal.timeout(500);
+      while (!isNoted && !inTime.aborted) isNoted = hasBegun || (await ready()) !== null;
+      throw new WaitingChildrenError();
+    };
+    const workers = [1, 2].map(() => on.worker('mail', run, on.asleep));
+    const done = Promise.race(workers.map((worker) => finished(worker, 2)));
+    const each = Promise.all(workers.map((worker) => finished(worker, 1)));
+    await acme(() => queue.add('parent', {}, { jobId: 'p' }));
+    const all = (await Promise.race([done, each])).flat();
+    expect(all.map(({ event }) => event)).toEqual(['completed', 'completed']);
+    expect(isNoted).toBe(true);
+  });
+
   it('free it when they end by hand as well', async () => {
     const reports = on.worker('reports', (job) => job.getChildrenValues(), on.asleep);
     await reports.waitUntilReady();
@@ -226,6 +253,8 @@ describe('children that are added while their parent runs', () => {
       'mail',
       async (job, token) => {
         await job.moveToCompleted('by hand', token ?? '', false);
+        // Not only when the worker finds that the job is gone.
+        await done;
         throw new Error('moved before');
       },
       on.asleep,
@@ -489,6 +518,33 @@ describe('a child that is there already', () => {
     });
     const worker = on.worker('mail', async () => 1);
     expect(await finished(worker, 1)).toMatchObject([{ event: 'completed', id: 'c' }]);
+  });
+
+  it('and has completed frees a parent in another queue that has nobody else to wait for', async () => {
+    const mail = on.queue('mail');
+    const worker = on.worker('mail', async () => 5, on.asleep);
+    const completed = finished(worker, 2);
+    await acme(() => mail.addBulk(['d', 'e'].map((jobId) => ({ name: 'fetch', data: {}, opts: { jobId } }))));
+    await completed;
+    await worker.close();
+    await acme(async () => {
+      await on.flows().add(single({}));
+      for (const jobId of ['r2', 'r3'])
+        await expect(on.flows().add({ ...single({}), opts: { jobId } })).rejects.toMatchObject({ code: -7 });
+    });
+    const reports = on.worker('reports', (job) => job.getChildrenValues(), on.asleep);
+    await reports.waitUntilReady();
+    const freed = async (add: () => Promise<unknown>): Promise<unknown> => {
+      const done = finished(reports, 1);
+      await acme(add);
+      return done;
+    };
+    const parent = (id: string) => ({ id, queue: 'bull:reports' });
+    expect(await freed(() => mail.add('fetch', {}, { jobId: 'd', parent: parent('r2') }))).toMatchObject([
+      { event: 'completed', id: 'r2', result: { 'bull:mail:d': 5 } },
+    ]);
+    const leaf = { name: 'fetch', queueName: 'mail', opts: { jobId: 'e', parent: parent('r3') } };
+    expect(await freed(() => on.flows().add(leaf))).toMatchObject([{ event: 'completed', id: 'r3' }]);
   });
 
   it('and is changed at the same time ends up with header, data and parent of one job', async () => {

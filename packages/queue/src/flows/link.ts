@@ -123,8 +123,9 @@ export function logicalLinks(
 
 /** The options of a job as its tenant sees them: with the parent that the job has, whichever one it was added with. */
 export function logicalOptions<Options extends { parent?: unknown }>(
-  { parent: _parent, ...rest }: Options,
+  options: Options,
   { parent }: Partial<JobJson>,
 ): Omit<Options, 'parent'> & { parent?: { id: string; queue: string } } {
+  const { parent: _added, ...rest } = options;
   return parent === undefined ? rest : { ...rest, parent: { id: parent.id ?? '', queue: parent.queueKey } };
 }

@@ -51,23 +51,22 @@ redis.call('HSET', job, 'opts', ARGV[2])
 return 1`;
 
 /**
- * Notes lanes in which a parent may have been freed, perhaps of another logical queue. One that is not registered has no
- * job: perhaps its tenant was erased meanwhile, and a note would bring its name back. And most children that end free
- * nobody: where nothing could run no worker is woken.
+ * Notes lanes in which a parent may have been freed, perhaps of another logical queue. Only those that have something to
+ * run: most children that end free nobody, for whom no worker has to wake; and where the tenant was erased meanwhile a
+ * note would bring its name back.
  *
- * KEYS: lanes, ready, wake. ARGV: lane prefix, tenants.
+ * KEYS: ready, wake. ARGV: lane prefix, tenants.
  */
 const TOUCH_FREED = `
 local noted = 0
 for i = 2, #ARGV do
   local at = ARGV[1] .. ARGV[i] .. ':'
-  if redis.call('ZSCORE', KEYS[1], ARGV[i])
-    and redis.call('EXISTS', at .. 'wait', at .. 'prioritized', at .. 'delayed') > 0 then
-    redis.call('ZADD', KEYS[2], 'NX', 0, ARGV[i])
+  if redis.call('EXISTS', at .. 'wait', at .. 'prioritized', at .. 'delayed') > 0 then
+    redis.call('ZADD', KEYS[1], 'NX', 0, ARGV[i])
     noted = noted + 1
   end
 end
-if noted > 0 then redis.call('ZADD', KEYS[3], 0, '0') end
+if noted > 0 then redis.call('ZADD', KEYS[2], 0, '0') end
 return noted`;
 
 /**
@@ -121,7 +120,7 @@ return { #ids, linked }`;
 const COMMANDS = {
   hold: { name: 'tenantkit:flows:hold:1', numberOfKeys: 1, lua: HOLD },
   settle: { name: 'tenantkit:flows:settle:1', numberOfKeys: 2, lua: SETTLE },
-  touchFreed: { name: 'tenantkit:flows:touchFreed:1', numberOfKeys: 3, lua: TOUCH_FREED },
+  touchFreed: { name: 'tenantkit:flows:touchFreed:1', numberOfKeys: 2, lua: TOUCH_FREED },
   children: { name: 'tenantkit:flows:children:1', numberOfKeys: 1, lua: CHILDREN },
   forget: { name: 'tenantkit:flows:forget:1', numberOfKeys: 1, lua: FORGET },
   linked: { name: 'tenantkit:flows:linked:1', numberOfKeys: 1, lua: LINKED },

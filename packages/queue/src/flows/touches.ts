@@ -38,16 +38,10 @@ export class ParentTouches {
   // One for each queue that parents of jobs were signed for: few, and never a name that somebody has only written.
   #batchOf(queue: string): TouchBatch {
     const { prefix, client, failed } = this.#target;
-    const { lanes, ready, wake, lanePrefix } = laneKeys(prefix, queue);
+    const { ready, wake, lanePrefix } = laneKeys(prefix, queue);
     const batch = new TouchBatch({
       write: async (tenants) =>
-        run(await flowClient({ client: client() }), 'touchFreed', [
-          lanes,
-          ready,
-          wake,
-          lanePrefix,
-          ...tenants,
-        ]),
+        run(await flowClient({ client: client() }), 'touchFreed', [ready, wake, lanePrefix, ...tenants]),
       failed,
     });
     this.#queues.set(queue, batch);

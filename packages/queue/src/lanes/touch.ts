@@ -35,8 +35,8 @@ export const TOUCHES_IF_DEDUPLICATED: ReadonlySet<string> = new Set(['moveToFini
 
 /**
  * Scripts that may free a *parent*, which stands in a lane of its own, perhaps of another logical queue. Only the
- * parent's lane is to be noted, by who knows which one that is; for whom it is unknown (`drain`, `cleanJobsInSet`)
- * the sweep of the parent's queue finds it. Those that add a job are in both lists;
+ * parent's lane is to be noted, by who knows which one that is: `touchParent` of the store. Where it is unknown (to an
+ * operator's `drain`, or when old failed jobs are removed) the sweep of the parent's queue finds it. Those that add a job are in both lists;
  * `addJobScheduler` removes the job that its schedule had before.
  */
 export const FREES_PARENT: ReadonlySet<string> = new Set([
