@@ -40,9 +40,10 @@ export class Threads implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const kind of KINDS) {
-      const gone = once(this.#workers[kind], 'exit');
       await this.#ask(kind, 'end');
-      await gone;
+      // It is ended from here: a thread that closes its own port may do so before its answer has left, and who waits for
+      // that waits for ever.
+      await this.#workers[kind].terminate();
     }
   }
 

@@ -59,7 +59,6 @@ async function run(at: number): Promise<Sample> {
 async function end(): Promise<undefined> {
   await way.queue.close();
   admin.disconnect();
-  parentPort?.close();
   return undefined;
 }
 
