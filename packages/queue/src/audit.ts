@@ -96,8 +96,12 @@ async function* eachRedis(places: CheckedPlaces): AsyncGenerator<Redis> {
       const silo = isId(tenant) ? silos.find(tenant) : undefined;
       if (silo === undefined || seen.has(silo)) continue;
       seen.add(silo);
-      using _open = silo.use();
-      yield silo.redis;
+      const leave = silo.use();
+      try {
+        yield silo.redis;
+      } finally {
+        leave();
+      }
     }
   }
 }

@@ -31,9 +31,13 @@ export function eraserOfPlaces(
     call: (eraser: Eraser, at: number) => Promise<T>,
   ): Promise<readonly T[]> => {
     const silo = silos.find(tenant);
-    using _open = silo?.use();
-    const answers = silo === undefined ? [] : [await call(eraserOf(silo), 1)];
-    return [...answers, await call(pool, 0)];
+    const leave = silo?.use();
+    try {
+      const answers = silo === undefined ? [] : [await call(eraserOf(silo), 1)];
+      return [...answers, await call(pool, 0)];
+    } finally {
+      leave?.();
+    }
   };
   return {
     store: pool.store,

@@ -19,19 +19,21 @@ export class KnownSilo {
     return this.#redis;
   }
 
-  /** Connects, until what is returned is disposed of. The client of a caller is the caller's to end. */
-  use(): Disposable {
+  /**
+   * Connects. The client of a caller is the caller's to end.
+   *
+   * @returns what is to be called when it is needed no longer
+   */
+  use(): () => void {
     this.#redis ??= isRedisInstance(this.connection)
       ? (this.connection as unknown as Redis)
       : made(this.connection);
     this.#users += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#users -= 1;
-        if (this.#users > 0 || isRedisInstance(this.connection)) return;
-        this.#redis?.disconnect();
-        this.#redis = undefined;
-      },
+    return () => {
+      this.#users -= 1;
+      if (this.#users > 0 || isRedisInstance(this.connection)) return;
+      this.#redis?.disconnect();
+      this.#redis = undefined;
     };
   }
 }

@@ -144,7 +144,12 @@ describe('a job of raw BullMQ', () => {
     expect(await withTenant('acme2', () => queue.getJob('second'))).toMatchObject({
       id: 'second',
       timestamp: second.timestamp,
-      opts: { keepLogs: 3, timestamp: 1_700_000_000_000, jobId: 'second' },
+      opts: {
+        keepLogs: 3,
+        timestamp: 1_700_000_000_000,
+        jobId: 'second',
+        removeOnComplete: { count: 5 },
+      },
     });
 
     const ran: unknown[] = [];

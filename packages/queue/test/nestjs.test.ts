@@ -170,11 +170,11 @@ describe('@nestjs/bullmq', () => {
     expect(await done).toMatchObject([{ event: 'completed', result: { 'bull:mail:c': 'acme' } }]);
   });
 
-  it('is set up by the lines of the README', async () => {
+  it('is set up by the lines of its page', async () => {
     const lines = await readFile(new URL('nestjs/setup.ts', import.meta.url), 'utf8');
-    const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
+    const page = await readFile(new URL('../../../docs/queue/frameworks.md', import.meta.url), 'utf8');
     const [, shown = ''] = lines.split('compares them.\n');
     expect(shown).toContain('BullModule.queueClass');
-    expect(readme).toContain(shown.trim());
+    expect(page).toContain(shown.trim());
   });
 });

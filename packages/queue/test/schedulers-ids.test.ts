@@ -43,12 +43,14 @@ describe('ids of what schedulers make', () => {
 
   it('no key of a scheduler is that of a job, or of something beside one', () => {
     fc.assert(
-      fc.property(anyId, (id) => {
+      fc.property(anyId, millis, (id, at) => {
+        for (const odd of [`${id}:${at}`, `${id}:${at}:logs`])
+          expect(() => checkSchedulerId('test', odd)).toThrow('ten digits');
         const key = `repeat:${id}`;
         const isLike =
           iterationOf(key) !== undefined || iterationOf(key.replace(/:[^:]*$/, '')) !== undefined;
-        fc.pre(isLike);
-        expect(() => checkSchedulerId('test', id)).toThrow('ten digits');
+        if (isLike) expect(() => checkSchedulerId('test', id)).toThrow('ten digits');
+        else expect(checkSchedulerId('test', id)).toBe(id);
       }),
     );
   });

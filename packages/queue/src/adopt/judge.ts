@@ -45,9 +45,6 @@ export type WhyLeft =
   /** It waits for its children. */
   | 'waitingChildren';
 
-/** What belongs to no job of a tenant, and is said by the Worker: see the table of job options. */
-const OF_WORKER = ['removeOnComplete', 'removeOnFail'] as const;
-
 /** As much of a job as is looked at before anybody is asked whose it is. */
 export function readUnsigned(
   { id, hash, isParent }: RawStored,
@@ -113,10 +110,8 @@ export function signUnsigned(
 
 /** The options that a signed job may have; `undefined` when there is one that it may not. */
 function checkOptions(opts: JobsOptions): Readonly<Record<string, unknown>> | undefined {
-  const kept: Record<string, unknown> = { ...opts };
-  for (const option of OF_WORKER) if (typeof kept[option] !== 'boolean') delete kept[option];
   try {
-    const checked = checkJobOptions('adoptJobs', kept);
+    const checked = checkJobOptions('adoptJobs', { ...opts });
     checkTurn('adoptJobs', checked);
     return checked;
   } catch (error) {

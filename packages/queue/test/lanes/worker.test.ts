@@ -347,7 +347,10 @@ describe('a lane with a key of another type', () => {
     // While it sweeps, again and again.
     for (let n = 0; n < 30; n += 1) {
       await add(queue, 'acme2', `job-${n}`);
-      if (n % 10 === 0) await expect.poll(() => on.redis.exists('bull:mail~:sweep')).toBe(0);
+      if (n % 10 === 0)
+        await expect
+          .poll(() => on.redis.exists('bull:mail~:sweep'), { interval: 2, timeout: 10_000 })
+          .toBe(0);
     }
     const ran = (await done).map(({ result }) => result).filter((tenant) => tenant !== 'acme');
     expect(ran.length).toBeGreaterThanOrEqual(29);
