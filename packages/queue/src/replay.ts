@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { JobsOptions } from 'bullmq';
 import type { JobClaims } from './header.ts';
 import { iterationOf } from './schedulers/ids.ts';
@@ -36,6 +37,9 @@ const REMEMBERED = 50_000;
 /** So many characters of a header's claims, at their end, hold the time at which it was signed. */
 const TIME = 24;
 
+/** A longer id is remembered by its digest: how long ids are is up to tenants. */
+const LONGEST_ID = 128;
+
 /** One job has nearly always one time; a few are added again and again under one id. */
 type Times = number | Set<number>;
 
@@ -54,10 +58,11 @@ export class EndedJobs {
 
   /** @param id - that no job of another lane has */
   add(id: string, issuedAt: number): void {
-    const known = this.#young.get(id);
-    if (known === undefined) this.#young.set(id, issuedAt);
+    const name = nameOf(id);
+    const known = this.#young.get(name);
+    if (known === undefined) this.#young.set(name, issuedAt);
     else if (typeof known !== 'number') known.add(issuedAt);
-    else if (known !== issuedAt) this.#young.set(id, new Set([known, issuedAt]));
+    else if (known !== issuedAt) this.#young.set(name, new Set([known, issuedAt]));
     this.#size += 1;
     if (this.#size < REMEMBERED) return;
     this.#old = this.#young;
@@ -66,8 +71,13 @@ export class EndedJobs {
   }
 
   has(id: string, issuedAt: number): boolean {
-    return isAmong(this.#young.get(id), issuedAt) || isAmong(this.#old.get(id), issuedAt);
+    const name = nameOf(id);
+    return isAmong(this.#young.get(name), issuedAt) || isAmong(this.#old.get(name), issuedAt);
   }
+}
+
+function nameOf(id: string): string {
+  return id.length <= LONGEST_ID ? id : createHash('sha256').update(id).digest('base64url');
 }
 
 function isAmong(times: Times | undefined, issuedAt: number): boolean {

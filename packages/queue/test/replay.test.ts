@@ -1,4 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Redis } from 'ioredis';
 import { acrossTenants, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -441,6 +443,20 @@ describe('the jobs that a worker has ended', () => {
     expect([now, now + 1, now - 5].every((at) => ended.has('acme~1', at))).toBe(true);
     expect(ended.has('acme~1', now + 2)).toBe(false);
     expect(ended.has('acme~2', now)).toBe(false);
+  });
+
+  it('may have ids of any length, of which little is kept', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const ended = new EndedJobs();
+    const id = (n: number): string => Buffer.alloc(200_000, 'x').toString('latin1') + String(n);
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    for (let n = 0; n < 500; n += 1) ended.add(id(n), 1);
+    expect([ended.has(id(0), 1), ended.has(id(499), 1), ended.has(id(500), 1)]).toEqual([true, true, false]);
+    collect();
+    // Of ids that have 100 MB together.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(20_000_000);
   });
 
   it('are signed at the time that ends their claims, wherever it stands', () => {
