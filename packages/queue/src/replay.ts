@@ -7,7 +7,7 @@ import { iterationOf } from './schedulers/ids.ts';
 export const MAX_AGE = 2_592_000_000;
 
 /** As much of a job's options as says how long it may take. All of it is signed. */
-export type Waits = Pick<JobsOptions, 'delay' | 'attempts' | 'backoff'>;
+export type Waits = Pick<JobsOptions, 'timestamp' | 'delay' | 'attempts' | 'backoff'>;
 
 /**
  * Until when a job may begin, in milliseconds since the epoch: what somebody has kept of it and puts back later does not
@@ -19,9 +19,12 @@ export type Waits = Pick<JobsOptions, 'delay' | 'attempts' | 'backoff'>;
  */
 export function lastStart({ issuedAt }: JobClaims, id: string, opts: Waits, maxAge: number): number {
   const made = iterationOf(id);
+  const retries = retriesOf(opts);
   // What BullMQ computes as the delay of a scheduler's job is not signed.
-  const from = made === undefined ? issuedAt + (opts.delay ?? 0) : Math.max(issuedAt, made.millis);
-  return from + maxAge + retriesOf(opts);
+  if (made !== undefined) return Math.max(issuedAt, made.millis) + maxAge + retries;
+  const { timestamp = issuedAt, delay = 0 } = opts;
+  // A delay counts from the time that the job says it was added at, which may lie ahead.
+  return Math.max(issuedAt, timestamp) + delay + maxAge + retries;
 }
 
 /** How long the retries of a job may be put off, in milliseconds. What a strategy of the worker decides is not known. */

@@ -122,6 +122,26 @@ describe('a job that has ended, and is put back as it was', () => {
     await expect.poll(() => seen).toEqual(['completed one', 'refused replayed']);
   });
 
+  it('and that its processor has ended by hand, is no exception', async () => {
+    const queue = on.queue('mail');
+    const worker = on.worker('mail', async (own, token = '') => {
+      if (own.name === 'good') await own.moveToCompleted('by hand', token, false);
+      else await own.moveToFailed(new Error('by hand'), token, false);
+    });
+    worker.on('error', () => undefined);
+    const seen = endings(worker);
+    for (const id of ['good', 'bad']) {
+      await inside(() => queue.add(id, {}, { jobId: id, delay: 1 }));
+      const hash = await on.redis.hgetall(`${LANE}acme~${id}`);
+      const ended = `${LANE}${id === 'good' ? 'completed' : 'failed'}`;
+      await expect.poll(() => on.redis.zscore(ended, `acme~${id}`)).not.toBeNull();
+      await putBack(`acme~${id}`, hash);
+      await expect
+        .poll(() => seen.filter((end) => end === 'refused replayed').length)
+        .toBe(id === 'good' ? 1 : 2);
+    }
+  });
+
   it('runs in another worker for as long as it could have waited, and not a moment longer', async () => {
     const queue = on.queue('mail');
     const ids = ['young', 'old'];
@@ -420,6 +440,8 @@ describe('until when a job may begin', () => {
   it('counts its delay and the backoffs of its retries, as they are signed', () => {
     expect(at({})).toBe(0);
     expect(at({ delay: 7 })).toBe(7);
+    expect(at({ delay: 7, timestamp: 1_003 })).toBe(10);
+    expect(at({ delay: 7, timestamp: 5 })).toBe(7);
     expect(at({ attempts: 3 })).toBe(0);
     expect(at({ backoff: 5 })).toBe(0);
     expect(at({ attempts: 3, backoff: 5 })).toBe(10);
