@@ -80,7 +80,9 @@ declare const app: {
   queue: {
     ...ADMIN,
     ...QUEUE,
+    accountOf: `declare function accountOf(data: unknown): { readonly id: string } | undefined;`,
     connection: `declare const connection: { host: string; port: number };`,
+    queue: `declare const queue: import('@tenantkit/queue').Queue;`,
     redis: `declare const redis: import('ioredis').Redis;`,
     send: `declare function send(tenant: string | undefined, data: unknown): Promise<void>;`,
   },
