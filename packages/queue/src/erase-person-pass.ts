@@ -28,7 +28,14 @@ const NEXT = 'dn:';
  * @param isThorough - also over all keys of the database, for what no state of the lane leads to
  */
 export async function erasePersonOnce(work: PersonWork, isThorough: boolean): Promise<ErasedOfPerson> {
-  const total: ErasedOfPerson = { jobs: 0, keys: 0, events: 0, moved: 0, active: new Set() };
+  const total: ErasedOfPerson = {
+    jobs: 0,
+    keys: 0,
+    events: 0,
+    moved: 0,
+    active: new Set(),
+    parents: new Set(),
+  };
   // Schedulers first: one that is left would go on making jobs.
   await walk(work, REPEAT, async (ids) => {
     const before = total.keys;

@@ -7,6 +7,8 @@ import type { RawRedis } from './raw-redis.ts';
 export interface ErasedOfPerson extends Erased {
   /** Jobs that were moved or written again meanwhile: another pass has to look at them. */
   moved: number;
+  /** Keys of jobs that have waited for some of them. */
+  readonly parents: Set<string>;
 }
 
 /** Something that was judged: removed only as long as its options are these. */
@@ -24,7 +26,22 @@ const TOMBSTONE = 'tk!erased';
  * job keeps for later under the same one.
  */
 const FORGET = `
-local jobs, keys, active, moved = 0, 0, {}, 0
+local jobs, keys, active, moved, parents = 0, 0, {}, 0, {}
+-- Whether a key is in a lane of the same tenant, of whichever queue: a hash may say any text.
+local function isOwn(base, other)
+  local prefix, lane = base:match('^(.*):([^:]*):$')
+  if other:sub(1, #prefix + 1) ~= prefix .. ':' then return false end
+  local named = other:sub(#prefix + 2):match('^([^:]*):[^:]+$')
+  return named ~= nil and named:match('^[^~]+(~.*)$') == lane:match('^[^~]+(~.*)$')
+end
+-- What it has answered, or failed with, is kept under its parent; and the parent waits for it.
+local function unlink(base, key)
+  local parent = redis.call('HGET', key, 'parentKey')
+  if not parent or not isOwn(base, parent) then return end
+  for _, kept in ipairs({ ':processed', ':failed' }) do redis.pcall('HDEL', parent .. kept, key) end
+  redis.pcall('ZREM', parent .. ':unsuccessful', key)
+  if redis.pcall('SREM', parent .. ':dependencies', key) == 1 then parents[#parents + 1] = parent end
+end
 local function isAsJudged(base, id, opts)
   local key = base .. id
   if redis.call('EXISTS', key .. ':lock') == 1 then
@@ -45,6 +62,7 @@ local function forget(base, id)
   if deduplication and redis.pcall('GET', base .. 'de:' .. deduplication) == id then
     keys = keys + redis.call('DEL', base .. 'de:' .. deduplication)
   end
+  unlink(base, key)
   jobs = jobs + redis.call('DEL', key)
   keys = keys + redis.call('DEL', ${SUB_KEYS.map((suffix) => `key .. ':${suffix}'`).join(', ')})
 end`;
@@ -62,7 +80,7 @@ for at = 2, #ARGV, 2 do
     forget(ARGV[1], id)
   end
 end
-return { jobs, keys, active, moved }`;
+return { jobs, keys, active, moved, parents }`;
 
 /**
  * Removes jobs of one stretch of a list. Each is overwritten first and all are taken out in one go: LREM per job would
@@ -83,7 +101,7 @@ for at, id in ipairs(redis.call('LRANGE', KEYS[1], start, start + tonumber(ARGV[
 end
 for _ in pairs(wanted) do moved = moved + 1 end
 if removed > 0 then redis.call('LREM', KEYS[1], removed, '${TOMBSTONE}') end
-return { jobs, keys, active, moved }`;
+return { jobs, keys, active, moved, parents }`;
 
 /**
  * Removes jobs wherever they are: those that no state leads to, and few others.
@@ -97,7 +115,7 @@ for at = 2, #ARGV, 2 do
     forget(base, id)
   end
 end
-return { jobs, keys, active, moved }`;
+return { jobs, keys, active, moved, parents }`;
 
 /**
  * Removes schedulers that are still those that were judged. KEYS: the sorted set of schedulers. ARGV: ids and options
@@ -114,14 +132,14 @@ for at = 1, #ARGV, 2 do
     moved = moved + 1
   end
 end
-return { 0, keys, {}, moved }`;
+return { 0, keys, {}, moved, {} }`;
 
 /** Removes a hash that is no job, if it is still as it was judged. KEYS: the hash. ARGV: options. */
 const HASH = `
-if redis.pcall('HGET', KEYS[1], 'opts') ~= ARGV[1] then return { 0, 0, {}, 1 } end
-return { 0, redis.call('DEL', KEYS[1]), {}, 0 }`;
+if redis.pcall('HGET', KEYS[1], 'opts') ~= ARGV[1] then return { 0, 0, {}, 1, {} } end
+return { 0, redis.call('DEL', KEYS[1]), {}, 0, {} }`;
 
-const reply = z.tuple([z.number(), z.number(), z.array(z.string()), z.number()]);
+const reply = z.tuple([z.number(), z.number(), z.array(z.string()), z.number(), z.array(z.string())]);
 
 /** Removes jobs of a state, at most {@link BATCH}; those of a list stand in the stretch that begins at `start`. */
 export async function forgetJobs(
@@ -161,9 +179,10 @@ export async function forgetHash(
 }
 
 function add(total: ErasedOfPerson, answer: unknown): void {
-  const [jobs, keys, active, moved] = reply.parse(answer);
+  const [jobs, keys, active, moved, parents] = reply.parse(answer);
   total.jobs += jobs;
   total.keys += keys;
   total.moved += moved;
   for (const id of active) total.active.add(id);
+  for (const parent of parents) total.parents.add(parent);
 }

@@ -12,6 +12,7 @@ import type { Totals } from './erase-count.ts';
 import { eraseLane, sweepControls } from './erase-control.ts';
 import { countPerson, sumOf, untoldItems, type PersonCount } from './erase-person-count.ts';
 import { eraseEventsOf, lastEvent } from './erase-person-events.ts';
+import { freeParents } from './erase-person-parents.ts';
 import { erasePersonOnce } from './erase-person-pass.ts';
 import type { Person, PersonWork } from './erase-person-read.ts';
 import { HEADER } from './header.ts';
@@ -81,6 +82,7 @@ export async function erasePerson(
     let active: ReadonlySet<string>;
     for (let pass = 1; ; pass += 1) {
       const done = await erasePersonOnce(work, isThorough);
+      await freeParents(work, call.names, done.parents);
       active = done.active;
       totals.jobs += done.jobs;
       totals.keys += done.keys;

@@ -384,7 +384,14 @@ describe('whom a job is about', () => {
   it('is judged once more when it is removed: a job that has taken the id since stays', async () => {
     const queue = on.queue('mail');
     const read = new RawRedis(on.redis, 'test');
-    const total: ErasedOfPerson = { jobs: 0, keys: 0, events: 0, moved: 0, active: new Set() };
+    const total: ErasedOfPerson = {
+      jobs: 0,
+      keys: 0,
+      events: 0,
+      moved: 0,
+      active: new Set(),
+      parents: new Set(),
+    };
     const removals = [
       { state: 'wait', opts: {} },
       { state: 'delayed', opts: { delay: 60_000 } },
