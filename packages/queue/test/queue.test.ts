@@ -198,7 +198,7 @@ describe('hostile options', () => {
   it.each(Object.entries(refused))('%s: refused, and nothing is stored', async (_name, opts) => {
     const queue = on.queue('mail');
     await withTenant('acme2', () => queue.add('parent', {}, { jobId: 'p' }));
-    const stored = (): Promise<string[]> => on.redis.keys('*~*');
+    const stored = async (): Promise<string[]> => (await on.redis.keys('*~*')).toSorted();
     const before = await stored();
     const add = (): Promise<unknown> => withTenant('acme', () => queue.add('n', {}, opts));
     const bulk = (): Promise<unknown> =>

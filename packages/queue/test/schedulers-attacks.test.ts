@@ -269,11 +269,14 @@ describe('over time', () => {
     await upsert(DAY, 'old');
     const ran: unknown[] = [];
     const both = Promise.withResolvers<void>();
-    on.worker('mail', async (job) => {
+    const worker = on.worker('mail', async (job) => {
       ran.push(job.data);
       if (ran.length === 1) await upsert(50, 'new');
       if (ran.length === 3) both.resolve();
     });
+    // What would end the chain of its jobs.
+    worker.on('failed', (_job, error) => both.reject(error));
+    worker.on('error', (error) => both.reject(error));
     await both.promise;
     expect(ran).toEqual(['old', 'new', 'new']);
   });
