@@ -266,7 +266,8 @@ describe('over time', () => {
     const queue = on.queue('mail');
     const upsert = (every: number, data: unknown): Promise<unknown> =>
       withTenant('acme', () => queue.upsertJobScheduler('tick', { every, limit: 9 }, { data }));
-    await upsert(DAY, 'old');
+    // Not a day: BullMQ keeps the offset of the old interval, and adds it when a job of the new one begins late.
+    await upsert(90, 'old');
     const ran: unknown[] = [];
     const both = Promise.withResolvers<void>();
     const worker = on.worker('mail', async (job) => {
