@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterEach(() => on.reset());
 afterAll(() => on[Symbol.asyncDispose]());
 
-const read = (events: object): readonly string[] => feedOf(events)?.reader.tenants ?? [];
+const read = (events: object): readonly string[] => feedOf(events)?.readers.seats[0]?.reader.tenants ?? [];
 
 /** The connections on which QueueEvents of this queue wait, or those of them that wait right now. */
 async function waiting(queue: string, command = ''): Promise<readonly string[]> {

@@ -13,7 +13,6 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import {
   FlowProducer,
-  QueueEvents,
   queueAuditor,
   queueEraser,
   type Queue,
@@ -385,26 +384,6 @@ describe('erasing and auditing with places', () => {
       ['invalid_signature', 'bull:mail~acme:acme~one'],
       ['invalid_signature', 'bull:mail~big:big~one'],
     ]);
-  });
-});
-
-describe('a QueueEvents', () => {
-  it('reads one Redis, and says so', async () => {
-    expect(() => new QueueEvents('mail', { connection: on.redis, tenant: tenant(big) })).toThrow(
-      /reads the events of one Redis/,
-    );
-    const events = new QueueEvents('mail', { connection: there, tenant: { signingKeys: [KEY] } });
-    const worker = workerIn(big, async () => who());
-    try {
-      const result = await withTenant('big', async () => {
-        const job = await queueIn(big).add('n', {});
-        return job.waitUntilFinished(events, 10_000);
-      });
-      expect(result).toBe('big');
-    } finally {
-      await worker.close();
-      await events.close();
-    }
   });
 });
 

@@ -44,6 +44,8 @@ class Ear extends EventEmitter {
 /** What the listeners of a QueueEvents need to know, and tell. */
 export interface AudienceParts {
   readonly fence: TenantRegistry | undefined;
+  /** Called before a tenant begins to listen. Throws when nobody knows where its jobs are. */
+  readonly enter: (tenant: string, operation: string) => void;
   /** Called when a tenant, or (`undefined`) an operator, has begun or ceased to listen. */
   readonly changed: (tenant: string | undefined) => void;
 }
@@ -187,7 +189,10 @@ export class Audience {
     const where = { surface: 'queue', operation: `QueueEvents.${member}` } as const;
     const scope = currentScope();
     if (scope?.tenant !== undefined) this.#parts.fence?.check(scope.tenant.tenant, where);
-    return OF_EMITTER.has(event) ? scope : requireScope(where);
+    if (OF_EMITTER.has(event)) return scope;
+    const required = requireScope(where);
+    if (required.tenant !== undefined) this.#parts.enter(required.tenant.tenant, where.operation);
+    return required;
   }
 
   #emitterOf(scope: Scope | undefined): Ear {

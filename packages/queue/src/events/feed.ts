@@ -7,7 +7,8 @@ import { LoopStore } from '../lanes/loop.ts';
 import type { StoreContext } from '../store.ts';
 import { Audience } from './audience.ts';
 import { readEntry } from './entries.ts';
-import { Reader } from './reader.ts';
+import { Reader, type ReaderParts } from './reader.ts';
+import { Readers } from './readers.ts';
 import { Waits } from './waits.ts';
 
 /** What stands behind a QueueEvents; kept outside of it. */
@@ -15,11 +16,9 @@ export interface Feed {
   readonly context: StoreContext;
   readonly audience: Audience;
   readonly waits: Waits;
-  readonly reader: Reader;
+  readonly readers: Readers;
+  /** Of the pool. */
   readonly store: LoopStore;
-  /** Whether the connection for other commands is the caller's, which is not ours to end. */
-  readonly isShared: boolean;
-  running: Promise<void> | undefined;
   closed: boolean;
 }
 
@@ -51,15 +50,55 @@ export function openFeedStore(context: StoreContext, options: StoreOptions): Loo
   );
 }
 
-/** Puts listeners, waits and the reader together. */
-export function makeFeed(store: LoopStore, isShared: boolean, { from, timeout }: FeedOptions): Feed {
+/** Puts listeners, waits and the readers together. */
+export function makeFeed(store: LoopStore, options: StoreOptions, how: FeedOptions): Feed {
   const { context } = store;
-  const { fence, names, queue } = context;
-  const waits = new Waits((tenant) => reader.changed(tenant));
-  const audience = new Audience({ fence, changed: (tenant) => reader.changed(tenant) });
-  const reader: Reader = new Reader({
-    store,
-    keys: laneKeys(context.prefix, queue),
+  const waits = new Waits((tenant) => readers.changed(tenant));
+  const audience = new Audience({
+    fence: context.fence,
+    enter: (tenant, operation) => void readers.at(tenant, operation),
+    changed: (tenant) => readers.changed(tenant),
+  });
+  const parts = readerParts(context, waits, audience, how);
+  const fail = (error: unknown, tenant?: string): void => {
+    if (feed.closed) return;
+    if (tenant === undefined) audience.broadcast('error', [error]);
+    else audience.fail(error, tenant);
+  };
+  const readers: Readers = new Readers({
+    context,
+    pool: store,
+    isShared: isRedisInstance(options.connection),
+    open: (connection) => {
+      const silo = openFeedStore(context, { ...options, connection });
+      // Of the pool BullMQ's own class tells.
+      silo.on('error', fail);
+      return silo;
+    },
+    read(of, isHere) {
+      // BullMQ tells of the one connection that it has; here it is the one on which nothing is heard any more.
+      of.blockingConnection?.on('close', () => {
+        if (!feed.closed) audience.broadcast('ioredis:close', []);
+      });
+      return new Reader({ ...parts, store: of, isHere, failed: fail });
+    },
+    wants: parts.wants,
+    wantsAll: parts.wantsAll,
+    failed: fail,
+  });
+  const feed: Feed = { context, audience, waits, readers, store, closed: false };
+  return feed;
+}
+
+/** What the readers of all places have in common. */
+function readerParts(
+  { fence, names, queue, prefix }: StoreContext,
+  waits: Waits,
+  audience: Audience,
+  { from, timeout }: FeedOptions,
+): Omit<ReaderParts, 'store' | 'isHere' | 'failed'> {
+  return {
+    keys: laneKeys(prefix, queue),
     fence,
     from,
     timeout,
@@ -87,27 +126,7 @@ export function makeFeed(store: LoopStore, isShared: boolean, { from, timeout }:
       waits.expel(tenant);
       audience.expel(tenant);
     },
-    failed(error, tenant) {
-      if (feed.closed) return;
-      if (tenant === undefined) audience.broadcast('error', [error]);
-      else audience.fail(error, tenant);
-    },
-  });
-  const feed: Feed = {
-    context,
-    audience,
-    waits,
-    reader,
-    store,
-    isShared,
-    running: undefined,
-    closed: false,
   };
-  // BullMQ tells of the one connection that it has; here it is the one on which nothing is heard any more.
-  store.blockingConnection?.on('close', () => {
-    if (!feed.closed) audience.broadcast('ioredis:close', []);
-  });
-  return feed;
 }
 
 /** The backend of a QueueEvents: of the connection for commands, which may be the caller's, it tells errors only. */

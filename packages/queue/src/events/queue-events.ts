@@ -1,5 +1,5 @@
-import { QueueEvents as RawQueueEvents, isRedisInstance } from 'bullmq';
-import { ConfigError, currentTenant } from '@tenantkit/core';
+import { QueueEvents as RawQueueEvents } from 'bullmq';
+import { currentTenant } from '@tenantkit/core';
 import { finish, guardMembers, wire } from '../client.ts';
 import { runEngine } from '../engine.ts';
 import type { Loose } from '../job.ts';
@@ -16,22 +16,20 @@ const owners = new WeakMap<object, object>();
 /** What BullMQ's class does with its one stream, done with the streams of lanes. The guards stand before it. */
 class LaneEvents<ReturnType> extends RawQueueEvents<ReturnType> {
   override async run(): Promise<void> {
-    const feed = mine(this);
-    if (feed.running !== undefined) throw new Error('Queue Events is already running.');
-    feed.running = feed.reader.run();
-    await feed.running;
+    await mine(this).readers.run();
   }
 
   override async waitUntilReady(): Promise<void> {
-    const { store, reader } = mine(this);
+    const { store, readers } = mine(this);
     await store.waitUntilReady();
-    await reader.ready(currentTenant()?.tenant);
+    await readers.ready(currentTenant()?.tenant);
   }
 
   override async disconnect(): Promise<void> {
-    const { store, isShared } = mine(this);
-    await store.disconnectBlocking();
-    if (!isShared) await store.disconnect();
+    for (const { store, isShared } of mine(this).readers.seats) {
+      await store.disconnectBlocking();
+      if (!isShared) await store.disconnect();
+    }
   }
 
   override close(): Promise<void> {
@@ -42,11 +40,11 @@ class LaneEvents<ReturnType> extends RawQueueEvents<ReturnType> {
   async #end(): Promise<void> {
     const feed = mine(this);
     feed.closed = true;
-    feed.reader.close();
+    feed.readers.close();
     feed.waits.close();
     try {
       // Nothing is written that would be lost; to wait for an answer would be to wait for the next event.
-      await feed.store.close(true);
+      await Promise.all(feed.readers.seats.map(({ store }) => store.close(true)));
     } finally {
       this.closed = true;
     }
@@ -103,28 +101,18 @@ export class QueueEvents<ReturnType = Loose> extends LaneEvents<ReturnType> {
     const { raw, tenant } = checkEventsOptions(options);
     const wiring = wire(name, tenant, raw.prefix);
     const { context, owner } = wiring;
-    if (context.place !== undefined) throw oneRedis();
     const store = openFeedStore(context, raw);
     // BullMQ would start its loop in the context of whoever constructs it: started below, outside.
     super(name, { ...raw, autorun: false }, () => openBackend(store, owner));
     // Needed while BullMQ's constructor ran; from now on the guard answers.
     Reflect.deleteProperty(this.backend, 'on');
     owners.set(this, owner);
-    const { lastEventId = '$', blockingTimeout = TIMEOUT, connection, autorun = true } = raw;
+    const { lastEventId = '$', blockingTimeout = TIMEOUT, autorun = true } = raw;
     const from = lastEventId === '$' ? undefined : lastEventId;
-    setFeed(this, makeFeed(store, isRedisInstance(connection), { from, timeout: blockingTimeout }));
+    setFeed(this, makeFeed(store, raw, { from, timeout: blockingTimeout }));
     finish(this, wiring);
     if (autorun) runEngine(owner, () => this.run()).catch((error: Error) => this.emit('error', error));
   }
-}
-
-function oneRedis(): ConfigError {
-  return new ConfigError({
-    surface: 'queue',
-    operation: 'QueueEvents',
-    problem: 'tenant.place is given, and a QueueEvents reads the events of one Redis',
-    hint: 'Leave place out, and make a QueueEvents for each Redis: with the connection of the silo for who is there.',
-  });
 }
 
 function mine(events: object): Feed {

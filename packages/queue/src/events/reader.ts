@@ -43,6 +43,8 @@ export interface ReaderParts {
   /** Whether somebody listens to this tenant; to all of them. */
   readonly wants: (tenant: string) => boolean;
   readonly wantsAll: () => boolean;
+  /** Whether the lane of a tenant is here: who can write to this Redis can register others as well. */
+  readonly isHere: (tenant: string) => boolean;
   readonly deliver: (tenant: string, id: string, fields: readonly string[]) => boolean;
   /** So many entries were not delivered, since they are no events of this tenant. */
   readonly refused: (tenant: string, count: number) => void;
@@ -78,6 +80,11 @@ export class Reader {
   /** The tenants whose lanes are read. */
   get tenants(): readonly string[] {
     return this.#sources.all().map(({ tenant }) => tenant);
+  }
+
+  /** Whether the lane of a tenant is read. */
+  reads(tenant: string): boolean {
+    return this.#sources.get(tenant) !== undefined;
   }
 
   /** To be called when somebody has begun or ceased to listen. @param tenant - `undefined` for all */
@@ -266,7 +273,8 @@ export class Reader {
     this.#listedAt = now;
     if (isAll) this.#listedAllAt = now;
     for (const tenant of found) {
-      if (this.#sources.get(tenant) !== undefined || this.#parts.fence?.state(tenant) === 'erased') continue;
+      if (this.reads(tenant) || this.#parts.fence?.state(tenant) === 'erased') continue;
+      if (!this.#parts.isHere(tenant)) continue;
       this.#sources.add(tenant, id);
     }
   }

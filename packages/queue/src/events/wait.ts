@@ -40,6 +40,7 @@ export async function waitUntilFinished({
   const feed = feedFor(queue, events, operation);
   const { tenant } = scope.tenant;
   feed.context.fence?.check(tenant, { surface: 'queue', operation });
+  feed.readers.at(tenant, operation);
   if (ttl !== undefined && !(typeof ttl === 'number' && ttl >= 0)) throw refusal('queue', operation, BAD_TTL);
 
   const ended = Promise.withResolvers<End>();
@@ -56,7 +57,7 @@ export async function waitUntilFinished({
   try {
     // A job that has ended before the end of the stream was known is not in it any more.
     const known = (async (): Promise<End | undefined> => {
-      await feed.reader.ready(tenant);
+      await feed.readers.ready(tenant);
       return endOf(await backend.isFinished(id, true));
     })();
     known.then(
