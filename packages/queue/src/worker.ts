@@ -9,22 +9,21 @@ import {
   type RedisQueueBackend,
   type WorkerOptions as RawWorkerOptions,
 } from 'bullmq';
-import { ConfigError, currentTenant, refusal, refuse, requireScope } from '@tenantkit/core';
-import { finish, guardMembers, shared, wire, type ClientCall, type Wiring } from './client.ts';
+import { ConfigError, refusal, refuse } from '@tenantkit/core';
+import { finish, guardMembers, wire } from './client.ts';
 import { checkWorkerOptions, type WorkerOptions } from './client-options.ts';
-import { Job, type Loose } from './job.ts';
-import { scopeListeners, type Delivery } from './listeners.ts';
-import { isEngineOf, runEngine } from './engine.ts';
+import type { Loose } from './job.ts';
+import { scopeListeners } from './listeners.ts';
 import { logicalFailure } from './flows/names.ts';
-import { isStray } from './lanes/ids.ts';
-import { checkId } from './names.ts';
 import { PickedJob } from './picked.ts';
 import { sandboxOf } from './sandbox/sandbox.ts';
-import { workerEventRules, workerRules, type EventCustom } from './rules.ts';
-import { SiloWorkers, eachWorker } from './silo-workers.ts';
-import { stamp } from './stamp.ts';
+import { workerEventRules, workerRules } from './rules.ts';
+import { SiloWorkers } from './silo-workers.ts';
 import { refuseEnd, type StoreContext, type Verdict } from './store.ts';
 import { defaultLimits } from './views/limits.ts';
+import { cancel, everywhere } from './worker-control.ts';
+import { engineOf, engines, hideInternals, picked } from './worker-engine.ts';
+import { deliveries, type EventRow } from './worker-events.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
 const HOLD = 30_000;
@@ -36,22 +35,6 @@ const NEEDS_PROCESSOR = refuse(
   'a job that is fetched by hand runs in no tenant',
   'Give the Worker an async function, or the path or URL of a file that exports one.',
 );
-
-const INTERNAL = refuse(
-  'it belongs to the loop that serves every tenant',
-  'Use the methods and options of the Worker.',
-);
-
-/** What stands behind a Worker; kept outside of it, so that the store cannot be reached through it. */
-interface Engine extends Wiring {
-  /** Present where `tenant.place` is. */
-  readonly silos: SiloWorkers | undefined;
-}
-
-/** What every Worker has picked up, by BullMQ's own Job: that of the pool tells what those of silos have done. */
-const picked = stamp<PickedJob>();
-
-const engines = new WeakMap<object, Engine>();
 
 /**
  * BullMQ's Worker that verifies every job before anything of it is shown, and runs the processor inside the
@@ -243,77 +226,6 @@ function unseen(): ConfigError {
   });
 }
 
-function engineOf(worker: object): Engine {
-  const engine = engines.get(worker);
-  if (engine === undefined) throw new TypeError('the Worker is not constructed yet');
-  return engine;
-}
-
-function cancel({ self, operation, args, proceed }: ClientCall): unknown {
-  const scope = requireScope({ surface: 'queue', operation });
-  const [id, ...rest] = args;
-  const { context, owner, silos } = engineOf(self);
-  // Whoever names the job by hand says where it is.
-  if (scope.bypass !== undefined) return proceed();
-  const physical = context.names.encode(scope.tenant.tenant, checkId(operation, id));
-  const isCancelled = runEngine(owner, () => proceed([physical, ...rest])) === true;
-  if (isCancelled || silos === undefined) return isCancelled;
-  return silos.workers.some((worker) => Reflect.apply(Reflect.get(worker, operation) as Call, worker, args));
-}
-
-type Call = (...args: readonly unknown[]) => unknown;
-
-/** What is done to the Worker is done to those of silos as well. */
-function everywhere(call: ClientCall): unknown {
-  const { self, operation, args } = call;
-  const engine = engines.get(self);
-  const own = shared(call, engine?.owner);
-  // In BullMQ's constructor, and where there are no silos.
-  if (engine?.silos === undefined) return own;
-  const { silos } = engine;
-  // BullMQ's `resume` runs what does not run yet.
-  if (operation === 'run' || operation === 'resume') silos.start();
-  if (operation === 'run') return own;
-  if (operation === 'concurrency')
-    for (const worker of silos.workers) Reflect.set(worker, operation, args[0]);
-  else return whole(silos, own, operation, args);
-  return own;
-}
-
-async function whole(
-  silos: SiloWorkers,
-  own: unknown,
-  operation: string,
-  args: readonly unknown[],
-): Promise<unknown> {
-  if (operation === 'close' || operation === 'disconnect') await silos.stop();
-  const others = eachWorker(silos, async (worker) =>
-    Reflect.apply(Reflect.get(worker, operation) as Call, worker, args),
-  );
-  const [answer] = await Promise.all([own, ...others]);
-  return answer;
-}
-
-/** What BullMQ's types hide and JavaScript does not: physical ids, tokens, the loop itself. */
-const INTERNALS = ['lockManager', 'mainLoopQueue', 'childPool', 'sandbox', 'limitUntil'] as const;
-
-function hideInternals(worker: object, owner: object): void {
-  for (const member of INTERNALS) {
-    let value: unknown = Reflect.get(worker, member);
-    Object.defineProperty(worker, member, {
-      get: () => (maySee(owner) ? value : undefined),
-      set(next: unknown) {
-        if (!maySee(owner)) throw refusal('queue', `Worker.${member}`, INTERNAL);
-        value = next;
-      },
-    });
-  }
-}
-
-function maySee(owner: object): boolean {
-  return isEngineOf(owner) || currentTenant() === undefined;
-}
-
 // Always given: where BullMQ knows no strategy for a type, it throws while it fails the job, which then stays
 // `active` until it stalls. Without one of the user there is no retry.
 function backoffInTenant({ settings }: RawWorkerOptions): Pick<RawWorkerOptions, 'settings'> {
@@ -328,64 +240,4 @@ function backoffInTenant({ settings }: RawWorkerOptions): Pick<RawWorkerOptions,
     return asked ?? NO_RETRY;
   };
   return { settings: Object.freeze({ ...settings, backoffStrategy }) };
-}
-
-type EventRow = (typeof workerEventRules)[keyof typeof workerEventRules];
-
-function deliveries(
-  worker: object,
-  event: string,
-  rule: EventRow,
-  args: readonly unknown[],
-): readonly Delivery[] {
-  if (rule.kind === 'pass') return [{ context: undefined, args }];
-  const engine = engines.get(worker);
-  return engine === undefined ? [] : cut[rule.custom](engine, args, event === 'failed');
-}
-
-/** How an event is cut into what each tenant may hear. */
-const cut: Readonly<
-  Record<EventCustom, (engine: Engine, args: readonly unknown[], isFailure: boolean) => readonly Delivery[]>
-> = {
-  job(_engine, [job, ...rest], isFailure) {
-    const entry = typeof job === 'object' && job !== null ? picked.get(job) : undefined;
-    if (entry?.tenant !== undefined) {
-      const [outcome, ...others] = rest;
-      return [{ context: entry.tenant, args: [entry.show(), entry.original(outcome), ...others] }];
-    }
-    // The processor's own job, which reports progress from inside its tenant.
-    if (job instanceof Job) {
-      const context = currentTenant();
-      return context === undefined ? [] : [{ context, args: [job, ...rest] }];
-    }
-    return isFailure ? [{ context: undefined, operatorsOnly: true, args: [undefined, ...rest] }] : [];
-  },
-  id: (engine, [id, ...rest]) =>
-    byTenant(engine, [id]).map(({ ids, ...delivery }) => ({ ...delivery, args: [ids[0], ...rest] })),
-  ids: (engine, [list, ...rest]) =>
-    byTenant(engine, list).map(({ ids, ...delivery }) => ({ ...delivery, args: [ids, ...rest] })),
-  idsIn: (engine, [data, ...rest]) =>
-    byTenant(engine, (data as { jobIds?: unknown }).jobIds).map(({ ids, ...delivery }) => ({
-      ...delivery,
-      args: [{ count: ids.length, jobIds: ids }, ...rest],
-    })),
-};
-
-function byTenant(
-  { context: { names } }: Engine,
-  list: unknown,
-): readonly (Omit<Delivery, 'args'> & { readonly ids: readonly string[] })[] {
-  const physical = Array.isArray(list) ? list.map(String) : [];
-  const groups = new Map<string | undefined, string[]>();
-  for (const id of physical) {
-    // What lies in a tenant's lane and is not its own is shown to operators.
-    const lane = names.tenantOf(id);
-    const tenant = lane === undefined || isStray(names, lane, id) ? undefined : lane;
-    groups.set(tenant, [...(groups.get(tenant) ?? []), id]);
-  }
-  return [...groups].map(([tenant, ids]) =>
-    tenant === undefined
-      ? { context: undefined, operatorsOnly: true, ids }
-      : { context: { tenant }, ids: ids.map((id) => names.decode(tenant, id)) },
-  );
 }
