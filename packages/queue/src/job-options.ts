@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { isWellFormed } from './bytes.ts';
 import { storable } from './canonical.ts';
 import { deduplicationSchema } from './deduplication.ts';
+import { LATEST } from './views/checks.ts';
 
 /** What an option may hold. */
 interface Accepted {
@@ -14,7 +15,7 @@ interface Accepted {
 
 const text = z.string().refine(isWellFormed);
 const count = z.number().int().nonnegative().transform(storable);
-const milliseconds = z.number().nonnegative().transform(storable);
+const milliseconds = z.number().nonnegative().max(LATEST).transform(storable);
 
 /** How many finished jobs are kept; -1 keeps all. */
 const keptCount = z.number().int().min(-1).transform(storable);
@@ -50,9 +51,12 @@ const ofSchedulers = refuse(
  */
 export const jobOptionRules = defineRules({
   jobId: option(z.unknown(), 'Use a string.'),
-  timestamp: option(count, 'Use milliseconds since the epoch.'),
+  timestamp: option(
+    z.number().int().nonnegative().max(LATEST).transform(storable),
+    'Use milliseconds since the epoch, at most 8640000000000000.',
+  ),
   priority: option(count, 'Use an integer from 0 to 2097151.'),
-  delay: option(milliseconds, 'Use a number of milliseconds.'),
+  delay: option(milliseconds, 'Use a number of milliseconds, at most 8640000000000000.'),
   attempts: option(count, 'Use a number of attempts.'),
   backoff: option(
     z.union([
@@ -63,7 +67,7 @@ export const jobOptionRules = defineRules({
         jitter: z.number().min(0).max(1).transform(storable).optional(),
       }),
     ]),
-    'Use milliseconds, or { type, delay, jitter }.',
+    'Use at most 8640000000000000 milliseconds, or { type, delay, jitter }.',
   ),
   lifo: option(z.boolean(), 'Use true or false.'),
   removeOnComplete: keeps,

@@ -58,6 +58,7 @@ export type BackendCustom =
   | 'hasMetaField'
   // Changes one job.
   | 'byId'
+  | 'updateProgress'
   | 'extendLock'
   | 'remove'
   | 'retry'
@@ -364,7 +365,7 @@ export const backendRules = defineRules({
   getJobLogs: custom('byId'),
   addLog: custom('byId'),
   clearLogs: custom('byId'),
-  updateProgress: custom('byId'),
+  updateProgress: custom('updateProgress'),
   extendLock: custom('extendLock'),
   isJobInState: custom('byIdInState'),
 

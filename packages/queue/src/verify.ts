@@ -14,6 +14,9 @@ export interface Verifier {
   readonly names: NameCodec;
 }
 
+/** What BullMQ writes with a text in it, or not at all. */
+const NEVER_EMPTY = ['rjk', 'parentKey', 'deid'] as const;
+
 /** The fields of a job's hash, as the server has them. */
 export type JobHash = Readonly<Record<string, string>>;
 
@@ -57,6 +60,9 @@ export function bindingOf(
   try {
     const made = iterationBinding(hash, options, where);
     if (made !== undefined) return made;
+    // BullMQ reads a field that is there, and empty: a job would be taken for one of a scheduler without a name.
+    if (NEVER_EMPTY.some((field) => hash[field] === '') || hash['name'] === undefined)
+      throw signatureError('mismatch');
     return {
       ...where,
       name: hash['name'] ?? '',

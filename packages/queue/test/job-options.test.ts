@@ -36,9 +36,9 @@ const ACCEPTED: {
     ],
     hint: 'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in milliseconds.',
   },
-  timestamp: counts('Use milliseconds since the epoch.'),
+  timestamp: bounded(counts('Use milliseconds since the epoch, at most 8640000000000000.')),
   priority: counts('Use an integer from 0 to 2097151.'),
-  delay: times('Use a number of milliseconds.'),
+  delay: bounded(times('Use a number of milliseconds, at most 8640000000000000.')),
   attempts: counts('Use a number of attempts.'),
   backoff: {
     good: [
@@ -62,12 +62,14 @@ const ACCEPTED: {
       { type: '\ud800' },
       { type: 'toString' },
       { type: '__proto__' },
+      8_640_000_000_000_001,
+      { type: 'fixed', delay: 8_640_000_000_000_001 },
       { type: 'fixed', delay: -1 },
       { type: 'fixed', jitter: -0.1 },
       { type: 'fixed', jitter: 1.1 },
       { type: 'fixed', more: 1 },
     ],
-    hint: 'Use milliseconds, or { type, delay, jitter }.',
+    hint: 'Use at most 8640000000000000 milliseconds, or { type, delay, jitter }.',
   },
   lifo: { good: [[true], [false]], bad: [1, 'true', null], hint: 'Use true or false.' },
   removeOnComplete: keeps(),
@@ -117,6 +119,14 @@ function times(hint: string) {
     bad: [-1, '1', null, NaN, Infinity],
     hint,
   } as const;
+}
+
+/** No later than a Date can be: what is due after that never is. */
+function bounded<Row extends { readonly good: readonly unknown[]; readonly bad: readonly unknown[] }>(
+  row: Row,
+) {
+  const latest = 8_640_000_000_000_000;
+  return { ...row, good: [...row.good, [latest]], bad: [...row.bad, latest + 1] };
 }
 
 function keeps() {

@@ -54,6 +54,7 @@ const BACKEND = all<BackendCustom>({
   metaFields: true,
   hasMetaField: true,
   byId: true,
+  updateProgress: true,
   extendLock: true,
   remove: true,
   retry: true,

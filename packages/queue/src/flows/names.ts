@@ -1,3 +1,4 @@
+import { RATE_LIMIT_ERROR } from 'bullmq';
 import { isId, type NameCodec } from '@tenantkit/core';
 import { tenantOfLane } from '../lanes/names.ts';
 
@@ -50,6 +51,8 @@ const DEFERRED = /^child (?<key>.+) failed$/su;
 /** The same as the parent's tenant may read it. */
 export function logicalFailure(naming: Naming, tenant: string, text: string): string {
   const key = DEFERRED.exec(text)?.groups?.['key'];
+  // BullMQ would take this text of a job's hash, which nobody has signed, for its limiter: back to the front, for ever.
+  if (text === RATE_LIMIT_ERROR) return 'a child failed';
   if (key === undefined) return text;
   const node = ownNode(naming, tenant, key);
   return node === undefined ? 'a child failed' : `child ${logicalKey(naming, node)} failed`;

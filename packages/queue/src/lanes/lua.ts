@@ -1,3 +1,6 @@
+/** The latest time that a Date holds, in milliseconds: what is scored later is as good as never, and no reply of a script holds it. */
+const LATEST = 8_640_000_000_000_000;
+
 /** Who may be a lane, so that an entry of another writer never becomes a key. */
 const IS_TENANT = `
 local function isTenant(text)
@@ -106,9 +109,10 @@ local function look(lane)
   if count < wanted then count = count + rcall('ZCARD', at .. 'prioritized') end
   if count < wanted then
     -- As BullMQ scores them: milliseconds times 4096, and a counter.
-    local first = rcall('ZRANGE', at .. 'delayed', 0, 0, 'WITHSCORES')
+    -- A score below zero BullMQ never promotes: to count it would be to look at the lane for ever.
+    local first = rcall('ZRANGEBYSCORE', at .. 'delayed', 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if first[2] then
-      local time = math.floor(tonumber(first[2]) / 4096)
+      local time = math.min(math.floor(tonumber(first[2]) / 4096), ${LATEST})
       if time <= now then count = count + 1 else again = time end
     end
   end
@@ -184,7 +188,8 @@ const END = `
 local size = rcall('ZCARD', ready)
 if size > 0 then rcall('ZADD', wake, 0, '0') end
 local first = rcall('ZRANGE', due, 0, 0, 'WITHSCORES')
-return { turns, size, first[2] and math.ceil(tonumber(first[2])) or 0, capped, unreadable, taken }`;
+local soonest = first[2] and math.min(math.max(math.ceil(tonumber(first[2])), 0), ${LATEST}) or 0
+return { turns, size, soonest, capped, unreadable, taken }`;
 
 export const PICK = `local taken${TURNS}${END}`;
 
@@ -266,11 +271,11 @@ local function look(lane)
   if rcall('HEXISTS', at .. 'meta', 'paused') == 0 then
     local missed = rcall('EXISTS', at .. 'wait', at .. 'prioritized') > 0
     if not missed then
-      local first = rcall('ZRANGE', at .. 'delayed', 0, 0, 'WITHSCORES')
+      local first = rcall('ZRANGEBYSCORE', at .. 'delayed', 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
       if first[2] then
         -- Noted for a later time than its first job is for is as good as not noted.
         local noted = tonumber(rcall('ZSCORE', due, lane) or math.huge)
-        missed = noted > math.floor(tonumber(first[2]) / 4096)
+        missed = noted > math.min(math.floor(tonumber(first[2]) / 4096), ${LATEST})
       end
     end
     if missed then found = found + rcall('ZADD', ready, 'NX', 0, lane) end

@@ -62,17 +62,24 @@ export function position(operation: string, given: unknown): number {
   return Number(given);
 }
 
+/** The latest time that a Date holds, in milliseconds. BullMQ stores a later one as well, at which nothing is run. */
+export const LATEST = 8_640_000_000_000_000;
+
 /** A number that is not negative: of milliseconds, of entries. */
 export function amount(operation: string, given: unknown): number {
-  if (typeof given !== 'number' || !Number.isFinite(given) || given < 0)
-    throw bad(operation, 'a number is not one from 0 up', 'Use a number from 0 up.');
+  if (typeof given !== 'number' || !(given >= 0 && given <= LATEST))
+    throw bad(operation, 'a number is not one from 0 to 8640000000000000', 'Use a number in this range.');
   return given;
 }
 
 /** A time in milliseconds. */
 export function time(operation: string, given: unknown): number {
-  if (typeof given !== 'number' || !Number.isFinite(given))
-    throw bad(operation, 'a time is no number', 'Use milliseconds since the epoch.');
+  if (typeof given !== 'number' || !(given >= 0 && given <= LATEST))
+    throw bad(
+      operation,
+      'a time is no number from 0 to 8640000000000000',
+      'Use milliseconds since the epoch, of which a Date holds no more.',
+    );
   return given;
 }
 

@@ -2,6 +2,7 @@ import type { RetryOptions } from 'bullmq';
 import { refusal, refuse, type TenantContext } from '@tenantkit/core';
 import { HEADER, signHeader, type JobClaims } from '../header.ts';
 import { prune } from '../flows/prune.ts';
+import { DEEPEST, isShallow } from '../nesting.ts';
 import { isJson, judgeRead, type StoreContext } from '../store.ts';
 import { outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
@@ -19,9 +20,21 @@ const BAD_LOCK = refuse(
   'Extend it again before it ends; a worker renews the locks of its jobs by itself.',
 );
 
+const TOO_DEEP = refuse(
+  `the progress is nested more than ${DEEPEST} deep`,
+  'Report something flatter, or a text: whatever is nested deeper is shown to nobody.',
+);
+
 /** How a tenant changes one job. */
 export const changing = {
   byId,
+
+  async updateProgress(guard, tenant, operation, [id, progress]) {
+    const text = JSON.stringify(progress) as string | undefined;
+    if (text === undefined || !isJson(text)) throw refusal('queue', operation, BAD_DATA);
+    if (!isShallow(text)) throw refusal('queue', operation, TOO_DEEP);
+    return byId(guard, tenant, operation, [id, JSON.parse(text)]);
+  },
 
   async extendLock(guard, tenant, operation, [id, token, duration]) {
     if (typeof duration !== 'number' || !(duration > 0 && duration <= LONGEST_LOCK))
