@@ -1,8 +1,8 @@
 import {
   ConfigError,
   OperationRefusedError,
-  assertId,
   eraseRun,
+  erasureScope,
   parseOptions,
   publish,
   type Checkpoint,
@@ -82,9 +82,8 @@ export function cacheEraser(client: Redis | Cluster, options: CacheEraserOptions
   const { tenant: own, silos } = assertGuarded(client);
   const { index, subjects } = own;
   const knowsSubjects = index === true || (subjects !== undefined && subjects.length > 0);
-  const open = (operation: string, { tenant, subject }: ErasureScope): Scoped => {
-    assertId(tenant, 'tenant');
-    if (subject !== undefined) assertId(subject, 'subject');
+  const open = (operation: string, scope: ErasureScope): Scoped => {
+    const { tenant, subject } = erasureScope('cache', `cacheEraser.${operation}`, scope);
     // Taken for the tenant's, a person's erasure would remove everybody.
     if (subject !== undefined && !knowsSubjects) throw refuseSubject(operation);
     const whose = subject === undefined ? 'a tenant' : 'a person';

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ConfigError, type Surface } from './errors.ts';
+import { assertId } from './ids.ts';
 
 /** What is erased: a whole tenant, or one person inside it. */
 export interface ErasureScope {
@@ -159,6 +160,36 @@ export function eraseRun(surface: Surface, operation: string, given: EraseRunOpt
   }
   const { signal = new AbortController().signal, checkpoint = UNKEPT } = given;
   return { signal, checkpoint, progress: (progress) => given.progress?.(progress) };
+}
+
+/**
+ * Checks what is to be erased, before anything is: a person who was not found (`subject: undefined`) or a member that
+ * is spelled otherwise would be taken for the whole tenant.
+ *
+ * @param operation - of the eraser, for the error: `cacheEraser.erase`
+ * @returns a copy with these members only
+ * @throws {@link ConfigError} for a `subject` that is there and undefined, and for any other member
+ * @throws {@link InvalidTenantError} for what is no id
+ */
+export function erasureScope(surface: Surface, operation: string, given: ErasureScope): ErasureScope {
+  const names = Object.keys(Object(given));
+  const unknown = names.find((name) => name !== 'tenant' && name !== 'subject');
+  const { tenant, subject } = Object(given) as Partial<ErasureScope>;
+  const isUnsaid = names.includes('subject') && subject === undefined;
+  if (unknown !== undefined || isUnsaid) {
+    throw new ConfigError({
+      surface,
+      operation,
+      problem: isUnsaid
+        ? 'subject is there, and undefined'
+        : `unknown member ${unknown} of what is to be erased`,
+      hint: 'Give { tenant, subject } with the id of a person, or { tenant } alone, which erases all of the tenant.',
+    });
+  }
+  assertId(tenant, 'tenant');
+  if (subject === undefined) return { tenant };
+  assertId(subject, 'subject');
+  return { tenant, subject };
 }
 
 /**

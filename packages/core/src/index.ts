@@ -14,7 +14,7 @@ export {
   type TenantContext,
   type Where,
 } from './context.ts';
-export { auditSignal, controlTenant, eraseRun, isVerified } from './erase.ts';
+export { auditSignal, controlTenant, eraseRun, erasureScope, isVerified } from './erase.ts';
 export type {
   Auditor,
   Checkpoint,

@@ -2,6 +2,7 @@ import {
   DecryptionError,
   controlTenant,
   eraseRun,
+  erasureScope,
   refusal,
   refuse,
   runInScope,
@@ -159,7 +160,8 @@ async function resumed(
   return { count };
 }
 
-function wholeTenant(operation: string, { tenant, subject }: ErasureScope): string {
+function wholeTenant(operation: string, scope: ErasureScope): string {
+  const { tenant, subject } = erasureScope('crypto', `keyringEraser.${operation}`, scope);
   operatorOf(`keyringEraser.${operation}`, tenant);
   if (subject !== undefined) throw refusal('crypto', operation, NO_SUBJECT);
   return tenant;

@@ -216,7 +216,10 @@ export function createErasure(options: ErasureOptions): Erasure {
 
 const requestSchema = z.strictObject({
   tenant: z.unknown(),
-  subject: z.unknown().optional(),
+  // A person who was not found (`subject: undefined`) is not the whole tenant.
+  subject: z
+    .custom((subject) => subject !== undefined, 'leave it out to erase all of the tenant')
+    .exactOptional(),
   ...askedSchema.shape,
 });
 const approvalSchema = z.strictObject({ by: line(256), revision: z.int().optional() });

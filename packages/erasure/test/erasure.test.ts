@@ -162,6 +162,15 @@ describe('two requests', () => {
     expect(later.id).not.toBe(first.id);
   });
 
+  it('of a person who was not found is none of the tenant', async () => {
+    const erasure = erasureOf([directoryEraser({ root: folder(), store: 'files' })]);
+    const wrong = { tenant: 'acme', subject: undefined, ...asked } as unknown as {
+      tenant: string;
+    } & typeof asked;
+    expect(await rejection(erasure.request(wrong))).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(await erasure.list()).toEqual([]);
+  });
+
   it('of a tenant, of a person and of another tenant are three', async () => {
     const erasure = erasureOf([directoryEraser({ root: folder(), store: 'files' })]);
     const ids = [

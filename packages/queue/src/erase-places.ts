@@ -1,5 +1,6 @@
 import {
   eraseRun,
+  erasureScope,
   type Checkpoint,
   type Eraser,
   type ErasureScope,
@@ -27,9 +28,11 @@ export function eraserOfPlaces(
   };
   /** The silo first: as long as its tenant's name stands in the pool, it is found again. */
   const everywhere = async <T>(
-    { tenant }: ErasureScope,
+    operation: string,
+    scope: ErasureScope,
     call: (eraser: Eraser, at: number) => Promise<T>,
   ): Promise<readonly T[]> => {
+    const { tenant } = erasureScope('queue', `queueEraser.${operation}`, scope);
     const silo = silos.find(tenant);
     const leave = silo?.use();
     try {
@@ -43,7 +46,7 @@ export function eraserOfPlaces(
     store: pool.store,
     subjects: pool.subjects,
     async plan(scope) {
-      const plans = await everywhere(scope, (eraser) => eraser.plan(scope));
+      const plans = await everywhere('plan', scope, (eraser) => eraser.plan(scope));
       const notes = plans.flatMap((plan) => plan.notes ?? []);
       return {
         store: pool.store,
@@ -56,7 +59,7 @@ export function eraserOfPlaces(
       const run = eraseRun('queue', 'queueEraser.erase', given);
       const part = await partsOf(run.checkpoint);
       let before = 0;
-      const outcomes = await everywhere(scope, async (eraser, at) => {
+      const outcomes = await everywhere('erase', scope, async (eraser, at) => {
         let done = 0;
         const outcome = await eraser.erase(scope, {
           signal: run.signal,
@@ -73,7 +76,7 @@ export function eraserOfPlaces(
       return { store: pool.store, erased, kept: outcomes.flatMap(({ kept }) => kept) };
     },
     async verify(scope) {
-      const found = await everywhere(scope, (eraser) => eraser.verify(scope));
+      const found = await everywhere('verify', scope, (eraser) => eraser.verify(scope));
       const controls = found.map(({ control }) => control);
       const [{ method } = { method: '' }] = controls;
       return {

@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Queue as RawQueue } from 'bullmq';
 import {
-  assertId,
   eraseRun,
+  erasureScope,
   parseOptions,
   refusal,
   refuse,
@@ -158,10 +158,10 @@ function callsAboutPersons(
   verifiers: Verifiers,
 ): (scope: ErasureScope, operation: string) => PersonCall | undefined {
   const memories: Memories = new Map();
-  return ({ tenant, subject }, operation) => {
+  return (scope, operation) => {
+    const { tenant, subject } = erasureScope('queue', `queueEraser.${operation}`, scope);
     if (subject === undefined) return undefined;
     if (verifiers === undefined) throw refusal('queue', operation, NEEDS_KEYS);
-    assertId(subject, 'subject');
     const places = now();
     return {
       ...places,

@@ -1,7 +1,7 @@
 import {
   ConfigError,
-  assertId,
   eraseRun,
+  erasureScope,
   parseOptions,
   publish,
   type Checkpoint,
@@ -66,9 +66,8 @@ export function searchEraser(client: Client, options: SearchEraserOptions = {}):
   const indices = given ?? [...settings.indices];
   for (const index of indices) if (!settings.indices.has(index)) throw unknownIndex();
 
-  const open = async (name: string, { tenant, subject }: ErasureScope): Promise<readonly TenantIndex[]> => {
-    assertId(tenant, 'tenant');
-    if (subject !== undefined) assertId(subject, 'subject');
+  const open = async (name: string, scope: ErasureScope): Promise<readonly TenantIndex[]> => {
+    erasureScope('search', `searchEraser.${name}`, scope);
     const operate = operator(client, `searchEraser.${name}`);
     const opened = indices.map((index) => new TenantIndex(index, operate, settings));
     for (const index of opened) await index.check();

@@ -2,6 +2,7 @@ import {
   acrossTenants,
   auditSignal,
   eraseRun,
+  erasureScope,
   publish,
   refusal,
   refuse,
@@ -67,10 +68,11 @@ export function storageEraser(client: S3Client, options: StorageEraserOptions): 
   /** Runs `fn` with every bucket in which the tenant may have objects. */
   const across = <T>(
     operation: string,
-    { tenant, subject }: ErasureScope,
+    scope: ErasureScope,
     signal: AbortSignal,
     fn: (remotes: readonly Remote[], persons: readonly Person[] | undefined) => Promise<T>,
   ): Promise<T> => {
+    const { tenant, subject } = erasureScope('storage', `storageEraser.${operation}`, scope);
     if (subject !== undefined && !engine.subjects.kept)
       throw refusal('storage', operation, refuse(NO_PERSONS, LOOK));
     const options = { operation, timeout, signal };

@@ -77,6 +77,25 @@ export function eraseCases<Opened extends AsyncDisposable>(
       ok(total(again.remaining) > 0 && !isVerified(again), 'what is written again is seen');
     },
 
+    async 'a person who was not found is not the whole tenant, nor is a scope of another shape'(opened) {
+      const { plan, erase, verify } = bound(eraser(opened));
+      await fill(opened, TENANTS);
+      const before = await dump(opened);
+      const [tenant] = TENANTS;
+      for (const wrong of [
+        { tenant, subject: undefined },
+        { tenant, person: 'p1' },
+        { tenant, subjects: ['p1'] },
+      ]) {
+        const scope = wrong as { tenant: string };
+        await rejects(async () => plan(scope), { code: 'CONFIG_INVALID' });
+        await rejects(async () => erase(scope, run()), { code: 'CONFIG_INVALID' });
+        await rejects(async () => verify(scope), { code: 'CONFIG_INVALID' });
+      }
+      sameDump(await dump(opened), before, 'and nothing was erased');
+      ok(total((await erase({ tenant }, run())).erased) > 0, 'the tenant alone is erased');
+    },
+
     async 'one person is erased from one tenant, or the eraser says that it cannot'(opened) {
       const own = eraser(opened);
       const { erase, verify } = bound(own);
