@@ -45,7 +45,8 @@ function fuse(
   return script;
 }
 
-function installedOn(client: ScriptClient, command: string): Installed | undefined {
+/** One of BullMQ's scripts, where the connection shows its text. */
+export function installedOn(client: ScriptClient, command: string): Installed | undefined {
   const scripts: unknown = Reflect.get(client, 'scriptsSet');
   const { lua, numberOfKeys } = Object(Reflect.get(Object(scripts) as object, command)) as Partial<Installed>;
   return typeof lua === 'string' && typeof numberOfKeys === 'number' ? { lua, numberOfKeys } : undefined;

@@ -53,9 +53,10 @@ export class TakingStore extends OperatedStore {
   }
 
   override async moveToActive(token: string, name?: string): Promise<Handed> {
-    if (!(await this.#isKnown())) {
+    const unusable = await this.#unusable();
+    if (unusable !== undefined) {
       // Not thrown: BullMQ's loop would call again at once. Like this it asks whenever it is woken, and is told each time.
-      this.report(unknownForm());
+      this.report(unusable);
       return this.nothing(token, 0);
     }
     let isCounted = false;
@@ -208,13 +209,17 @@ export class TakingStore extends OperatedStore {
     });
   }
 
-  /** Whether the installed BullMQ hands over jobs as we know it; asked once. */
-  async #isKnown(): Promise<boolean> {
+  /**
+   * Why no job is taken: the installed BullMQ hands them over in another form than we know, which is asked once, or the
+   * server does not say.
+   */
+  async #unusable(): Promise<Error | undefined> {
     this.#known ??= isHandedOverAsKnown(await this.scripts(), this.context, this.laneKeys);
     try {
-      return await this.#known;
+      return (await this.#known) ? undefined : unknownForm();
     } catch (error) {
       this.#known = undefined;
+      if (isOfScript(error)) return error;
       throw error;
     }
   }
