@@ -1,6 +1,7 @@
 import type { IQueueBackend, MinimalJob, RedisQueueBackend } from 'bullmq';
 import { HEADER } from '../header.ts';
 import { EndedJobs, signedAt } from '../replay.ts';
+import { expiring } from './expire.ts';
 import type { Lane } from './lane.ts';
 import { withId } from './operator.ts';
 import { sweepLanes } from './sweep.ts';
@@ -101,12 +102,15 @@ export class LoopStore extends TakingStore {
   }
 
   override async moveStalledJobsToWait(): Promise<string[]> {
+    const client = await this.scripts();
     return sweepLanes({
-      client: await this.scripts(),
+      client,
       keys: this.laneKeys,
       interval: this.interval,
       isClosing: () => this.closing !== undefined,
       revive: (tenant) => this.#revive(tenant),
+      // As many as milliseconds pass until the next sweep: the server is at it for a small part of that time.
+      expire: expiring(this, client, this.options, this.interval),
     });
   }
 

@@ -1,0 +1,180 @@
+import { acrossTenants, withTenant } from '@tenantkit/core';
+import { createIORedisClient, type Processor } from 'bullmq';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { FlowProducer, type Queue, type WorkerOptions } from '@tenantkit/queue';
+import { Expiry, type Ages } from '../../src/lanes/expire.ts';
+import { laneKeys } from '../../src/lanes/names.ts';
+import { KEY, OPERATOR, bench, finished, type Bench } from '../support.ts';
+
+// Removal by age in the lanes of tenants that have left: no job of theirs ends any more.
+
+let on: Bench;
+beforeAll(async () => {
+  on = await bench();
+});
+afterEach(() => on.reset());
+afterAll(() => on[Symbol.asyncDispose]());
+
+const AGE = 3_600;
+const OFTEN = { stalledInterval: 50 } as const;
+const KEEPS: Partial<WorkerOptions> = { removeOnComplete: { age: AGE }, removeOnFail: { age: AGE } };
+
+/** Runs two jobs of each tenant, and lets the first of them have ended long ago. */
+async function left(queue: Queue, tenants: readonly string[], state: 'completed' | 'failed'): Promise<void> {
+  const run: Processor = async (job) => {
+    await job.log('kept as well');
+    if (state === 'failed') throw new Error('bad');
+  };
+  // With the interval of the next one, which would else wait for the lock of this one's sweep.
+  const worker = on.worker('mail', run, OFTEN);
+  const done = finished(worker, tenants.length * 2);
+  for (const tenant of tenants)
+    await withTenant(tenant, () =>
+      queue.addBulk(['old', 'new'].map((jobId) => ({ name: 'n', data: {}, opts: { jobId } }))),
+    );
+  await done;
+  await worker.close();
+  for (const tenant of tenants) await age(tenant, state, 'old');
+}
+
+const age = (tenant: string, state: string, id: string, seconds = AGE + 1) =>
+  on.redis.zadd(`bull:mail~${tenant}:${state}`, Date.now() - seconds * 1_000, `${tenant}~${id}`);
+const kept = (queue: Queue, tenant: string, state: 'completed' | 'failed') =>
+  withTenant(tenant, async () => (await queue.getJobs([state])).map(({ id }) => String(id)).toSorted());
+
+describe.each(['completed', 'failed'] as const)('the age of %s jobs, of a Worker', (state) => {
+  it('holds for tenants that have no jobs any more, and removes all that belongs to a job', async () => {
+    const queue = on.queue('mail');
+    const tenants = ['acme', 'a', 'b'];
+    await left(queue, tenants, state);
+    on.worker('mail', async () => undefined, { ...OFTEN, ...KEEPS });
+    for (const tenant of tenants)
+      await expect.poll(() => kept(queue, tenant, state), { interval: 5 }).toEqual(['new']);
+    expect(await on.redis.keys('*~old*')).toEqual([]);
+    expect(await on.redis.keys('bull:mail~acme:acme~new*')).toHaveLength(2);
+  });
+
+  it('leaves alone what another state has, and all of a Worker without an age', async () => {
+    const queue = on.queue('mail');
+    await left(queue, ['acme'], state);
+    await on.redis.zadd('bull:mail~:lanes', 1, 'retired');
+    const other = state === 'completed' ? 'removeOnFail' : 'removeOnComplete';
+    const own = state === 'completed' ? 'removeOnComplete' : 'removeOnFail';
+    on.worker('mail', async () => undefined, { ...OFTEN, [other]: { age: AGE }, [own]: { count: 5 } });
+    // An empty lane goes when a sweep has seen it: so one has gone over all lanes before the next one of another ends.
+    await expect.poll(() => on.redis.zscore('bull:mail~:lanes', 'retired'), { interval: 5 }).toBeNull();
+    await on.redis.zadd('bull:mail~:lanes', 1, 'retired');
+    await expect.poll(() => on.redis.zscore('bull:mail~:lanes', 'retired'), { interval: 5 }).toBeNull();
+    expect(await kept(queue, 'acme', state)).toEqual(['new', 'old']);
+  });
+});
+
+it('a tenant whose last job was removed by age is no longer looked at', async () => {
+  const queue = on.queue('mail');
+  await left(queue, ['acme', 'a'], 'completed');
+  await age('acme', 'completed', 'new');
+  for (const tenant of ['acme', 'a']) await on.redis.zadd('bull:mail~:lanes', 1, tenant);
+  on.worker('mail', async () => undefined, { ...OFTEN, ...KEEPS });
+  await expect.poll(() => on.redis.zrange('bull:mail~:lanes', 0, '-1'), { interval: 5 }).toEqual(['a']);
+});
+
+describe('a failed child that is removed by age', () => {
+  const flows = async (): Promise<Queue> => {
+    const producer = new FlowProducer({ connection: on.redis, tenant: { signingKeys: [KEY] } });
+    for (const tenant of ['acme', 'victim'])
+      await withTenant(tenant, () =>
+        producer.add({
+          name: 'report',
+          queueName: 'reports',
+          opts: { jobId: 'parent' },
+          children: [{ name: 'n', queueName: 'mail', opts: { jobId: 'child' } }],
+        }),
+      );
+    await producer.close();
+    const fails: Processor = async () => {
+      throw new Error('bad');
+    };
+    const worker = on.worker('mail', fails, OFTEN);
+    await finished(worker, 2);
+    await worker.close();
+    return on.queue('reports');
+  };
+  const stateOf = (reports: Queue, tenant: string) =>
+    withTenant(tenant, async () => (await reports.getJob('parent'))?.getState());
+
+  it('frees its parent, and only the one that it has in its header', async () => {
+    const reports = await flows();
+    // What somebody has written who can: the parent of another tenant, which its removal would free.
+    await on.redis.hset('bull:mail~acme:acme~child', 'parentKey', 'bull:reports~victim:victim~parent');
+    await on.redis.srem('bull:reports~victim:victim~parent:dependencies', 'bull:mail~victim:victim~child');
+    await on.redis.sadd('bull:reports~victim:victim~parent:dependencies', 'bull:mail~acme:acme~child');
+    await age('acme', 'failed', 'child');
+    await age('victim', 'failed', 'child', 1);
+    on.worker('mail', async () => undefined, { ...OFTEN, ...KEEPS });
+    await expect.poll(() => on.redis.exists('bull:mail~acme:acme~child'), { interval: 5 }).toBe(0);
+    expect(await stateOf(reports, 'victim')).toBe('waiting-children');
+    expect(await stateOf(reports, 'acme')).toBe('waiting-children');
+  });
+
+  it('frees it, and its lane hears of it', async () => {
+    const reports = await flows();
+    await age('acme', 'failed', 'child');
+    // Both tenants were noted when their flows were added.
+    await on.redis.del('bull:reports~:ready');
+    on.worker('mail', async () => undefined, { ...OFTEN, ...KEEPS });
+    await expect.poll(() => stateOf(reports, 'acme'), { interval: 5 }).toBe('waiting');
+    await expect.poll(() => on.redis.zscore('bull:reports~:ready', 'acme'), { interval: 5 }).not.toBeNull();
+    expect(await stateOf(reports, 'victim')).toBe('waiting-children');
+    await acrossTenants(OPERATOR, () => on.queue('mail').remove('acme~child'));
+  });
+});
+
+describe('one sweep', () => {
+  const NOW: Ages = { completed: 0, failed: 0 };
+  const keys = laneKeys('bull', 'mail');
+  const fill = async (tenant: string, state: string, jobs: number): Promise<void> => {
+    const members = Array.from({ length: jobs }, (_, at) => [at, `j-${at}`]).flat();
+    await on.redis.zadd(`bull:mail~${tenant}:${state}`, ...members);
+    await on.redis.hset(`bull:mail~${tenant}:j-0`, 'name', 'n');
+  };
+  const sizes = (...tenants: string[]) =>
+    Promise.all(tenants.map((tenant) => on.redis.zcard(`bull:mail~${tenant}:completed`)));
+  const expiry = (most: number, unlinked: string[] = [], ages = NOW) =>
+    new Expiry({
+      client: createIORedisClient(on.redis),
+      keys,
+      ages,
+      most,
+      unlink: async (tenant, ids) => void unlinked.push(...ids.map((id) => `${tenant} ${id}`)),
+    });
+
+  it('goes over many jobs in scripts of a few, and stops at its bound', async () => {
+    await fill('a', 'completed', 1_200);
+    await fill('b', 'completed', 700);
+    await expiry(1_500).expire(['nobody', 'a', 'b']);
+    expect(await sizes('a', 'b')).toEqual([0, 400]);
+    await expiry(1_500).expire(['nobody', 'a', 'b']);
+    expect(await sizes('a', 'b')).toEqual([0, 0]);
+    expect(await on.redis.keys('bull:mail~*')).toEqual([]);
+  });
+
+  it('goes on behind a lane in which everything has a parent, and one with a key of another type', async () => {
+    await fill('linked', 'failed', 500);
+    for (let at = 0; at < 500; at += 1) await on.redis.hset(`bull:mail~linked:j-${at}`, 'parentKey', 'x');
+    await on.redis.set('bull:mail~odd:completed', 'x');
+    await fill('b', 'completed', 3);
+    const unlinked: string[] = [];
+    await expiry(1_500, unlinked).expire(['odd', 'linked', 'b']);
+    expect(await sizes('b')).toEqual([0]);
+    expect(unlinked).toHaveLength(500);
+    expect(unlinked[0]).toBe('linked j-0');
+  });
+
+  it('refuses a reply of another shape', async () => {
+    const client = createIORedisClient(on.redis.duplicate());
+    const broken = new Expiry({ client, keys, ages: NOW, most: 1, unlink: async () => undefined });
+    client.defineCommand('tenantkit:lanes:expire:1', { numberOfKeys: 1, lua: "return { 'x', 0, {} }" });
+    await expect(broken.expire(['a'])).rejects.toMatchObject({ code: 'ISOLATION_BREACH' });
+    await client.quit();
+  });
+});
