@@ -60,6 +60,11 @@ export function storeOf(backend: object): LaneStore {
   return guardOf(backend).store;
 }
 
+/** What a guarded backend was made with: the queue that it is of. `undefined` for any other object. */
+export function contextOfBackend(backend: object): StoreContext | undefined {
+  return guards.get(backend)?.context;
+}
+
 /** Ends the time in which BullMQ's constructor may listen on its backend. */
 export function sealBackend(backend: object): void {
   guardOf(backend).sealed = true;

@@ -1,4 +1,5 @@
 import { refusal, refuse, requireScope, runInScope } from '@tenantkit/core';
+import { contextOfBackend } from '../backend.ts';
 import { contextOf, type ClientCall } from '../client.ts';
 import { feedOf, type Feed } from './feed.ts';
 import type { End } from './waits.ts';
@@ -37,7 +38,7 @@ export async function waitUntilFinished({
   const scope = requireScope({ surface: 'queue', operation });
   if (scope.tenant === undefined) throw refusal('queue', operation, NO_TENANT);
   const { id = '', name, queue, backend } = self as unknown as Awaited;
-  const feed = feedFor(queue, events, operation);
+  const feed = feedFor(backend, events, operation);
   const { tenant } = scope.tenant;
   feed.context.fence?.check(tenant, { surface: 'queue', operation });
   feed.readers.at(tenant, operation);
@@ -80,6 +81,8 @@ const closings = new WeakMap<object, Set<Closing>>();
 
 /** A Worker ends the waits for its jobs when it closes. One listener for all of them: EventEmitter warns of more than ten. */
 function whenClosing(queue: Awaited['queue'], closing: Closing): () => void {
+  // What a FlowProducer gives its jobs as their queue is made for each of them, and says nothing when it closes.
+  if (contextOf(queue) === undefined) return () => undefined;
   const known = closings.get(queue);
   const all = known ?? new Set();
   if (known === undefined) {
@@ -94,9 +97,10 @@ function whenClosing(queue: Awaited['queue'], closing: Closing): () => void {
   return () => all.delete(closing);
 }
 
-function feedFor(queue: object, events: unknown, operation: string): Feed {
+// By the backend, which is guarded wherever the job is from: as its queue a job of a flow has an object of BullMQ's.
+function feedFor(backend: object, events: unknown, operation: string): Feed {
   const feed = typeof events === 'object' && events !== null ? feedOf(events) : undefined;
-  const own = contextOf(queue);
+  const own = contextOfBackend(backend);
   if (
     feed === undefined ||
     own === undefined ||
