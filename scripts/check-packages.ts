@@ -2,7 +2,7 @@
  * Checks what is published, not what is in the workspace: packs every package, lints the tarball (publint in
  * strict mode, arethetypeswrong for ES modules), installs all of them into an empty project outside the
  * workspace, type-checks a short program for each there, and runs it. The examples of the READMEs and of the
- * comments are type-checked there, too.
+ * comments are type-checked there, too, and the published declarations with more than one version of @types/node.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -37,6 +37,9 @@ const EXAMPLE_CATALOG = [
   'reflect-metadata',
   'rxjs',
 ];
+
+/** What our declarations are compiled with besides the version of the catalog: a service has the types of its own Node. */
+const NEWEST_NODE_TYPES = '26.6.6';
 
 interface Packed {
   readonly name: string;
@@ -127,9 +130,8 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
     join(project, 'package.json'),
     JSON.stringify({ name: 'consumer', private: true, type: 'module', dependencies }),
   );
-  await writeFile(
-    join(project, 'pnpm-workspace.yaml'),
-    [
+  const install = async (overrides: Readonly<Record<string, string>>): Promise<void> => {
+    const lines = [
       'packages: []',
       'allowBuilds:',
       '  msgpackr-extract: false',
@@ -137,10 +139,10 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
       '  ssh2: false',
       '  protobufjs: false',
       'overrides:',
-    ]
-      .concat(Object.entries(tarballs).map(([name, spec]) => `  '${name}': '${spec}'`))
-      .join('\n'),
-  );
+    ].concat(Object.entries(overrides).map(([name, spec]) => `  '${name}': '${spec}'`));
+    await writeFile(join(project, 'pnpm-workspace.yaml'), lines.join('\n'));
+    await pnpm(['install', '--prefer-offline', '--no-frozen-lockfile'], project);
+  };
   await cp(programs, project, { recursive: true });
   const examples = (
     await Promise.all(
@@ -162,7 +164,7 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
       include: ['*.ts'],
     }),
   );
-  await pnpm(['install', '--prefer-offline'], project);
+  await install(tarballs);
 
   const problems: string[] = [];
   const attempt = async (what: string, work: Promise<unknown>): Promise<void> => {
@@ -189,7 +191,21 @@ async function tryAsConsumer(packages: readonly Packed[]): Promise<string[]> {
         run(process.execPath, [`${name}.ts`], { cwd: project, timeout: 60_000 }),
       );
   }
+  for (const types of [catalog.get('@types/node') ?? '*', NEWEST_NODE_TYPES]) {
+    await install({ ...tarballs, '@types/node': types });
+    problems.push(...(await declarationProblems(project)).map((line) => `@types/node ${types}: ${line}`));
+  }
   return problems;
+}
+
+/** What does not compile of our own declarations; those of others are theirs, and `skipLibCheck` would hide both. */
+async function declarationProblems(project: string): Promise<string[]> {
+  const tsc = join(project, 'node_modules/typescript/bin/tsc');
+  const said = await run(process.execPath, [tsc, '-p', '.', '--skipLibCheck', 'false', '--pretty', 'false'], {
+    cwd: project,
+    maxBuffer: 64 << 20,
+  }).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? '' }));
+  return said.stdout.split('\n').filter((line) => /@tenantkit[+/].*error TS|^error TS/.test(line));
 }
 
 async function readCatalog(): Promise<Map<string, string>> {

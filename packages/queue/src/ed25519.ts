@@ -1,4 +1,4 @@
-import { KeyObject, createPrivateKey, createPublicKey, type JsonWebKey } from 'node:crypto';
+import { KeyObject, createPrivateKey, createPublicKey } from 'node:crypto';
 import { decodeBase64url } from './bytes.ts';
 
 /** Which half of a key pair is wanted. */
@@ -63,7 +63,7 @@ function fromJwk(half: Half, jwk: object): KeyObject | string {
     return `is a JWK whose use or key_ops do not let it ${operation}`;
   }
   if (!isKeyText(x)) return NOT_ED25519;
-  const members: JsonWebKey = { kty, crv, x };
+  const members = { kty, crv, x };
   if (d === undefined) return createPublicKey({ format: 'jwk', key: members });
   if (!isKeyText(d)) return NOT_ED25519;
   const key = createPrivateKey({ format: 'jwk', key: { ...members, d } });

@@ -13,7 +13,7 @@ export type {
 } from './client-options.ts';
 export type { QueueEventsOptions, QueueEventsProducerOptions } from './events/options.ts';
 export type { QueuePlacement } from './placement.ts';
-export type { PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';
+export type { Jwk, PrivateKey, PublicKey, QueueTenantOptions, SharedKey, SigningKey } from './options.ts';
 export { queueEraser, type QueueEraserOptions } from './erase.ts';
 export { queueAuditor, type QueueAuditorOptions } from './audit.ts';
 export { queueBackstop, type QueueBackstop, type QueueBackstopOptions } from './backstop.ts';

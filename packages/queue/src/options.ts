@@ -1,4 +1,4 @@
-import type { JsonWebKey, KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { optionSchemas, parseOptions, type TenantOptions, type TenantRegistry } from '@tenantkit/core';
 import { z } from 'zod';
 import { readKey, type Half } from './ed25519.ts';
@@ -21,10 +21,26 @@ export interface SharedKey extends NamedKey {
   readonly publicKey?: undefined;
 }
 
+/**
+ * A JSON Web Key as it comes from elsewhere (RFC 7517, RFC 8037). Our own type: `@types/node` names it differently in every
+ * major.
+ */
+export interface Jwk {
+  readonly kty?: string | undefined;
+  readonly crv?: string | undefined;
+  readonly x?: string | undefined;
+  readonly d?: string | undefined;
+  readonly kid?: string | undefined;
+  readonly alg?: string | undefined;
+  readonly use?: string | undefined;
+  readonly key_ops?: readonly string[] | undefined;
+  readonly ext?: boolean | undefined;
+}
+
 /** The private half of an Ed25519 key pair: signs and verifies. For those who add jobs. */
 export interface PrivateKey extends NamedKey {
   /** A KeyObject, PEM text (PKCS #8, not encrypted) or a JWK. */
-  readonly privateKey: KeyObject | string | JsonWebKey;
+  readonly privateKey: KeyObject | string | Jwk;
   readonly secret?: undefined;
   readonly publicKey?: undefined;
 }
@@ -32,7 +48,7 @@ export interface PrivateKey extends NamedKey {
 /** The public half of an Ed25519 key pair: verifies. For those who run jobs and must not be able to make them. */
 export interface PublicKey extends NamedKey {
   /** A KeyObject, PEM text (SPKI) or a JWK. */
-  readonly publicKey: KeyObject | string | JsonWebKey;
+  readonly publicKey: KeyObject | string | Jwk;
   readonly secret?: undefined;
   readonly privateKey?: undefined;
 }
