@@ -127,7 +127,7 @@ const FOUND = {
   unknown_key: {
     severity: 'high',
     message: 'A job that was signed with a key which is not in the key ring: it never runs.',
-    hint: 'Put the key back, behind the current one, until the jobs it has signed are finished.',
+    hint: 'Put the key back, behind the current one, until the jobs it has signed are finished. A scheduler gets the current key when a worker that can sign makes its next job, or when it is upserted anew.',
   },
   erased_tenant_job: {
     severity: 'high',

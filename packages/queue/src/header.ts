@@ -80,6 +80,11 @@ export function verifyHeader(ring: QueueKeyRing, header: string, binding: JobBin
   return parseClaims(text.toString());
 }
 
+/** Whether a header names a key as the one that it was signed with. Says nothing of whether it verifies. */
+export function isSignedWith(header: string, kid: string): boolean {
+  return header.startsWith(`${VERSION}.${kid}.`);
+}
+
 /** Whether a text can be the id of a signing key. */
 export function isKid(kid: string): boolean {
   return KID.test(kid);

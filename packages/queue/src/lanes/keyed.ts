@@ -1,8 +1,6 @@
 import type { RedisQueueBackend } from 'bullmq';
-import { SignatureError } from '@tenantkit/core';
+import { currentTemplate } from '../schedulers/renew.ts';
 import { jobOptions } from '../schedulers/schedule.ts';
-import { judgeTemplate } from '../store.ts';
-import type { JobHash } from '../verify.ts';
 import { innerId } from './ids.ts';
 import type { Lane } from './lane.ts';
 import { LaneStore } from './store.ts';
@@ -76,7 +74,7 @@ export class KeyedStore extends LaneStore {
   /**
    * Makes the next job of a scheduler, when a worker has taken one of its jobs. It is made from the template as it is
    * stored, and only if that one is verified: else it would run by a schedule that nobody has signed, and the next one
-   * would be refused in any case.
+   * would be refused in any case. Both are signed with the current key from then on.
    */
   override async updateJobSchedulerNextMillis(
     ...[outer, next, , ofJob, producer]: Parameters<RedisQueueBackend['updateJobSchedulerNextMillis']>
@@ -85,11 +83,10 @@ export class KeyedStore extends LaneStore {
     if (found === undefined || producer === undefined) return null;
     const { lane, id } = found;
     const { context } = this;
-    const hash: JobHash = await lane.getJobSchedulerData(id);
-    // Removed: what it has made goes on, and nothing follows.
-    if (Object.keys(hash).length === 0) return null;
-    const template = judgeTemplate({ context, lane: lane.tenant }, hash, id, 'schedule');
-    if (template instanceof SignatureError) return null;
+    const template = await currentTemplate({ context, lane }, id);
+    // Removed, or not verified: what it has made goes on, and nothing follows.
+    if (template === undefined) return null;
+    const { hash } = template;
     const { repeat } = ofJob as { readonly repeat?: { readonly count?: number } };
     const millis = hash['every'] === undefined ? next : undefined;
     // Changed meanwhile, from one kind of schedule to the other: the job that took its place goes on.
