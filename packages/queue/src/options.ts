@@ -56,8 +56,9 @@ export interface PublicKey extends NamedKey {
 /** Options of ours, under the key `tenant` of BullMQ's own options. */
 export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence'> {
   /**
-   * The first signs, all verify. To rotate, put the new key first and keep the old one until every job that it
-   * has signed is finished. At least one; a Queue needs one that can sign at the first place, a Worker does not.
+   * The first signs, all verify. To change keys, add the new one behind the old one everywhere, then put it first
+   * everywhere, then take the old one away when nothing is signed with it: docs/queue/keys.md. At least one; a Queue needs
+   * one that can sign at the first place, a Worker does not.
    */
   readonly signingKeys: readonly SigningKey[];
   /**
