@@ -250,7 +250,10 @@ export const workerRules = defineRules({
   cancelJob: custom('cancel'),
 
   cancelAllJobs: acts('aborts the running jobs'),
-  rateLimit: acts('slows the queue down'),
+  rateLimit: refuse(
+    'it holds back the jobs of every tenant (worker.rateLimit)',
+    'Put this job off: await job.moveToDelayed(time, token), then throw new DelayedError(). An operator holds all with queue.rateLimit inside acrossTenants({ reason, actor }, () => …).',
+  ),
   getNextJob: refuse(
     'a job that is fetched by hand runs in no tenant',
     'Give the Worker a processor: it runs inside the tenant of each job.',
