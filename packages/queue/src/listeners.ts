@@ -3,6 +3,8 @@ import {
   currentScope,
   isTenantkitError,
   publish,
+  refusal,
+  refuse,
   ruleFor,
   runInScope,
   type Scope,
@@ -49,6 +51,11 @@ const delivering = stamp<Delivery | undefined>();
 
 const ERRORS: ReadonlySet<string | symbol> = new Set(['error', EventEmitter.errorMonitor]);
 
+const CHANNEL = refuse(
+  'it is a channel of node:diagnostics_channel, and no event of a queue or worker: nothing would ever be heard',
+  'Use auditChannels of @tenantkit/core: auditChannels.refused.subscribe((event) => …).',
+);
+
 const HIDDEN_ERROR =
   'The queue met an error that does not belong to a tenant: listen outside of any tenant to see it.';
 
@@ -89,6 +96,7 @@ function handlersOf<Row>({ rules, deliveries }: Events<Row>): Readonly<Record<Em
   return {
     register(self, member, [event, listener]) {
       const name = event as string | symbol;
+      if (typeof name === 'string' && name.startsWith('tenantkit:')) throw refusal('queue', member, CHANNEL);
       const wrapper = wrap(self, name, listener, ONCE.has(member));
       announce(self, 'newListener', name, listener);
       emitterOf(self)[PREPENDS.has(member) ? 'prependListener' : 'addListener'](name, wrapper);
