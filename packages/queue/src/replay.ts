@@ -29,7 +29,8 @@ export function lastStart({ issuedAt }: JobClaims, id: string, opts: Waits, maxA
 
 /** How long the retries of a job may be put off, in milliseconds. What a strategy of the worker decides is not known. */
 function retriesOf({ attempts = 1, backoff }: Waits): number {
-  if (backoff === undefined || attempts <= 1) return 0;
+  // The canonical form leaves out what is null, so that anybody may have written it.
+  if (backoff === undefined || backoff === null || attempts <= 1) return 0;
   const { type, delay = 0 } = typeof backoff === 'number' ? { type: 'fixed', delay: backoff } : backoff;
   if (type === 'fixed') return delay * (attempts - 1);
   return type === 'exponential' ? delay * (2 ** (attempts - 1) - 1) : 0;

@@ -18,6 +18,7 @@ import type { deduplicationHandlers } from './deduplication.ts';
 import type { eventHandlers } from './events/handlers.ts';
 import type { flowHandlers } from './flows/handlers.ts';
 import type { schedulerHandlers } from './schedulers/handlers.ts';
+import type { logHandlers } from './views/logs.ts';
 
 /** The public members of one of BullMQ's classes; what every EventEmitter has is in {@link emitterRules}. */
 export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
@@ -58,6 +59,7 @@ export type BackendCustom =
   | 'hasMetaField'
   // Changes one job.
   | 'byId'
+  | keyof typeof logHandlers
   | 'updateProgress'
   | 'extendLock'
   | 'remove'
@@ -365,9 +367,9 @@ export const backendRules = defineRules({
   addJobs: custom('addBulk'),
   getJobData: custom('read'),
   getState: custom('byId'),
-  getJobLogs: custom('byId'),
-  addLog: custom('byId'),
-  clearLogs: custom('byId'),
+  getJobLogs: custom('getJobLogs'),
+  addLog: custom('addLog'),
+  clearLogs: custom('clearLogs'),
   updateProgress: custom('updateProgress'),
   extendLock: custom('extendLock'),
   isJobInState: custom('byIdInState'),

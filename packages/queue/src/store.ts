@@ -176,12 +176,22 @@ function pickUp(place: Place, hash: JobHash, id: string): Verdict {
   const state = context.fence?.state(claims.tenant) ?? 'active';
   if (state === 'erased') return refused(context, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
-  const job = decode(fieldsOf(hash), id);
+  const job = readable(hash, id);
+  if (job === undefined) return refused(context, signatureError('malformed'), 'process', claims);
   // What somebody has kept of a job and put back, for a second run.
   const isOver = Date.now() > lastStart(claims, id, job.opts, context.maxAge);
   if (isOver || place.hasEnded(id, claims.issuedAt))
     return refused(context, signatureError('replayed'), 'process', claims);
   return { kind: 'verified', claims, job };
+}
+
+/** @returns `undefined` for what cannot be read: thrown, it would leave the job in work for ever, and be taken for the end of another */
+function readable(hash: JobHash, id: string): JobJson | undefined {
+  try {
+    return decode(fieldsOf(hash), id);
+  } catch {
+    return undefined;
+  }
 }
 
 function judge(

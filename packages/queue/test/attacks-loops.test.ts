@@ -48,6 +48,11 @@ async function inProcessor(act: Act): Promise<unknown> {
   return said;
 }
 
+const inOrder = (ended: readonly unknown[]): unknown[] =>
+  ended.toSorted((one, other) =>
+    String(Reflect.get(Object(one), 'id')).localeCompare(String(Reflect.get(Object(other), 'id'))),
+  );
+
 const addGood = (): Promise<unknown> =>
   withTenant('acme', () => on.queue('mail').add('n', {}, { jobId: 'good' }));
 const GOOD = { event: 'completed', id: 'good', result: 'good' };
@@ -181,4 +186,76 @@ describe('what would never end', () => {
       GOOD,
     ]);
   });
+
+  it('options that hold null, which no header binds, are those of a job without them', async () => {
+    const queue = on.queue('mail');
+    await withTenant('evil', () => queue.add('n', {}, { jobId: 'null', attempts: 2 }));
+    const opts = String(await on.redis.hget('bull:mail~evil:evil~null', 'opts'));
+    await on.redis.hset('bull:mail~evil:evil~null', 'opts', opts.replace('{', '{"backoff":null,'));
+    await addGood();
+    const { ended, errors } = await runBeside(2);
+    expect(errors).toEqual([]);
+    expect(inOrder(ended)).toMatchObject([GOOD, { event: 'completed', id: 'null' }]);
+  });
+});
+
+describe('what ioredis would make a text of', () => {
+  const bomb: unknown = JSON.parse('{"toString":1}');
+
+  it('ends no process: a row of a log is text before it gets there', async () => {
+    const queue = on.queue('mail');
+    const said: unknown[] = [];
+    const worker = on.worker('mail', async (job, token) => {
+      for (const act of [
+        () => job.log(bomb as string),
+        () => queue.addJobLog(job.id ?? '', bomb as string),
+        () => queue.addJobLog(job.id ?? '', 'row', bomb as number),
+        () => queue.getJobLogs(job.id ?? '', bomb as number),
+        () => job.clearLogs(bomb as number),
+        () => job.extendLock(bomb as string, 1_000),
+      ])
+        said.push(await act().catch((error: unknown) => error));
+      await job.log('a text');
+      await job.log(new Error('an error') as unknown as string);
+      await job.log(7 as unknown as string);
+      await job.extendLock(token ?? '', 30_000);
+    });
+    const done = finished(worker, 1);
+    await withTenant('evil', () => queue.add('n', {}, { jobId: 'one' }));
+    expect(await done).toMatchObject([{ event: 'completed' }]);
+    expect(said.map((error) => error instanceof OperationRefusedError)).toEqual(said.map(() => true));
+    await withTenant('evil', async () => {
+      expect(await queue.getJobLogs('one')).toEqual({ logs: ['a text', 'Error: an error', '7'], count: 3 });
+      expect(await queue.getJobLogs('one', 1, 1, false)).toEqual({ logs: ['Error: an error'], count: 3 });
+    });
+  });
+});
+
+describe('a key of another type', () => {
+  it.each([
+    ['ready', 2],
+    ['due', 2],
+    ['vt', 2],
+    // Where the worker waits as well: BullMQ's own pause of 100 ms is between.
+    ['wake', 12],
+  ])(
+    'of the queue (%s) makes nobody ask without end',
+    async (key, most) => {
+      const errors: Error[] = [];
+      const worker = on.worker('mail', async (job) => job.id, { autorun: false });
+      worker.on('error', (error) => errors.push(error));
+      await worker.waitUntilReady();
+      await on.redis.hset(`bull:mail~:${key}`, 'x', 1);
+      void worker.run();
+      await expect.poll(() => errors.length).toBeGreaterThan(0);
+      const first = performance.now();
+      await expect.poll(() => errors.length, { timeout: 10_000 }).toBeGreaterThan(most);
+      expect(performance.now() - first).toBeGreaterThan(900);
+      await on.redis.del(`bull:mail~:${key}`);
+      const done = finished(worker, 1);
+      await addGood();
+      expect(await done).toMatchObject([GOOD]);
+    },
+    20_000,
+  );
 });

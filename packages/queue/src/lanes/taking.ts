@@ -12,6 +12,10 @@ import { Turns, type Found } from './turns.ts';
 /** How many lanes are looked at that turn out to have nothing, before the worker looks at anything else. */
 const MOST_EMPTY = 50;
 
+/** How long nothing is asked when the server has refused to say whose turn it is, in milliseconds. */
+const PAUSE = 1_000;
+const UNASKED = Symbol('not asked');
+
 /** What a worker's loop gets: the job, its id, for how long a limit leaves none, and when the next one is due. */
 type Handed = [job: unknown, id: unknown, limited: number, due: number];
 
@@ -65,7 +69,8 @@ export class TakingStore extends OperatedStore {
       return this.nothing(token, due);
     };
     for (let looked = 0; looked < MOST_EMPTY; looked += 1) {
-      const tenant = await this.turns.next(this.#takesAlong ? token : undefined);
+      const tenant = await this.#next(token);
+      if (tenant === UNASKED) return nothing(Date.now() + PAUSE);
       if (tenant === undefined) return nothing(this.turns.due);
       if (!this.mayRun(tenant)) {
         await this.#putAside(tenant);
@@ -135,6 +140,18 @@ export class TakingStore extends OperatedStore {
   /** Tells an error that ends nothing. */
   protected report(error: unknown): void {
     if (this.closing === undefined) this.emit('error', error);
+  }
+
+  /** @returns {@link UNASKED} when the server has refused to say */
+  async #next(token: string): Promise<string | typeof UNASKED | undefined> {
+    try {
+      return await this.turns.next(this.#takesAlong ? token : undefined);
+    } catch (error) {
+      // Not thrown: BullMQ's loop would ask again at once, as often as the server can refuse.
+      if (!isOfScript(error)) throw error;
+      this.report(error);
+      return UNASKED;
+    }
   }
 
   /** What BullMQ's script hands over of a lane. One that fails at a lane is no reason to take no job of the others. */

@@ -7,6 +7,7 @@ import { acting } from './act.ts';
 import { adding } from './add.ts';
 import type { Handler } from './guard.ts';
 import { changing } from './job.ts';
+import { logHandlers } from './logs.ts';
 import { moving } from './moves.ts';
 import { reading } from './read.ts';
 
@@ -15,6 +16,7 @@ export const handlers: Readonly<Record<BackendCustom, Handler>> = Object.freeze(
   ...adding,
   ...reading,
   ...changing,
+  ...logHandlers,
   ...moving,
   ...acting,
   ...deduplicationHandlers,

@@ -8,7 +8,7 @@ import { outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
 import { BAD_DATA } from './sign.ts';
-import { amount, finishedState, priority } from './checks.ts';
+import { amount, finishedState, priority, token } from './checks.ts';
 import { admitted, change, onLane, physicalId, type Guard, type Handler } from './guard.ts';
 import { jobOf } from './moves.ts';
 import { replaceData } from './scripts.ts';
@@ -36,10 +36,11 @@ export const changing = {
     return byId(guard, tenant, operation, [id, JSON.parse(text)]);
   },
 
-  async extendLock(guard, tenant, operation, [id, token, duration]) {
+  async extendLock(guard, tenant, operation, [id, lock, duration]) {
+    const own = token(operation, lock);
     if (typeof duration !== 'number' || !(duration > 0 && duration <= LONGEST_LOCK))
       throw refusal('queue', operation, BAD_LOCK);
-    return byId(guard, tenant, operation, [id, token, duration]);
+    return byId(guard, tenant, operation, [id, own, duration]);
   },
 
   /** With the children that verify and name it; what else claims to be one may be anybody's. */
@@ -96,7 +97,7 @@ export const changing = {
   },
 } satisfies Readonly<Record<string, Handler>>;
 
-async function byId(
+export async function byId(
   guard: Guard,
   tenant: TenantContext,
   operation: string,
