@@ -18,6 +18,7 @@ import type { LaneStore } from './lanes/store.ts';
 import { storeOf } from './backend.ts';
 import type { ExtractDataType, ExtractNameType, ExtractResultType } from './types.ts';
 import { schedulerOf } from './schedulers/client.ts';
+import { obliteratedAtOnce } from './views/act.ts';
 import { demandOperator, limitsOf, setLimits, type TenantLimits } from './views/limits.ts';
 
 /** Refused in `acrossTenants` as well: each tenant has a queue of its own inside, and a limit of the whole would hold for none. */
@@ -61,7 +62,7 @@ export class Queue<
     guardMembers(this.prototype, RawQueue.prototype, {
       rules: queueRules,
       owner: (self) => wirings.get(self)?.owner,
-      custom: { bulk, jobs, jobScheduler },
+      custom: { bulk, jobs, jobScheduler, obliterates },
       always: ALWAYS,
     });
     scopeListeners<EventRow>(this.prototype, { rules: queueEventRules, deliveries });
@@ -151,6 +152,13 @@ function jobScheduler({ self, operation }: ClientCall): Promise<JobScheduler> {
 function bulk({ operation, args: [jobs], proceed }: ClientCall): unknown {
   requireScope({ surface: 'queue', operation });
   return proceed([toList(jobs, operation)]);
+}
+
+// BullMQ pauses the queue before its backend sees the options: what is refused there would have stopped the tenant.
+function obliterates({ operation, args: [options], proceed }: ClientCall): unknown {
+  const scope = requireScope({ surface: 'queue', operation });
+  if (scope.bypass === undefined) obliteratedAtOnce(operation, options);
+  return proceed();
 }
 
 /** What BullMQ lists when it is not told what. */

@@ -27,7 +27,7 @@ export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
  * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
  * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
  * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `jobs` makes jobs of what one script has
- * read; `jobScheduler` answers the guarded one of the queue; `waits` waits for the end of a job; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
+ * read; `jobScheduler` answers the guarded one of the queue; `waits` waits for the end of a job; `obliterates` is `scoped`, and looks at the options first; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
  */
 export type ClientCustom =
   | 'jobScheduler'
@@ -37,6 +37,7 @@ export type ClientCustom =
   | 'bulk'
   | 'jobs'
   | 'moves'
+  | 'obliterates'
   | 'waits';
 
 /** What the backend does with a call of a tenant, on the tenant's own lane: see src/views. */
@@ -180,7 +181,7 @@ export const queueRules = defineRules({
   removeGlobalRateLimit: ofTenant,
   drain: custom('scoped'),
   clean: custom('scoped'),
-  obliterate: custom('scoped'),
+  obliterate: custom('obliterates'),
   retryJobs: custom('scoped'),
   promoteJobs: custom('scoped'),
   trimEvents: custom('scoped'),

@@ -35,6 +35,7 @@ const CLIENT = all<ClientCustom>({
   jobs: true,
   jobScheduler: true,
   moves: true,
+  obliterates: true,
   waits: true,
 });
 const BACKEND = all<BackendCustom>({

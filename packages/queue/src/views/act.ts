@@ -41,9 +41,7 @@ export const acting = {
   },
 
   async obliterate(guard, tenant, operation, [given]) {
-    const { force = false, count = 1_000 } = Object(given) as { force?: unknown; count?: unknown };
-    if (force !== false) throw refusal('queue', operation, FORCE);
-    const most = batch(operation, count);
+    const most = obliteratedAtOnce(operation, given);
     const code = await change(guard, tenant, operation, async (lane) => {
       const frees = await unlinkedFirst(guard, lane, OBLITERATED, { first: most });
       const { meta = '' } = lane.keys;
@@ -111,3 +109,14 @@ const OBLITERATED: readonly (keyof RedisQueueBackend['keys'])[] = [
   'prioritized',
   'failed',
 ];
+
+/**
+ * How many jobs BullMQ removes at once with a queue.
+ *
+ * @throws {@link OperationRefusedError} for `force`, and for what is no count
+ */
+export function obliteratedAtOnce(operation: string, given: unknown): number {
+  const { force = false, count = 1_000 } = Object(given) as { force?: unknown; count?: unknown };
+  if (force !== false) throw refusal('queue', operation, FORCE);
+  return batch(operation, count);
+}
