@@ -39,7 +39,7 @@ async function run(count: number, ...signingKeys: SigningKey[]): Promise<readonl
 
 /** The jobs that wait for their time, each with the key that it was signed with. */
 async function waiting(): Promise<readonly (string | undefined)[]> {
-  const ids = await on.redis.zrange('bull:mail~acme:delayed', 0, -1);
+  const ids = await on.redis.zrange('bull:mail~acme:delayed', 0, '-1');
   return Promise.all(ids.map((id) => kidOf(`bull:mail~acme:${id}`)));
 }
 
@@ -143,7 +143,13 @@ describe('a scheduler over a change of keys', () => {
         return hash;
       };
       const producer = `acme~${job?.id}`;
-      await store.updateJobSchedulerNextMillis('acme~tick', 0, '{}', { repeat: { count: 2 } }, producer);
+      await store.updateJobSchedulerNextMillis(
+        'acme~tick',
+        0,
+        '{}',
+        { repeat: { count: 2 } } as never,
+        producer,
+      );
       expect(reads).toBe(2);
       const shown = await withTenant('acme', () => queue.getJobScheduler('tick'));
       expect(shown?.template?.data).toEqual(left);
