@@ -13,8 +13,10 @@ import { Injectable, Module, type INestApplicationContext } from '@nestjs/common
 import { NestFactory } from '@nestjs/core';
 import { currentTenant, withTenant } from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import * as bullmq from 'bullmq';
 import { FlowProducer, Queue, Worker, type Job } from '@tenantkit/queue';
 import './nestjs/setup.ts';
+import { assertGuarded } from './nestjs/guarded.ts';
 import { execArgv, processorFile, times } from './processes.ts';
 import { bench, finished, type Bench } from './support.ts';
 
@@ -170,11 +172,60 @@ describe('@nestjs/bullmq', () => {
     expect(await done).toMatchObject([{ event: 'completed', result: { 'bull:mail:c': 'acme' } }]);
   });
 
+  it('starts with what forRoot says of queues, which Nest gives to flow producers as well', async () => {
+    class RootModule {
+      readonly name = 'root';
+    }
+    const useFactory = () => ({
+      connection: on.redis,
+      defaultJobOptions: { attempts: 2 },
+      streams: { events: { maxLen: 10 } },
+      extraOptions: { manualRegistration: false },
+    });
+    const imports = [
+      BullModule.forRootAsync({ useFactory }),
+      BullModule.registerQueue({ name: 'mail' }),
+      BullModule.registerFlowProducer({ name: 'flows', forceDisconnectOnShutdown: false }),
+    ];
+    decorate(RootModule, undefined, Module({ imports }));
+    app = await NestFactory.createApplicationContext(RootModule, { logger: false, abortOnError: false });
+    assertGuarded(app);
+    const queue = app.get<Queue>(getQueueToken('mail'));
+    expect((await withTenant('acme', () => queue.add('a', {}))).opts.attempts).toBe(2);
+    expect(app.get(getFlowProducerToken('flows'))).toBeInstanceOf(FlowProducer);
+  });
+
+  it.each(['queueClass', 'flowProducerClass'] as const)(
+    'a module that was loaded before the set-up of %s is found by the check of the page',
+    async (what) => {
+      const ours = BullModule[what];
+      class EarlyModule {
+        readonly name = 'early';
+      }
+      const connection = { url: on.url };
+      BullModule[what] = (what === 'queueClass' ? bullmq.Queue : bullmq.FlowProducer) as never;
+      const imports = [
+        BullModule.forRoot({ connection }),
+        what === 'queueClass'
+          ? BullModule.registerQueue({ name: 'mail' })
+          : BullModule.registerFlowProducer({ name: 'flows' }),
+      ];
+      BullModule[what] = ours as never;
+      decorate(EarlyModule, undefined, Module({ imports }));
+      app = await NestFactory.createApplicationContext(EarlyModule, { logger: false, abortOnError: false });
+      expect(() => assertGuarded(app as INestApplicationContext)).toThrow(
+        /import queues\.ts before everything/,
+      );
+    },
+  );
+
   it('is set up by the lines of its page', async () => {
     const lines = await readFile(new URL('nestjs/setup.ts', import.meta.url), 'utf8');
     const page = await readFile(new URL('../../../docs/queue/frameworks.md', import.meta.url), 'utf8');
     const [, shown = ''] = lines.split('compares them.\n');
     expect(shown).toContain('BullModule.queueClass');
     expect(page).toContain(shown.trim());
+    const check = await readFile(new URL('nestjs/guarded.ts', import.meta.url), 'utf8');
+    expect(page).toContain(check.trim());
   });
 });

@@ -1,4 +1,4 @@
-import { BullModule, type RegisterFlowProducerOptions, type RegisterQueueOptions } from '@nestjs/bullmq';
+import { BullModule, type BullRootModuleOptions, type RegisterQueueOptions } from '@nestjs/bullmq';
 import {
   FlowProducer,
   Queue,
@@ -18,8 +18,9 @@ const tenant = { signingKeys };
 
 class NestQueue extends Queue {
   // Nest's own options are taken out: an option that BullMQ does not have is refused.
-  constructor(queue: string, options: QueueOptions & RegisterQueueOptions) {
-    const { name, configKey, processors, sharedConnection, forceDisconnectOnShutdown, ...own } = options;
+  constructor(queue: string, options: QueueOptions & RegisterQueueOptions & BullRootModuleOptions) {
+    const { name, configKey, processors, sharedConnection, forceDisconnectOnShutdown, extraOptions, ...own } =
+      options;
     super(queue, { ...own, tenant });
   }
 }
@@ -36,8 +37,10 @@ class NestWorker extends Worker {
 }
 
 class NestFlowProducer extends FlowProducer {
-  constructor(options: FlowProducerOptions & RegisterFlowProducerOptions) {
-    const { name, configKey, forceDisconnectOnShutdown, ...own } = options;
+  // What `forRoot` says of queues is given to it as well.
+  constructor(options: FlowProducerOptions & RegisterQueueOptions & BullRootModuleOptions) {
+    const { name, configKey, forceDisconnectOnShutdown, extraOptions, ...given } = options;
+    const { defaultJobOptions, settings, streams, skipMetasUpdate, ...own } = given;
     super({ ...own, tenant });
   }
 }
