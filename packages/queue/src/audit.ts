@@ -11,7 +11,7 @@ import {
   type Severity,
   type TenantRegistry,
 } from '@tenantkit/core';
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
 import { orphanedChildren, orphanedParents } from './flows/audit.ts';
 import type { JobClaims } from './header.ts';
@@ -56,7 +56,7 @@ const schema = z.strictObject({
  * outside of any tenant, jobs of erased tenants, schedulers, and ids and hashes that have lost each other. Reads
  * only; names physical ids, since an auditor is an operator. Holds the ids of a queue in memory.
  *
- * @param source - a raw ioredis client, or a Queue that was given one
+ * @param source - a raw ioredis client, of a cluster too, or a Queue that was given one
  * @throws {@link ConfigError} when the options are not usable
  *
  * @example
@@ -66,7 +66,7 @@ const schema = z.strictObject({
  * for await (const finding of auditor.audit(AbortSignal.timeout(60_000))) console.log(finding.code, finding.name);
  * ```
  */
-export function queueAuditor(source: Redis | RawQueue, options: QueueAuditorOptions): Auditor {
+export function queueAuditor(source: Redis | Cluster | RawQueue, options: QueueAuditorOptions): Auditor {
   const { signingKeys, fence, ...given } = parseOptions('queue', schema, options);
   const places = checkPlaces(source, given as QueuePlaces);
   return {

@@ -42,6 +42,11 @@ const COMMANDS = [
   '+client|id',
   // Wakes a QueueEvents that has other tenants to listen to.
   '+client|unblock',
+  // On a cluster: which server has a key, for clients, erasers and auditors.
+  '+cluster|slots',
+  '+cluster|info',
+  '+cluster|keyslot',
+  '+cluster|nodes',
   '+time',
   '+info',
   '+multi',
@@ -84,6 +89,7 @@ const COMMANDS = [
   '+smembers',
   '+scard',
   '+sismember',
+  '+sscan',
   '+zadd',
   '+zrem',
   '+zscore',
@@ -99,6 +105,7 @@ const COMMANDS = [
   '+zpopmin',
   '+bzpopmin',
   '+xadd',
+  '+xlen',
   '+xtrim',
   '+xread',
   '+xrange',

@@ -15,7 +15,7 @@ import {
   type Outcome,
   type Verification,
 } from '@tenantkit/core';
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
 import { contextOf } from './client.ts';
 import { controlCount } from './erase-control.ts';
@@ -80,7 +80,7 @@ const schema = z.strictObject({
  * of these or a job that is gone. All jobs of the lane are read for it. Those whose headers do not verify are counted as
  * kept, unless they name the person all the same.
  *
- * @param source - a raw ioredis client, or a Queue that was given one
+ * @param source - a raw ioredis client, of a cluster too, or a Queue that was given one
  * @throws {@link ConfigError} when the options are not usable
  *
  * @example
@@ -90,7 +90,7 @@ const schema = z.strictObject({
  * await eraser.plan({ tenant: 'acme' }); // { items: [{ kind: 'jobs', count: 12 }, …], … }
  * ```
  */
-export function queueEraser(source: Redis | RawQueue, options: QueueEraserOptions = {}): Eraser {
+export function queueEraser(source: Redis | Cluster | RawQueue, options: QueueEraserOptions = {}): Eraser {
   const { activeTimeout = ACTIVE_TIMEOUT, signingKeys, ...given } = parseOptions('queue', schema, options);
   const places = checkPlaces(source, given as QueuePlaces);
   const verifiers = verifiersOf(source, places, signingKeys);
@@ -137,7 +137,7 @@ function eraserOf(now: () => CheckedPlaces, verifiers: Verifiers, activeTimeout:
 
 /** With what the jobs of each queue are verified; `undefined` when the keys are not known. */
 function verifiersOf(
-  source: Redis | RawQueue,
+  source: Redis | Cluster | RawQueue,
   { queues, names }: CheckedPlaces,
   signingKeys: readonly [CheckedKey, ...CheckedKey[]] | undefined,
 ): Verifiers {

@@ -1,8 +1,9 @@
 import { isRedisInstance, Queue as RawQueue } from 'bullmq';
 import { ConfigError, assertId, optionSchemas, parseOptions, type NameCodec } from '@tenantkit/core';
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
 import { DEFAULT_PREFIX, contextOf } from './client.ts';
+import { checkCluster } from './cluster.ts';
 import { checkQueueName, laneKeys, type LaneKeys } from './lanes/names.ts';
 import { jobNames } from './names.ts';
 import { placeSchema, type QueuePlacement } from './placement.ts';
@@ -99,7 +100,7 @@ const places = z.object(placeSchemas);
  * @param source - a raw ioredis client, or a Queue that was given one
  * @throws {@link ConfigError} when no client or no queue is named
  */
-export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): CheckedPlaces {
+export function checkPlaces(source: Redis | Cluster | RawQueue, options: QueuePlaces): CheckedPlaces {
   const given = parseOptions('queue', places, options);
   const queue = source instanceof RawQueue ? source : undefined;
   const redis = queue === undefined ? source : queue.opts.connection;
@@ -107,6 +108,7 @@ export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): Che
   const queues = given.queues ?? (queue === undefined ? undefined : [queue.name]);
   if (queues === undefined) throw invalid('no queue is named');
   const prefix = given.prefix ?? queue?.opts.prefix ?? DEFAULT_PREFIX;
+  for (const name of queues) checkCluster(redis, prefix, checkQueueName(name));
   const own = queue === undefined ? undefined : contextOf(queue);
   return {
     redis: redis as Redis,
@@ -125,16 +127,21 @@ export function checkPlaces(source: Redis | RawQueue, options: QueuePlaces): Che
 
 /** Every key of the queue, in batches. Costs a walk over the whole database, as every SCAN does. */
 export async function* scanKeys(raw: RawRedis, base: string, signal?: AbortSignal): AsyncGenerator<string[]> {
-  let cursor = '0';
-  do {
-    signal?.throwIfAborted();
-    const [next, found] = await raw.run((redis) =>
-      redis.scan(cursor, 'MATCH', `${escapeGlob(base)}*`, 'COUNT', 1_000),
-    );
-    cursor = next;
-    // SCAN may give a key twice; whoever counts has to count names.
-    for (let at = 0; at < found.length; at += BATCH) yield found.slice(at, at + BATCH);
-  } while (cursor !== '0');
+  for (let isWhole = false; !isWhole;) {
+    const holder = await raw.holderOf(base);
+    let cursor = '0';
+    do {
+      signal?.throwIfAborted();
+      const [next, found] = await raw.run(() =>
+        holder.node.scan(cursor, 'MATCH', `${escapeGlob(base)}*`, 'COUNT', 1_000),
+      );
+      cursor = next;
+      // SCAN may give a key twice; whoever counts has to count names.
+      for (let at = 0; at < found.length; at += BATCH) yield found.slice(at, at + BATCH);
+    } while (cursor !== '0');
+    // On a cluster the keys may have moved to another server behind the walk: that one is walked as well.
+    isWhole = await raw.stillHolds(holder, base);
+  }
 }
 
 /** The members of one state, in batches. */

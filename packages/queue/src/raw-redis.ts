@@ -9,7 +9,9 @@ import {
   runInScope,
   type Scope,
 } from '@tenantkit/core';
-import type { Redis } from 'ioredis';
+import { isRedisCluster } from 'bullmq';
+import type { Cluster, Redis } from 'ioredis';
+import { holderOf, type Holder } from './cluster.ts';
 
 /** How long one command may take, connecting included, in milliseconds. */
 const TIMEOUT = 10_000;
@@ -17,6 +19,11 @@ const TIMEOUT = 10_000;
 const INSIDE = refuse(
   'it works on the jobs of all tenants, and was called inside of one',
   'Call it outside of withTenant: in a job of the service, or inside acrossTenants.',
+);
+
+const MOVING = refuse(
+  'the keys of the queue are moving to another server of the cluster, and nobody could say that all were met',
+  'Run it again when the cluster has been resharded.',
 );
 
 /** The server under all tenants, for an eraser and an auditor: one stated bypass, and an end to every wait. */
@@ -58,7 +65,7 @@ export class RawRedis {
     } catch (cause) {
       // What the server itself says is not about reaching it.
       if (isTenantkitError(cause) || (cause instanceof Error && cause.name === 'ReplyError')) throw cause;
-      const { host = 'localhost', port = 6379 } = this.#redis.options;
+      const { host = 'localhost', port = 6379 } = this.#address;
       throw new StoreUnreachableError({
         surface: 'queue',
         operation: this.#operation,
@@ -68,5 +75,24 @@ export class RawRedis {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** The server that has all keys which begin with this: `SCAN` on a cluster would go to any of them. */
+  async holderOf(base: string): Promise<Holder> {
+    if (!isRedisCluster(this.#redis)) return { node: this.#redis, state: '' };
+    const cluster = this.#redis as unknown as Cluster;
+    const holder = await this.run(() => holderOf(cluster, base));
+    if (holder.state === undefined) throw refusal('queue', this.#operation, MOVING);
+    return holder;
+  }
+
+  /** Whether it still has them, and has had them since. */
+  async stillHolds({ state }: Holder, base: string): Promise<boolean> {
+    return (await this.holderOf(base)).state === state;
+  }
+
+  get #address(): { readonly host?: string | undefined; readonly port?: number | undefined } {
+    if (!isRedisCluster(this.#redis)) return this.#redis.options;
+    return (this.#redis as unknown as Cluster).nodes()[0]?.options ?? {};
   }
 }

@@ -12,7 +12,11 @@ const LATE = 5_000;
 /** As much of ioredis as BullMQ's own type of a client does not have. */
 interface Commands {
   readonly status: string;
+  readonly isCluster: boolean;
   readonly call: (...command: readonly string[]) => Promise<unknown>;
+  readonly pipeline: (commands: readonly (readonly string[])[]) => {
+    readonly exec: () => Promise<readonly (readonly [Error | null, unknown])[] | null>;
+  };
   readonly disconnect: (reconnect?: boolean) => void;
   readonly on: (event: string, listener: () => void) => unknown;
   readonly once: (event: string, listener: () => void) => unknown;
@@ -35,6 +39,8 @@ export class BlockedRead {
   readonly #waiter: Waiter;
   readonly #failed: (error: unknown) => void;
   #client: Commands | undefined;
+  /** Of one of the streams. */
+  #key = '';
   readonly #over = Promise.withResolvers<null>();
   #isDone = false;
   #isInterrupted = false;
@@ -63,7 +69,14 @@ export class BlockedRead {
     try {
       if (wait !== undefined) {
         this.#client = commands;
-        this.#waiter.id ??= this.#ask(commands);
+        if (commands.isCluster) {
+          // Anew each time, and known before the server waits: the connection to the one that has the streams may be
+          // another one by now, and what is asked behind the wait is answered behind it.
+          this.#key = streams[0]?.key ?? '';
+          this.#waiter.id = this.#ask(commands);
+          await Promise.race([this.#waiter.id, this.#over.promise]);
+          if (this.#isInterrupted || this.#isStopped) return [];
+        } else this.#waiter.id ??= this.#ask(commands);
       }
       const block = wait === undefined ? {} : { BLOCK: Number.isFinite(wait) ? Math.ceil(wait) : 0 };
       const reply: Promise<Streams | null> = client.xread(streams, { COUNT: count, ...block });
@@ -98,9 +111,24 @@ export class BlockedRead {
       waiter.client = client;
       client.on('close', () => (waiter.id = undefined));
     }
-    const id = client.call('CLIENT', 'ID');
+    const id = this.#told(client, 'ID');
     id.catch(() => (waiter.id = undefined));
     return id;
+  }
+
+  /**
+   * What the server says that waits. On a cluster a command without a key goes to any server: to the right one it goes
+   * beside one with a key, in a pipeline.
+   */
+  async #told(client: Commands, ...question: readonly string[]): Promise<unknown> {
+    if (!client.isCluster) return client.call('CLIENT', ...question);
+    const commands = [
+      ['client', ...question],
+      ['exists', this.#key],
+    ];
+    const [[error, reply] = [null, null]] = (await client.pipeline(commands).exec()) ?? [];
+    if (error !== null) throw error;
+    return reply;
   }
 
   async #unblock(): Promise<void> {
@@ -109,7 +137,7 @@ export class BlockedRead {
       const other = (await this.#store.client) as unknown as Commands;
       // The two connections have no order between them: the server may not have begun to wait yet.
       for (let left = TRIES; !this.#isDone && left > 0; left -= 1) {
-        if (Number(await other.call('CLIENT', 'UNBLOCK', id)) === 1) return;
+        if (Number(await this.#told(other, 'UNBLOCK', id)) === 1) return;
         await new Promise((resolve) => setTimeout(resolve, BETWEEN));
       }
     } catch (error) {

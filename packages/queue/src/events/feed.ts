@@ -1,6 +1,7 @@
 import { createIORedisClient, isRedisInstance, RedisConnection, type RedisQueueBackend } from 'bullmq';
 import { publish, runInScope } from '@tenantkit/core';
 import { guardBackend } from '../backend.ts';
+import { checkCluster } from '../cluster.ts';
 import { checkConnection, type StoreOptions } from '../connections.ts';
 import { laneKeys } from '../lanes/names.ts';
 import { LoopStore } from '../lanes/loop.ts';
@@ -44,6 +45,7 @@ export interface FeedOptions {
 export function openFeedStore(context: StoreContext, options: StoreOptions): LoopStore {
   // Before the first of the two is opened.
   checkConnection(options.connection);
+  checkCluster(options.connection, context.prefix, context.queue);
   return runInScope(
     undefined,
     () => new LoopStore({ context, options, blocking: connectToWait(context, options) }),

@@ -1,5 +1,6 @@
 import { QueueKeys, type IRedisClient } from 'bullmq';
 import { canonicalJson } from '../canonical.ts';
+import { checkOneSlot } from '../cluster.ts';
 import { HEADER, signHeader } from '../header.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { laneName } from '../lanes/names.ts';
@@ -24,12 +25,15 @@ export interface Insertion extends SignedEntry {
  * @param lane - any lane of the connection
  * @returns the id of each job, or BullMQ's code of an error
  * @throws {@link SignatureError} when a job that is there already does not verify
+ * @throws {@link OperationRefusedError} on a cluster whose servers would have to share the work
  */
 export async function insert(
   lane: Lane,
   entries: readonly Insertion[],
 ): Promise<readonly (string | number)[]> {
   const client = await flowClient(lane);
+  if (client.isCluster)
+    checkOneSlot(entries.flatMap((entry) => [keyOf(entry), entry.link?.parentKey ?? keyOf(entry)]));
   const answers = new Map<Insertion, string | number>();
   // Those of which somebody has changed the job between the look at it and the transaction are added again.
   for (let left = entries; left.length > 0;) left = await insertOnce(client, lane, left, answers);

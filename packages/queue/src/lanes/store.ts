@@ -1,5 +1,6 @@
 import { QueueKeys, RedisQueueBackend, type JobJson, type RedisConnection } from 'bullmq';
 import { isId, runInScope } from '@tenantkit/core';
+import { checkCluster } from '../cluster.ts';
 import { connect, connectBlocking, type StoreOptions } from '../connections.ts';
 import { nodeOf } from '../flows/names.ts';
 import { ParentTouches } from '../flows/touches.ts';
@@ -47,6 +48,8 @@ export function openStore<Store>(
   followsPlace = false,
 ): Store {
   const { prefix, queue } = context;
+  // Before the first connection is opened.
+  checkCluster(options.connection, prefix, queue);
   return runInScope(
     undefined,
     () =>
@@ -84,6 +87,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
     const { prefix, queue } = context;
     const keys = new QueueKeys(prefix);
     const ours = laneKeys(prefix, queue);
+    // Of a silo, and of the queues of a FlowProducer, too.
+    checkCluster(options.connection, prefix, queue);
     super(
       shared ?? connect(options),
       queue,
