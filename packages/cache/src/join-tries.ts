@@ -75,10 +75,13 @@ export class JoinTries {
 
   async #pause(error: Error, tries: number, until: number): Promise<void> {
     const { retryDelayOnFailover = DELAY } = this.#cluster.options;
-    if (!isGone(error) || this.#cluster.status !== 'ready' || !(retryDelayOnFailover > 0)) throw error;
+    const { status } = this.#cluster;
+    if (!isGone(error) || status === 'end' || !(retryDelayOnFailover > 0)) throw error;
     if (tries <= 0) throw new Error(`Too many Cluster redirections. Last error: ${String(error)}`);
     const delay = Math.min(retryDelayOnFailover, until - Date.now());
-    if (delay > 0) await this.#passed(delay);
+    // A cluster that is connecting again has ended what was sent as well: it goes on, or ends, with the cluster.
+    if (status !== 'ready') await this.#opened();
+    else if (delay > 0) await this.#passed(delay);
     if (Date.now() >= until) throw new Error('Command timed out');
   }
 

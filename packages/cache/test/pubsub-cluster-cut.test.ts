@@ -229,6 +229,27 @@ describe('what is still being tried when the cluster has ended', () => {
   });
 });
 
+describe('what the cluster itself has ended by connecting again', () => {
+  it('is tried when that has connected', async () => {
+    const cluster = await open();
+    const tries = new JoinTries(cluster, async () => undefined);
+    cluster.on('ready', () => tries.open());
+    const name = Buffer.from('news');
+    const joins: string[] = [];
+    await tries.run(
+      [name],
+      () => [name],
+      async () => {
+        joins.push(cluster.status);
+        if (joins.length > 1) return;
+        cluster.disconnect(true);
+        throw new Error(CLOSED);
+      },
+    );
+    expect(joins).toEqual(['ready', 'ready']);
+  });
+});
+
 describe('what a server refuses', () => {
   it('is told at once, and not tried again', async () => {
     const login = { username: 'mute', password: 'secret' };
