@@ -28,9 +28,7 @@ export function readKey(half: Half, given: unknown): KeyObject | string {
 function fromAny(half: Half, given: unknown): KeyObject | string {
   if (given instanceof KeyObject) return given;
   if (typeof given === 'string') return fromPem(half, given.trim());
-  return typeof given === 'object' && given !== null && !ArrayBuffer.isView(given)
-    ? fromJwk(half, given)
-    : NOT_READ;
+  return fromJwk(half, given);
 }
 
 const PEM = /^-----BEGIN ((?:[A-Z0-9]+ )*)KEY-----[\sA-Za-z0-9+/=]+-----END \1KEY-----$/;
@@ -48,9 +46,18 @@ function fromPem(half: Half, pem: string): KeyObject | string {
   return `must be PEM text with one block, BEGIN ${half.toUpperCase()} KEY`;
 }
 
-function fromJwk(half: Half, jwk: object): KeyObject | string {
-  // Each member is read once: a getter could answer the check with one key and the import with another.
-  const { kty, crv, x, d, alg, use, key_ops: operations }: Readonly<Record<string, unknown>> = { ...jwk };
+function fromJwk(half: Half, jwk: unknown): KeyObject | string {
+  // Each member is read once: a getter could answer the check with one key and the import with another. What is no
+  // object has none, and neither have bytes.
+  const {
+    kty,
+    crv,
+    x,
+    d,
+    alg,
+    use,
+    key_ops: operations,
+  }: Readonly<Record<string, unknown>> = { ...Object(jwk) };
   // Such as a CryptoKey, for which there is KeyObject.from.
   if (typeof kty !== 'string') return NOT_READ;
   if (kty !== 'OKP' || crv !== 'Ed25519') return NOT_ED25519;

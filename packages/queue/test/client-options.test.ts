@@ -1,13 +1,16 @@
 import { ConfigError, OperationRefusedError } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
 import {
+  checkFlowOptions,
   checkQueueOptions,
   checkWorkerOptions,
+  flowOptionRules,
   queueOptionRules,
   workerOptionRules,
 } from '../src/client-options.ts';
 
 type Check = (given: object) => { readonly raw: object; readonly tenant: unknown };
+const ofFlows = checkFlowOptions as Check;
 const ofQueue = checkQueueOptions as Check;
 const ofWorker = checkWorkerOptions as Check;
 
@@ -24,6 +27,7 @@ function errorOf(call: () => unknown): ConfigError | OperationRefusedError {
 describe.each([
   { of: 'Queue', check: ofQueue, rules: queueOptionRules },
   { of: 'Worker', check: ofWorker, rules: workerOptionRules },
+  { of: 'FlowProducer', check: ofFlows, rules: flowOptionRules },
 ])('options of a $of', ({ check, rules }) => {
   const passed = Object.entries<{ readonly kind: string }>(rules).filter(([, { kind }]) => kind === 'pass');
 
@@ -134,6 +138,10 @@ describe('options of a Worker', () => {
 
   it('of a sandbox are BullMQ’s own', () => {
     const options = { useWorkerThreads: true, workerForkOptions: { silent: true }, workerThreadsOptions: {} };
-    expect(ofWorker(options).raw).toEqual(options);
+    const { raw } = ofWorker(options);
+    expect(raw).toEqual(options);
+    // They may hold what lives, streams and signals: not copied, and not frozen.
+    for (const name of ['workerForkOptions', 'workerThreadsOptions'] as const)
+      expect(Reflect.get(raw, name)).toBe(options[name]);
   });
 });

@@ -108,6 +108,7 @@ describe('ids of callers', () => {
     expect(says('a:b')).toBe(
       'queue.add is refused: the job id holds ":", by which BullMQ separates the parts of its keys. Use another separator, for example "-" or "_".',
     );
+    expect(says('repeat:s:1700000000000')).toBe(says('a:b'));
     expect(says('42')).toBe(
       'queue.add is refused: the job id is an integer, a form that BullMQ keeps for itself. Put a letter before it, for example "order-42", or leave jobId out.',
     );

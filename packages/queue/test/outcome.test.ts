@@ -37,6 +37,23 @@ describe('what a processor answers', () => {
 });
 
 describe('what a processor throws', () => {
+  it('leaves its job where it is, only if the processor has moved it before', () => {
+    for (const type of [DelayedError, WaitingError, WaitingChildrenError]) {
+      const thrown = new type('of a tenant');
+      const { plain, original } = failureOf(thrown, true);
+      expect(original).toBe(thrown);
+      // Made anew: what the tenant has put on its own is not read in the loop.
+      expect(plain).toBeInstanceOf(type);
+      expect(plain).not.toBe(thrown);
+      expect(plain.message).not.toContain('of a tenant');
+      expect(failureOf({ name: type.name }, true).plain).toBeInstanceOf(type);
+      expect(failureOf(thrown).plain.message).toBe(REFUSED);
+    }
+    // A rate limit is no place for a job, and any other error is one.
+    expect(failureOf(new RateLimitError(), true).plain.message).toBe(REFUSED);
+    expect(failureOf(new Error('x'), true).plain.message).toBe('x');
+  });
+
   it('is an ordinary error in the loop, with its message and stack', () => {
     const thrown = new RangeError('too much');
     const { plain, original } = failureOf(thrown);
