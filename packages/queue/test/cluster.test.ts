@@ -223,7 +223,13 @@ describe('events on a Redis Cluster', () => {
     const events = on.events('mail', { blockingTimeout: 600_000 });
     let dropped = 0;
     events.on('ioredis:close', () => void (dropped += 1));
+    const isWaiting = async (): Promise<boolean> => {
+      const lists = await Promise.all(on.cluster.nodes('master').map((node) => node.client('LIST')));
+      return / name=\S+:qe .* cmd=xread /.test(lists.join(''));
+    };
     for (let n = 0; n < 12; n += 1) {
+      // From the second one on the server waits, for ten minutes: it is told not to.
+      while (n > 0 && !(await isWaiting()));
       await withTenant(`t${n}`, async () => {
         const heard = recorder();
         events.on('added', heard.listener);
