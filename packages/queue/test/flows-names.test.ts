@@ -53,6 +53,8 @@ describe('the key of a job in a flow', () => {
     expect(told(`child ${key} failed`)).toBe('child bull:reports:p7 failed');
     expect(told('child bull:reports~acme2:acme2~p7 failed')).toBe('a child failed');
     expect(told('child session:1 failed')).toBe('a child failed');
+    // Only what BullMQ writes is taken apart.
+    for (const text of [`a child ${key} failed`, `child ${key} failed again`]) expect(told(text)).toBe(text);
     expect(told('job stalled more than allowable limit')).toBe('job stalled more than allowable limit');
   });
 });
@@ -104,6 +106,30 @@ describe('the link of a child', () => {
     checkNotItself('add', undefined, key);
   });
 
+  it('is refused in words', () => {
+    const says = (options: object): string => {
+      try {
+        checkNotItself('add', link(options), key);
+      } catch (error) {
+        return (error as Error).message;
+      }
+      throw new Error('it was accepted');
+    };
+    expect(says({ failParentOnFailure: true, continueParentOnFailure: true })).toBe(
+      'queue.add is refused: the job has more than one option of what its failure does to its parent. Use one of failParentOnFailure, removeDependencyOnFailure, ignoreDependencyOnFailure, continueParentOnFailure.',
+    );
+    expect(says({ parent, deduplication: { id: 'd' } })).toBe(
+      'queue.add is refused: a job with a parent cannot be a duplicate, as in BullMQ: its parent would wait for another job. Leave deduplication out, or give the job a jobId.',
+    );
+    for (const queue of ['raw:reports', 'bull:a:b'])
+      expect(says({ parent: { ...parent, queue } })).toBe(
+        'queue.add is refused: the queue of the parent is none that this one can have a parent in. Give its qualified name, prefix and queue, as in parent: { id: job.id, queue: job.queueQualifiedName }.',
+      );
+    expect(says({ parent })).toBe(
+      'queue.add is refused: the job would be its own parent. Give another id, or another parent.',
+    );
+  });
+
   it('is sound, or not believed', () => {
     const text = '{"id":"acme~p7","queueKey":"bull:reports~acme"}';
     const sound = (at: string | undefined, said: string | undefined) => isLinkSound(naming, 'acme', at, said);
@@ -115,6 +141,7 @@ describe('the link of a child', () => {
       [key, '{}'],
       [key, 'null'],
       [key, '[]'],
+      ['bull:x:undefined', '{"queueKey":"bull:x"}'],
       [key, text.replace('acme~p7', 'acme~p8')],
       [key, text.replace('reports', 'mail')],
       [key, '{"id":["acme~p7"],"queueKey":"bull:reports~acme"}'],
@@ -132,7 +159,7 @@ describe('the link of a child', () => {
       parent: { id: 'p7', queueKey: 'bull:reports', fpof: true },
       deferredFailure: 'child bull:reports:p7 failed',
     });
-    expect(logicalLinks(naming, 'acme', {} as never)).toEqual({});
+    expect(logicalLinks(naming, 'acme', {} as never)).toStrictEqual({});
     const options = { attempts: 1, parent: { id: 'acme~old', queue: 'bull:reports~acme' } };
     expect(logicalOptions(options, shown)).toEqual({
       attempts: 1,

@@ -19,10 +19,13 @@ describe('until when a job may begin', () => {
     expect(at({ attempts: 4, backoff: { type: 'exponential', delay: 5 } })).toBe(35);
     expect(at({ attempts: 4, backoff: { type: 'exponential' } })).toBe(0);
     expect(at({ attempts: 4, backoff: { type: 'own', delay: 5 } })).toBe(0);
+    // As in BullMQ, none is one.
+    expect(at({ attempts: 0, backoff: 5 })).toBe(0);
   });
 
   it('counts for what a scheduler has made from the time that it was made for', () => {
     expect(at({ delay: 7 }, 'repeat:s:1700000000000')).toBe(1_700_000_000_000 - 1_000);
+    expect(at({ attempts: 3, backoff: 5 }, 'repeat:s:1700000000000')).toBe(1_700_000_000_000 - 990);
     expect(lastStart({ tenant: 'acme', issuedAt: 2e12 }, 'repeat:s:1700000000000', {}, 1)).toBe(2e12 + 1);
   });
 });
@@ -68,6 +71,11 @@ describe('the jobs that a worker has ended', () => {
     expect(known.lastIndexOf(false)).toBeLessThan(120_000);
     expect(known.filter(Boolean).length).toBeLessThanOrEqual(100_000);
     expect(known.slice(120_000).every(Boolean)).toBe(true);
+    const exact = new EndedJobs();
+    for (let n = 0; n < 99_999; n += 1) exact.add(`acme~${n}`, 1);
+    expect(exact.has('acme~0', 1)).toBe(true);
+    exact.add('acme~99999', 1);
+    expect([exact.has('acme~49999', 1), exact.has('acme~50000', 1)]).toEqual([false, true]);
     for (let n = 0; n < 120_000; n += 1) ended.add('acme~one', n);
     expect([ended.has('acme~one', 0), ended.has('acme~one', 119_999)]).toEqual([false, true]);
   });

@@ -128,6 +128,16 @@ describe('the silos of a queue', () => {
     expect(asked.map((one) => one.split(' ')[0])).toEqual(['acme', 'globex', 'globex', 'acme', 'globex']);
   });
 
+  it('forget nobody for a tenant that is known: who is forgotten may be moved unnoticed', () => {
+    let moved = '';
+    const { at } = silos((tenant) => (tenant === moved ? silo('s') : POOL));
+    for (let n = 0; n < 10_000; n += 1) at(`t${n}`);
+    pass(1_000);
+    at('t9999');
+    moved = 't0';
+    expect(refused(() => at('t0'))).toBe(UNFENCED);
+  });
+
   it('remember ten thousand tenants, and forget those of the pool first', () => {
     const { asked, at } = silos((tenant) => (tenant === 'big' ? silo('s') : POOL));
     at('big');

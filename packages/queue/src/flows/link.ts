@@ -99,8 +99,10 @@ export function isLinkSound(
   if (text === undefined) return false;
   const parent: unknown = JSON.parse(text);
   const { id, queueKey } = Object(parent) as { readonly id?: unknown; readonly queueKey?: unknown };
-  if (typeof id !== 'string' || typeof queueKey !== 'string') return false;
-  return ownNode(naming, tenant, key)?.id === id && `${queueKey}:${id}` === key;
+  const node = ownNode(naming, tenant, key);
+  if (node === undefined || node.id !== id) return false;
+  // A list of one text would read as that text.
+  return typeof queueKey === 'string' && `${queueKey}:${node.id}` === key;
 }
 
 /** Of a job what names its parent, and its children in a failure, as its tenant sees it. */

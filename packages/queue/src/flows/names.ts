@@ -1,5 +1,5 @@
 import { RATE_LIMIT_ERROR } from 'bullmq';
-import { isId, type NameCodec } from '@tenantkit/core';
+import type { NameCodec } from '@tenantkit/core';
 import { tenantOfLane } from '../lanes/names.ts';
 
 /** What the names of one deployment are made with. */
@@ -28,9 +28,10 @@ export interface NodeName {
 export function nodeOf({ prefix, names }: Naming, key: string): NodeName | undefined {
   if (!key.startsWith(`${prefix}:`)) return undefined;
   const [lane = '', id = '', ...more] = key.slice(prefix.length + 1).split(':');
-  const [queue = '', tenant = '', ...rest] = lane.split('~');
-  if (more.length > 0 || rest.length > 0 || queue === '' || !isId(tenant)) return undefined;
-  if (tenantOfLane(queue, lane) !== tenant || !names.owns(tenant, id)) return undefined;
+  const [queue = ''] = lane.split('~', 1);
+  if (more.length > 0 || queue === '') return undefined;
+  const tenant = tenantOfLane(queue, lane);
+  if (tenant === undefined || !names.owns(tenant, id)) return undefined;
   return { queue, tenant, id, logical: names.decode(tenant, id) };
 }
 
