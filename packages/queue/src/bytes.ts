@@ -43,6 +43,9 @@ export function isWellFormed(text: string): boolean {
   return text.isWellFormed();
 }
 
+/** Groups of four characters, and one of two or three whose last has two or four unused bits, which are zero. */
+const BASE64URL = /^(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?$/;
+
 /**
  * Decodes base64url strictly: `Buffer.from` ignores foreign characters and unused bits, so that one signature
  * would have many spellings.
@@ -50,6 +53,5 @@ export function isWellFormed(text: string): boolean {
  * @returns the bytes, or `undefined` when `text` is not the one spelling of them
  */
 export function decodeBase64url(text: string): Buffer | undefined {
-  const bytes = Buffer.from(text, 'base64url');
-  return bytes.toString('base64url') === text ? bytes : undefined;
+  return BASE64URL.test(text) ? Buffer.from(text, 'base64url') : undefined;
 }

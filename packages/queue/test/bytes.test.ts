@@ -27,6 +27,22 @@ it('a text with a lone surrogate is not well-formed', () => {
   for (const bad of ['\ud800', 'a\udfff', '\udfff\ud800']) expect(isWellFormed(bad)).toBe(false);
 });
 
+it('what is decoded is what encoding gives again, and nothing else is', () => {
+  const spelt = fc.uint8Array({ maxLength: 9 }).map((bytes) => Buffer.from(bytes).toString('base64url'));
+  const near = fc.tuple(spelt, fc.constantFrom('', 'A', 'B', 'Q', 'w', '-', '=', '\n', '+'));
+  const text = fc.oneof(
+    near.map((parts) => parts.join('')),
+    fc.string({ unit: fc.constantFrom(...'AQgwBEIMUYckos048z-_'.split('')), maxLength: 7 }),
+  );
+  fc.assert(
+    fc.property(text, (given) => {
+      const bytes = Buffer.from(given, 'base64url');
+      expect(decodeBase64url(given)).toEqual(bytes.toString('base64url') === given ? bytes : undefined);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
 it('bytes have one spelling in base64url', () => {
   expect(decodeBase64url('')?.length).toBe(0);
   expect(decodeBase64url('-_8')?.toString('hex')).toBe('fbff');

@@ -33,6 +33,23 @@ describe('canonical JSON', () => {
     expect(canonicalJson(JSON.parse('{"__proto__":{"attempts":9}}'))).toBe('{"__proto__":{"attempts":9}}');
   });
 
+  it('sorts names as the engine does, however many there are', () => {
+    const names = fc.uniqueArray(fc.string({ unit: 'binary', maxLength: 3 }).filter(isStorable), {
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(names, (keys) => {
+        const sorted = keys.toSorted().map((key) => `${JSON.stringify(key)}:1`);
+        expect(canonicalJson(Object.fromEntries(keys.map((key) => [key, 1])))).toBe(`{${sorted.join(',')}}`);
+      }),
+    );
+  });
+
+  it('writes every name as it is, of however many there were before', () => {
+    for (let n = 0; n < 1_000; n += 1) canonicalJson({ [`n${n}`]: n, ['x'.repeat(100) + n]: n });
+    expect(canonicalJson({ n0: 0, n999: 1, 'a"': 2 })).toBe('{"a\\"":2,"n0":0,"n999":1}');
+  });
+
   it('has one text for each value', () => {
     const texts: readonly (readonly [unknown, string])[] = [
       ['', '""'],
@@ -117,4 +134,8 @@ function normalised(value: unknown): unknown {
   if (Array.isArray(value)) return value.length === 0 ? {} : value.map(normalised);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, normalised(member)]));
+}
+
+function isStorable(key: string): boolean {
+  return key.isWellFormed() && key !== '__proto__';
 }

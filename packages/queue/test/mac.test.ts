@@ -1,8 +1,8 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, hkdfSync } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { lengthPrefixed } from '../src/bytes.ts';
-import { macOf } from '../src/keys.ts';
+import { macOf, queueKeyRing } from '../src/keys.ts';
 import { oddText } from './header-support.ts';
 
 const secret = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -27,3 +27,25 @@ it('does not depend on what it was made over before, also where fields are long'
     expect(macOfOther(fields), `${length}`).toBe(expected(other, fields));
   }
 });
+
+it('is compared whole, also behind another that was compared before', () => {
+  const { current } = queueKeyRing([{ kid: 'k', secret: Buffer.alloc(32, 7) }], 'bull', 'mail');
+  const fields = ['a', 'b'];
+  const mac = expected(derived(), fields);
+  expect(current.verify(fields, mac)).toBe(true);
+  for (const other of [
+    mac.slice(0, -1),
+    mac.slice(1),
+    `${mac}A`,
+    '',
+    `A${mac.slice(1)}`,
+    `${mac.slice(0, -1)}A`,
+  ])
+    expect(current.verify(fields, other), other).toBe(other === mac);
+  expect(current.verify(fields, mac)).toBe(true);
+});
+
+function derived(): Uint8Array {
+  const salt = 'tenantkit/queue/v1';
+  return new Uint8Array(hkdfSync('sha256', Buffer.alloc(32, 7), salt, lengthPrefixed(['bull', 'mail']), 32));
+}
