@@ -1,4 +1,4 @@
-import { optsEncodeMap, type JobsOptions } from 'bullmq';
+import { optsDecodeMap, optsEncodeMap, type JobsOptions } from 'bullmq';
 import { defineRules, refusal, refuse, rewrite, ruleFor, type RefuseRule, type Rules } from '@tenantkit/core';
 import { z } from 'zod';
 import { isWellFormed } from './bytes.ts';
@@ -162,6 +162,20 @@ export function storedOptions(options: Readonly<Record<string, unknown>>): Recor
 }
 
 const STORED_AS: Readonly<Record<string, string>> = Object.assign(Object.create(null), optsEncodeMap);
+const READ_AS: Readonly<Record<string, string>> = Object.assign(Object.create(null), optsDecodeMap);
+
+/** The other way round: what BullMQ makes of stored options, which are parsed already. */
+export function readOptions(stored: Readonly<Record<string, unknown>>): JobsOptions {
+  const options: Record<string, unknown> = {};
+  for (const name of Object.keys(stored)) {
+    const value = stored[name];
+    if (name === 'tm') options['telemetry'] = { ...Object(options['telemetry']), metadata: value };
+    else if (name === 'omc') options['telemetry'] = { ...Object(options['telemetry']), omitContext: value };
+    // It would be the prototype of all options, from which BullMQ would read a parent.
+    else if (name !== '__proto__') options[READ_AS[name] ?? name] = value;
+  }
+  return options;
+}
 
 function storedTelemetry(value: unknown): { tm?: unknown; omc?: unknown } {
   const { metadata, omitContext } = Object(value) as { metadata?: unknown; omitContext?: unknown };

@@ -3,12 +3,13 @@ import { SignatureError, currentTenant, publish, type TenantRegistry } from '@te
 import { logicalLinks, logicalOptions } from './flows/link.ts';
 import type { Naming } from './flows/names.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
+import { readOptions } from './job-options.ts';
 import { logicalId } from './lanes/ids.ts';
 import { isShallow } from './nesting.ts';
 import type { QueuePlacement } from './placement.ts';
 import { lastStart } from './replay.ts';
 import { verifyTemplate, type Template } from './schedulers/template.ts';
-import { verifyJob, type JobHash, type Verifier } from './verify.ts';
+import { verifyWhole, type JobHash, type Verifier } from './verify.ts';
 import type { TenantLimits } from './views/limits.ts';
 
 /** What was found when a job was looked at. Only a `verified` one may be shown. */
@@ -111,8 +112,7 @@ export function judgePickUp(
   fields: readonly unknown[],
   id: string,
 ): { readonly verdict: Verdict; readonly seen: readonly string[] } {
-  const hash = known(fields);
-  const verdict = pickUp(place, hash, id);
+  const verdict = pickUp(place, known(fields), id);
   return { verdict, seen: seen(verdict) };
 }
 
@@ -162,11 +162,12 @@ export function refuseEnd(context: StoreContext, claims: JobClaims): SignatureEr
 }
 
 type Refused = Extract<Verdict, { kind: 'refused' }>;
+type Accepted = { readonly kind: 'accepted' } & ReturnType<typeof verifyWhole>;
 
-function pickUp(place: Place, hash: JobHash, id: string): Verdict {
+function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
   const verdict = judge(place, hash, id, 'process');
   if (verdict.kind === 'refused') return verdict;
-  const { claims } = verdict;
+  const { claims, options } = verdict;
   const { context } = place;
   // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
   if (!COUNTERS.every((counter) => COUNT.test(hash[counter] ?? '0')))
@@ -176,7 +177,7 @@ function pickUp(place: Place, hash: JobHash, id: string): Verdict {
   const state = context.fence?.state(claims.tenant) ?? 'active';
   if (state === 'erased') return refused(context, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
-  const job = readable(hash, id);
+  const job = readable(toParse, options, id);
   if (job === undefined) return refused(context, signatureError('malformed'), 'process', claims);
   // What somebody has kept of a job and put back, for a second run.
   const isOver = Date.now() > lastStart(claims, id, job.opts, context.maxAge);
@@ -186,9 +187,15 @@ function pickUp(place: Place, hash: JobHash, id: string): Verdict {
 }
 
 /** @returns `undefined` for what cannot be read: thrown, it would leave the job in work for ever, and be taken for the end of another */
-function readable(hash: JobHash, id: string): JobJson | undefined {
+function readable(
+  fields: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+  id: string,
+): JobJson | undefined {
   try {
-    return decode(fieldsOf(hash), id);
+    const job = decode(fields, id);
+    job.opts = readOptions(options);
+    return job;
   } catch {
     return undefined;
   }
@@ -199,9 +206,9 @@ function judge(
   hash: JobHash,
   id: string,
   operation: string,
-): { readonly kind: 'accepted'; readonly claims: JobClaims } | Refused {
+): Accepted | Refused {
   try {
-    return { kind: 'accepted', claims: verifyJob(context, hash, id, lane) };
+    return { kind: 'accepted', ...verifyWhole(context, hash, id, lane) };
   } catch (error) {
     const known = error instanceof SignatureError ? error : signatureError('malformed');
     return refused(context, known, operation);
@@ -226,9 +233,13 @@ function refused(
 
 /** The job as its tenant sees it: logical id, no header, the time at which it was signed. */
 export function logicalJob(job: JobJson, claims: JobClaims, { prefix, names }: Naming): JobJson {
-  const { [HEADER]: _header, jobId, ...options } = job.opts as JobJson['opts'] & { [HEADER]?: unknown };
-  // A worker's loop has the same job, and goes by it: what a processor does to its options must not get there.
-  for (const [name, value] of Object.entries(options)) Reflect.set(options, name, copied(value));
+  const { jobId, timestamp } = job.opts;
+  // A worker's loop has the same job, and goes by it: what a processor does to its options must not get there. One by
+  // one: a rest of them takes longer than the job takes to be made.
+  const options: Record<string, unknown> = {};
+  for (const name of Object.keys(job.opts)) {
+    if (name !== HEADER && name !== 'jobId') options[name] = copied(Reflect.get(job.opts, name));
+  }
   const id = logicalId(names, claims.tenant, job.id) ?? names.decode(claims.tenant, job.id);
   const links = logicalLinks({ prefix, names }, claims.tenant, job);
   const opts = logicalOptions(options, links);
@@ -238,7 +249,7 @@ export function logicalJob(job: JobJson, claims: JobClaims, { prefix, names }: N
     id,
     progress: copied(job.progress),
     opts: jobId === undefined ? opts : { ...opts, jobId: id },
-    timestamp: options.timestamp ?? claims.issuedAt,
+    timestamp: timestamp ?? claims.issuedAt,
   };
 }
 
@@ -274,14 +285,25 @@ function decode(fields: readonly string[], id: string): JobJson {
   return job;
 }
 
+/** A job as a script has handed it over. */
+interface Known {
+  readonly hash: JobHash;
+  /** What is left to BullMQ to parse, names and values in turn: the options are parsed where the job is verified. */
+  readonly toParse: readonly string[];
+}
+
 /** The fields that BullMQ reads: of others, of which anybody may have put any number there, none is looked at. */
-function known(fields: readonly unknown[]): JobHash {
+function known(fields: readonly unknown[]): Known {
   const hash: Record<string, string> = {};
+  const toParse: string[] = [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const field = fields[at];
-    if (typeof field === 'string' && READ.has(field)) hash[field] = String(fields[at + 1]);
+    if (typeof field !== 'string' || !READ.has(field)) continue;
+    const value = String(fields[at + 1]);
+    hash[field] = value;
+    if (field !== 'opts' && (field !== 'progress' || isReadable(value))) toParse.push(field, value);
   }
-  return hash;
+  return { hash, toParse };
 }
 
 /** Names and values in turn, as a script answers them. */

@@ -29,11 +29,21 @@ export type JobHash = Readonly<Record<string, string>>;
  * @throws {@link SignatureError} with the reason `missing`, `malformed`, `unknownKey` or `mismatch`
  */
 export function verifyJob(
-  { prefix, queue, ring, names }: Verifier,
+  verifier: Verifier,
   hash: JobHash,
   id: string,
   lane: string | undefined,
 ): JobClaims {
+  return verifyWhole(verifier, hash, id, lane).claims;
+}
+
+/** The same, with the options of the job: for who runs it, and need not parse them again. */
+export function verifyWhole(
+  { prefix, queue, ring, names }: Verifier,
+  hash: JobHash,
+  id: string,
+  lane: string | undefined,
+): { readonly claims: JobClaims; readonly options: Readonly<Record<string, unknown>> } {
   const options = parseOptions(hash['opts']);
   const header = options[HEADER];
   if (header === undefined) throw signatureError('missing');
@@ -44,7 +54,7 @@ export function verifyJob(
   if (claims.tenant !== lane || logicalId(names, lane, id) === undefined) throw signatureError('mismatch');
   if (!isLinkSound({ prefix, names }, lane, hash['parentKey'], hash['parent']))
     throw signatureError('mismatch');
-  return claims;
+  return { claims, options };
 }
 
 /**

@@ -1,6 +1,13 @@
+import { Job } from 'bullmq';
 import { OperationRefusedError } from '@tenantkit/core';
 import { describe, expect, it } from 'vitest';
-import { checkJobOptions, checkTurn, jobOptionRules, storedOptions } from '../src/job-options.ts';
+import {
+  checkJobOptions,
+  checkTurn,
+  jobOptionRules,
+  readOptions,
+  storedOptions,
+} from '../src/job-options.ts';
 
 /** For each option that is let through: what it may hold, what it becomes, what it must not hold, and what is advised. */
 const ACCEPTED: {
@@ -271,5 +278,41 @@ describe('options of jobs', () => {
     expect(storedOptions({ telemetry: undefined })).toEqual({ tm: undefined, omc: undefined });
     // What every object has is the name of no option.
     expect(Object.keys(storedOptions({ constructor: 1, toString: 2 }))).toEqual(['constructor', 'toString']);
+  });
+
+  it('are read from under them as BullMQ reads them', () => {
+    const options = {
+      attempts: 3,
+      keepLogs: 5,
+      telemetry: { metadata: 'm', omitContext: true },
+      deduplication: { id: 'x' },
+      failParentOnFailure: true,
+      removeOnFail: { age: 1, count: 2 },
+      backoff: { type: 'fixed', delay: 1 },
+      'tk!': 'a header',
+    };
+    const stored = storedOptions(options);
+    expect(readOptions(stored)).toEqual(options);
+    for (const some of [
+      stored,
+      { omc: false },
+      { tm: 'm' },
+      { omc: true, tm: 'm' },
+      {},
+      { tm: null, toJSON: 1 },
+    ])
+      expect(readOptions(some)).toEqual(Job.optsFromJSON(JSON.stringify(some)));
+    expect(readOptions({ constructor: 1 })).toEqual({ constructor: 1 });
+  });
+
+  it('have no prototype that a text of JSON gives them', () => {
+    const read = readOptions(
+      JSON.parse('{"__proto__":{"parent":{"id":"x"}},"attempts":2}') as Record<string, unknown>,
+    );
+    expect([Reflect.ownKeys(read), read.parent, Object.getPrototypeOf(read)]).toEqual([
+      ['attempts'],
+      undefined,
+      Object.prototype,
+    ]);
   });
 });

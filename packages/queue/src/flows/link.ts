@@ -105,12 +105,15 @@ export function isLinkSound(
   return typeof queueKey === 'string' && `${queueKey}:${node.id}` === key;
 }
 
+const NO_LINKS: Partial<JobJson> = Object.freeze({});
+
 /** Of a job what names its parent, and its children in a failure, as its tenant sees it. */
 export function logicalLinks(
   naming: Naming,
   tenant: string,
   { parentKey, parent, deferredFailure }: JobJson,
 ): Partial<JobJson> {
+  if (parentKey === undefined && deferredFailure === undefined) return NO_LINKS;
   const own = parentKey === undefined ? undefined : ownNode(naming, tenant, parentKey);
   const queueKey = `${naming.prefix}:${own?.queue}`;
   return {
@@ -128,6 +131,7 @@ export function logicalOptions<Options extends { parent?: unknown }>(
   options: Options,
   { parent }: Partial<JobJson>,
 ): Omit<Options, 'parent'> & { parent?: { id: string; queue: string } } {
+  if (parent === undefined && options.parent === undefined) return options as Omit<Options, 'parent'>;
   const { parent: _added, ...rest } = options;
   return parent === undefined ? rest : { ...rest, parent: { id: parent.id ?? '', queue: parent.queueKey } };
 }

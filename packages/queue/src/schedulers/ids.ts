@@ -6,6 +6,8 @@ import { isWellFormed } from '../bytes.ts';
  * as it is, and its tenant sees it so. No other id of a caller holds a colon.
  */
 const ITERATION = /^repeat:(.+):(\d{10,16})$/su;
+/** How it begins: hardly any id does, and each job's is asked about several times. */
+const BEGINS = 'repeat:';
 
 /** A part of a scheduler's id that would make its key that of another one's iteration, or of something beside it. */
 const LIKE_ITERATION = /:\d{10}/u;
@@ -27,13 +29,14 @@ export interface Iteration {
 
 /** What the id of an iteration says; `undefined` for any other id. */
 export function iterationOf(id: string): Iteration | undefined {
+  if (!id.startsWith(BEGINS)) return undefined;
   const [, scheduler, millis] = ITERATION.exec(id) ?? [];
   return scheduler === undefined ? undefined : { scheduler, millis: Number(millis) };
 }
 
 /** Whether an id is one that BullMQ gives to what a scheduler makes. */
 export function isIteration(id: string): boolean {
-  return ITERATION.test(id);
+  return id.startsWith(BEGINS) && ITERATION.test(id);
 }
 
 /** @throws {@link OperationRefusedError} on what is no id of a scheduler */
