@@ -195,22 +195,22 @@ function method(
   raw: RawFunction,
   guard: ClientGuard,
 ): RawFunction {
-  const judge = judgeOf(row, guard);
-  const callOf = (self: object, args: readonly unknown[]): ClientCall => ({
-    self,
-    operation: member,
-    args,
-    proceed: (changed = args) => Reflect.apply(raw, self, changed),
-  });
+  const allowed = allowedBy(row, guard);
+  // BullMQ's loops come through here several times per job: nothing is made for them.
+  const judge = (self: object, args: readonly unknown[]): unknown => {
+    if (isOfLoop(self, guard)) return Reflect.apply(raw, self, args);
+    const proceed = (changed = args): unknown => Reflect.apply(raw, self, changed);
+    return allowed({ self, operation: member, args, proceed });
+  };
   if (guard.synchronous?.has(member) === true) {
     return function guarded(this: object, ...args) {
-      return judge(callOf(this, args));
+      return judge(this, args);
     };
   }
   return function guarded(this: object, ...args) {
     try {
       // The very promise of what is called: another one around it would cost three turns of the queue of promises.
-      return Promise.resolve(judge(callOf(this, args)));
+      return Promise.resolve(judge(this, args));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -247,12 +247,18 @@ function setter(
 }
 
 function judgeOf(row: Exclude<ClientRow, PassRule>, guard: ClientGuard): (call: ClientCall) => unknown {
-  const allowed =
-    row.kind === 'refuse' ? (call: ClientCall) => refused(call, row, guard) : throughOf(row.custom, guard);
-  return (call) => {
-    const owner = guard.owner(call.self);
-    return owner !== undefined && isEngineOf(owner) ? call.proceed() : allowed(call);
-  };
+  const allowed = allowedBy(row, guard);
+  return (call) => (isOfLoop(call.self, guard) ? call.proceed() : allowed(call));
+}
+
+function isOfLoop(self: object, guard: ClientGuard): boolean {
+  const owner = guard.owner(self);
+  return owner !== undefined && isEngineOf(owner);
+}
+
+/** What a call gets that comes from nobody's loop. */
+function allowedBy(row: Exclude<ClientRow, PassRule>, guard: ClientGuard): (call: ClientCall) => unknown {
+  return row.kind === 'refuse' ? (call) => refused(call, row, guard) : throughOf(row.custom, guard);
 }
 
 function throughOf(custom: ClientCustom, guard: ClientGuard): (call: ClientCall) => unknown {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { JobsOptions } from 'bullmq';
 import type { JobClaims } from './header.ts';
 import { iterationOf } from './schedulers/ids.ts';
+import { stamp } from './stamp.ts';
 
 /** For how long a job may wait beyond what its options say, unless the service says otherwise: 30 days, in ms. */
 export const MAX_AGE = 2_592_000_000;
@@ -59,9 +60,12 @@ export class EndedJobs {
   #young = new Map<string, Times>();
   #old = new Map<string, Times>();
   #size = 0;
+  /** When the last one of all of them was signed. */
+  #newest = -Infinity;
 
   /** @param id - that no job of another lane has */
   add(id: string, issuedAt: number): void {
+    if (issuedAt > this.#newest) this.#newest = issuedAt;
     const name = nameOf(id);
     const known = this.#young.get(name);
     if (known === undefined) this.#young.set(name, issuedAt);
@@ -75,6 +79,8 @@ export class EndedJobs {
   }
 
   has(id: string, issuedAt: number): boolean {
+    // Most jobs: they are signed after those that have ended, and to look for each of them costs what a promise costs.
+    if (issuedAt > this.#newest) return false;
     const name = nameOf(id);
     return isAmong(this.#young.get(name), issuedAt) || isAmong(this.#old.get(name), issuedAt);
   }
@@ -87,6 +93,9 @@ function nameOf(id: string): string {
 function isAmong(times: Times | undefined, issuedAt: number): boolean {
   return typeof times === 'object' ? times.has(issuedAt) : times === issuedAt;
 }
+
+/** When a job was signed, where its loop's own object is at hand: its header says it as well, and costs more. */
+export const signedTime = stamp<number>();
 
 /** When a job was signed that was verified before; `undefined` for one without a header, which was refused. */
 export function signedAt(header: unknown): number | undefined {

@@ -16,6 +16,7 @@ import type { Loose } from './job.ts';
 import { scopeListeners } from './listeners.ts';
 import { logicalFailure } from './flows/names.ts';
 import { PickedJob } from './picked.ts';
+import { signedTime } from './replay.ts';
 import { sandboxOf } from './sandbox/sandbox.ts';
 import { workerEventRules, workerRules } from './rules.ts';
 import { SiloWorkers } from './silo-workers.ts';
@@ -140,6 +141,7 @@ export class Worker<
       jobId,
     );
     picked.set(job, new PickedJob(job, this, context, verdict));
+    if (verdict.kind === 'verified') signedTime.set(job, verdict.claims.issuedAt);
     return job as RawJob<DataType, ResultType, NameType, ProgressType>;
   }
 

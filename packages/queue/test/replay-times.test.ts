@@ -54,6 +54,21 @@ describe('the jobs that a worker has ended', () => {
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(20_000_000);
   });
 
+  it('are known whichever of them was signed first', () => {
+    const ended = new EndedJobs();
+    expect(ended.has('a', 10)).toBe(false);
+    ended.add('a', 10);
+    ended.add('b', 5);
+    const asked = [
+      ended.has('a', 10),
+      ended.has('b', 5),
+      ended.has('a', 5),
+      ended.has('b', 10),
+      ended.has('a', 11),
+    ];
+    expect(asked).toEqual([true, true, false, false, false]);
+  });
+
   it('are signed at the time that ends their claims, wherever it stands', () => {
     for (const issuedAt of [0, 7, 1_795_344_846_019, 99_999_999_999_999]) {
       for (const actor of [null, 'a', 'ab', 'abc', 'x'.repeat(256), 'a,"b"]', '“ü”']) {

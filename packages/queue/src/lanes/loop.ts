@@ -1,6 +1,6 @@
 import type { IQueueBackend, MinimalJob, RedisQueueBackend } from 'bullmq';
 import { HEADER } from '../header.ts';
-import { EndedJobs, signedAt } from '../replay.ts';
+import { EndedJobs, signedAt, signedTime } from '../replay.ts';
 import { expiring } from './expire.ts';
 import type { Lane } from './lane.ts';
 import { withId } from './operator.ts';
@@ -27,33 +27,35 @@ type End = (
 export class LoopStore extends TakingStore {
   readonly #ended = new EndedJobs();
 
-  override async moveToCompleted(
+  override moveToCompleted(
     ...[job, value, remove, token, fetchNext]: Parameters<RedisQueueBackend['moveToCompleted']>
   ): Promise<{ result: void | unknown[]; finishedOn: number }> {
-    const ended = await this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
+    return this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
       lane.moveToCompleted(withId(id, job), value, remove, token, next),
     );
-    this.#remember(job);
-    return ended;
   }
 
-  override async moveToFailed(
+  override moveToFailed(
     ...[job, reason, remove, token, fetchNext, fields]: Parameters<RedisQueueBackend['moveToFailed']>
   ): Promise<{ result: void | unknown[]; finishedOn: number }> {
-    const ended = await this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
+    return this.#end(job.id, job, token, fetchNext, (lane, id, next) =>
       lane.moveToFailed(withId(id, job), reason, remove, token, next, fields),
     );
-    this.#remember(job);
-    return ended;
   }
 
   override async moveToDelayed(
     ...[outer, timestamp, delay, token = '0', options = {}]: Parameters<RedisQueueBackend['moveToDelayed']>
   ): Promise<void | unknown[]> {
-    const ended = await this.#end(outer, {}, token, options.fetchNext === true, async (lane, id, next) => ({
-      result: await lane.moveToDelayed(id, timestamp, delay, token, { ...options, fetchNext: next }),
-      finishedOn: 0,
-    }));
+    const ended = await this.#end(
+      outer,
+      undefined,
+      token,
+      options.fetchNext === true,
+      async (lane, id, next) => ({
+        result: await lane.moveToDelayed(id, timestamp, delay, token, { ...options, fetchNext: next }),
+        finishedOn: 0,
+      }),
+    );
     return ended.result;
   }
 
@@ -114,32 +116,50 @@ export class LoopStore extends TakingStore {
     });
   }
 
+  /** @param job - that ends for good; `undefined` for one that is only put off */
   async #end(
     outer: string | undefined,
-    job: object,
+    job: MinimalJob | undefined,
     token: string,
     fetchNext: boolean,
     end: End,
   ): Promise<{ result: void | unknown[]; finishedOn: number }> {
-    const { prefix, queue } = this.context;
     const found = this.find(outer ?? '');
-    // An operator's, of a job that was added past us.
-    if (found === undefined) return shown(await end(this.forQueue(queue, prefix), outer ?? '', fetchNext));
+    if (found === undefined) return this.#endPast(outer ?? '', job, fetchNext, end);
     const { tenant } = found.lane;
     try {
       const isLast = !fetchNext || this.closing !== undefined;
-      if (!isLast) return shown(await this.#endAndFetch(found.lane, found.id, token, end));
-      this.turns.leave(token);
-      return shown(await end(found.lane, found.id, false));
+      if (isLast) this.turns.leave(token);
+      const ended = isLast
+        ? await end(found.lane, found.id, false)
+        : await this.#endAndFetch(found.lane, found.id, token, end);
+      if (job !== undefined) this.#remember(job);
+      return shown(ended);
     } catch (error) {
       this.turns.leave(token);
       throw error;
     } finally {
       // Behind the script: only now may another job of the lane begin, or the last of its duplicates be there.
-      const mayFree = this.capped.has(tenant) || Reflect.get(job, 'deduplicationId') !== undefined;
-      if (mayFree) this.touch(tenant);
-      this.touchParent(Reflect.get(job, 'parentKey'));
+      const { deduplicationId, parentKey } = (job ?? {}) as {
+        deduplicationId?: unknown;
+        parentKey?: unknown;
+      };
+      if (this.capped.has(tenant) || deduplicationId !== undefined) this.touch(tenant);
+      this.touchParent(parentKey);
     }
+  }
+
+  /** An operator's, of a job that was added past us. */
+  async #endPast(
+    id: string,
+    job: MinimalJob | undefined,
+    fetchNext: boolean,
+    end: End,
+  ): Promise<{ result: void | unknown[]; finishedOn: number }> {
+    const { prefix, queue } = this.context;
+    const ended = shown(await end(this.forQueue(queue, prefix), id, fetchNext));
+    if (job !== undefined) this.#remember(job);
+    return ended;
   }
 
   async #endAndFetch(lane: Lane, id: string, token: string, end: End): Promise<Ended> {
@@ -205,8 +225,9 @@ export class LoopStore extends TakingStore {
   }
 
   /** That it has ended. Of a job that was refused BullMQ has seen no header. */
-  #remember({ id = '', opts }: MinimalJob): void {
-    const issuedAt = signedAt(Reflect.get(opts, HEADER));
+  #remember(job: MinimalJob): void {
+    const { id = '', opts } = job;
+    const issuedAt = signedTime.get(job) ?? signedAt(Reflect.get(opts, HEADER));
     if (issuedAt !== undefined) this.#ended.add(id, issuedAt);
   }
 }
