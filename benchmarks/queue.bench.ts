@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { markdown } from './cache/report.ts';
 import { isWritten, writeFigures } from './page.ts';
 import { alone } from './queue/alone.ts';
+import { memory } from './queue/memory.ts';
 import { missed, setting, steps, throughput } from './queue/report.ts';
 import { ROWS } from './queue/rows.ts';
 import { Threads, type Measured } from './queue/threads.ts';
@@ -18,6 +19,8 @@ admin.disconnect();
 
 const taken = alone(ROUNDS);
 console.table(steps(taken));
+const held = await memory(server.url);
+console.table(held);
 const measured: Measured[] = [];
 {
   await using threads = new Threads(server.url);
@@ -31,5 +34,8 @@ console.log(`${where} In brackets the 95 % interval of the median.`);
 console.table(throughput(measured));
 for (const text of missed(measured, taken)) console.log(`misses the target: ${text}`);
 if (isWritten) {
-  await writeFigures('queue', [where, markdown(throughput(measured)), markdown(steps(taken))].join('\n\n'));
+  await writeFigures(
+    'queue',
+    [where, ...[throughput(measured), steps(taken), held].map(markdown)].join('\n\n'),
+  );
 }

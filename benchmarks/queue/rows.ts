@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import { setTimeout as after } from 'node:timers/promises';
 import { withTenant } from '@tenantkit/core';
-import { Queue, QueueEvents, Worker } from '@tenantkit/queue';
+import { FlowProducer, Queue, QueueEvents, Worker } from '@tenantkit/queue';
 import {
+  FlowProducer as RawFlowProducer,
   Queue as RawQueue,
   QueueEvents as RawQueueEvents,
   Worker as RawWorker,
@@ -19,6 +21,7 @@ export interface Way {
   /** A worker that stands still until it is run. */
   readonly worker: (processor: Processor, concurrency: number) => RawWorker;
   readonly events: () => RawQueueEvents;
+  readonly flows: () => Pick<RawFlowProducer, 'add' | 'close'>;
   readonly inside: <T>(run: () => T) => T;
 }
 
@@ -38,6 +41,12 @@ const IN_FLIGHT = 100;
 const DATA = { to: 'ada@example.com', text: 'x'.repeat(980) };
 const OPTIONS = { removeOnComplete: true };
 const ENTRY = { name: 'n', data: DATA, opts: OPTIONS };
+const FLOW_JOB = { ...ENTRY, queueName: NAME };
+
+/** How many jobs a flow has, and how many flows are added at once. */
+const [FLOW, FLOWS] = [20, 5];
+/** What a job takes in which something happens, in milliseconds. */
+const WORK = 1;
 
 const SECRET = 'a secret of the benchmark, of 32 bytes or more';
 
@@ -50,6 +59,7 @@ export function wayOf(kind: Kind, url: string): Way {
       worker: (processor, concurrency) =>
         new RawWorker(NAME, processor, { connection, concurrency, autorun: false }),
       events: () => new RawQueueEvents(NAME, { connection }),
+      flows: () => new RawFlowProducer({ connection }),
       inside: (run) => run(),
     };
   }
@@ -59,6 +69,7 @@ export function wayOf(kind: Kind, url: string): Way {
     worker: (processor, concurrency) =>
       new Worker(NAME, processor, { connection, concurrency, autorun: false, tenant }),
     events: () => new QueueEvents(NAME, { connection, tenant }),
+    flows: () => new FlowProducer({ connection, tenant }),
     inside: (run) => withTenant('acme', run),
   };
 }
@@ -94,8 +105,15 @@ export const ROWS: readonly Row[] = [
   ended(50, 5_000),
   worked(1, 2_000),
   worked(50, 5_000),
+  worked(50, 5_000, WORK),
   { name: 'from add to completed, one job', jobs: 300, run: latency },
   { name: 'from add to waitUntilFinished, one job', jobs: 300, run: waitedFor },
+  {
+    name: `flows of ${FLOW}, add`,
+    jobs: 2_000,
+    run: (way, jobs) => flowing(way, (add) => timed(() => add(jobs))),
+  },
+  { name: `flows of ${FLOW}, add and work, 50 at once`, jobs: 2_000, run: flowed },
 ];
 
 // Added while a worker runs, until the last one is completed.
@@ -111,20 +129,63 @@ function ended(concurrency: number, jobs: number): Row {
   };
 }
 
-// All of them wait already.
-function worked(concurrency: number, jobs: number): Row {
+// All of them wait already. Alone they do nothing; else a timer runs in each, as a call of something else would.
+function worked(concurrency: number, jobs: number, milliseconds = 0): Row {
+  const processor = milliseconds === 0 ? nothing : () => after(milliseconds);
   return {
-    name: `work, ${concurrency} at once`,
+    name: `work, ${concurrency} at once${milliseconds === 0 ? '' : `, jobs of ${milliseconds} ms`}`,
     jobs,
     run: (way, count) =>
-      working(way, concurrency, count, async (worker, done) => {
-        await addAll(way, count);
-        return timed(() => {
-          void worker.run();
-          return done;
-        });
-      }),
+      working(
+        way,
+        concurrency,
+        count,
+        async (worker, done) => {
+          await addAll(way, count);
+          return timed(() => {
+            void worker.run();
+            return done;
+          });
+        },
+        processor,
+      ),
   };
+}
+
+function nothing(): Promise<void> {
+  return Promise.resolve();
+}
+
+/** A parent and its children, all in one queue, of which none waits for anything else. */
+const flowOf = () => ({
+  ...FLOW_JOB,
+  children: Array.from({ length: FLOW - 1 }, () => ({ ...FLOW_JOB })),
+});
+
+async function flowing<T>(
+  way: Way,
+  use: (add: (jobs: number) => Promise<unknown>) => Promise<T>,
+): Promise<T> {
+  const flows = way.flows();
+  const addSome = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n += 1) await flows.add(flowOf());
+  };
+  try {
+    return await use((jobs) =>
+      way.inside(() => Promise.all(Array.from({ length: FLOWS }, () => addSome(jobs / FLOW / FLOWS)))),
+    );
+  } finally {
+    await flows.close();
+  }
+}
+
+function flowed(way: Way, jobs: number): Promise<number> {
+  return flowing(way, (add) =>
+    working(way, 50, jobs, (worker, done) => {
+      void worker.run();
+      return timed(() => Promise.all([add(jobs), done]));
+    }),
+  );
 }
 
 function latency(way: Way, jobs: number): Promise<number> {
@@ -175,6 +236,7 @@ async function working<T>(
   concurrency: number,
   jobs: number,
   use: (worker: RawWorker, done: Promise<void>) => Promise<T>,
+  processor: Processor = nothing,
 ): Promise<T> {
   let left = jobs;
   let finish = (): void => undefined;
@@ -184,7 +246,7 @@ async function working<T>(
     fail = reject;
   });
   // Made, run and listened to outside of any tenant, as a service does it.
-  const worker = make(() => Promise.resolve(), concurrency);
+  const worker = make(processor, concurrency);
   worker.on('completed', () => {
     left -= 1;
     if (left === 0) finish();
