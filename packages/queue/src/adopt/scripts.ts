@@ -162,7 +162,7 @@ export interface Stretch {
 }
 
 export async function look(client: ScriptClient, { base, state, from }: Stretch): Promise<RawStored[]> {
-  defineScripts(client, COMMANDS);
+  await defineScripts(client, COMMANDS);
   const reply: unknown = await client.runCommand(COMMANDS.look.name, [base + state, base, from, BATCH]);
   return lookReply.parse(reply).map(([id, fields, children]) => {
     const hash: Record<string, string> = Object.create(null);
@@ -178,7 +178,7 @@ export async function adopt(
   lanePrefix: string,
   jobs: readonly Adoptable[],
 ): Promise<{ readonly moved: readonly string[]; readonly taken: readonly string[] }> {
-  defineScripts(client, COMMANDS);
+  await defineScripts(client, COMMANDS);
   const given = jobs.flatMap(({ id, read, digest, opts, tenant, inLane }) => [
     id,
     read,

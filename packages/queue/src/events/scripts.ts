@@ -50,7 +50,7 @@ export async function endsOf(
   { lanes, lanePrefix }: LaneKeys,
   tenants: readonly string[],
 ): Promise<Ends> {
-  defineScripts(client, COMMANDS);
+  await defineScripts(client, COMMANDS);
   const reply: unknown = await client.runCommand(COMMANDS.ends.name, [lanes, lanePrefix, ...tenants]);
   const parsed = endsReply.safeParse(reply);
   if (!parsed.success || parsed.data[1].length !== tenants.length) throw unknownReply();
@@ -64,7 +64,7 @@ export async function registeredSince(
   { lanes }: LaneKeys,
   since: number,
 ): Promise<readonly string[]> {
-  defineScripts(client, COMMANDS);
+  await defineScripts(client, COMMANDS);
   const min = Number.isFinite(since) ? Math.floor(since) : '-inf';
   const reply: unknown = await client.runCommand(COMMANDS.registered.name, [lanes, min]);
   const parsed = registeredReply.safeParse(reply);

@@ -136,7 +136,7 @@ export async function flowClient({
   readonly client: Promise<IRedisClient>;
 }): Promise<IRedisClient> {
   const known = await client;
-  defineScripts(known, COMMANDS);
+  await defineScripts(known, COMMANDS);
   return known;
 }
 

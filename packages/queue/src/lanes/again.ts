@@ -185,6 +185,6 @@ async function readJobs(lane: Lane, ids: readonly string[]): Promise<readonly Jo
 
 async function scripts(lane: Lane): Promise<Awaited<Lane['client']>> {
   const client = await lane.client;
-  defineScripts(client satisfies ScriptClient, COMMANDS);
+  await defineScripts(client satisfies ScriptClient, COMMANDS);
   return client;
 }

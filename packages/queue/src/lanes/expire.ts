@@ -111,12 +111,12 @@ export class Expiry {
   constructor(options: ExpiryOptions) {
     this.#options = options;
     this.#left = options.most;
-    defineScripts(options.client, COMMANDS);
   }
 
   /** Looks at some lanes. What is left when the bound is reached is the next sweep's. */
   async expire(tenants: readonly string[]): Promise<void> {
     const { ages, client, keys } = this.#options;
+    await defineScripts(client, COMMANDS);
     const now = Date.now();
     const before = [ages.completed, ages.failed].map((age) => (age === undefined ? '' : now - age * 1_000));
     for (let at = 0; at < tenants.length && this.#left > 0;) {

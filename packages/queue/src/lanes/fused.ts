@@ -2,7 +2,7 @@ import { QueueKeys, RedisQueueBackend, type IRedisClient, type RedisConnection }
 import type { TenantLimits } from '../views/limits.ts';
 import { takeWith } from './lua.ts';
 import type { LaneKeys } from './names.ts';
-import { limitArguments, type ScriptClient, type ScriptTarget } from './scripts.ts';
+import { defineScript, limitArguments, settling, type ScriptClient, type ScriptTarget } from './scripts.ts';
 
 /** One of BullMQ's scripts, as ioredis keeps what was defined on a connection. */
 interface Installed {
@@ -37,10 +37,7 @@ function fuse(
   if (known.has(command)) return known.get(command);
   const installed = installedOn(client, command);
   const script = installed && make(installed);
-  if (script !== undefined) {
-    const { name, numberOfKeys, lua } = script;
-    client.defineCommand(name, { numberOfKeys, lua });
-  }
+  if (script !== undefined) defineScript(client, script);
   fused.set(client, known.set(command, script));
   return script;
 }
@@ -114,6 +111,8 @@ async function run(
   args: (string | number)[],
   plain: () => unknown,
 ): Promise<unknown> {
+  const pending = settling(client);
+  if (pending !== undefined) await pending;
   try {
     return await (client as ScriptTarget).runCommand(name, args);
   } catch (error) {

@@ -66,18 +66,52 @@ const defined = new WeakMap<ScriptClient, WeakSet<Scripts>>();
 /**
  * Makes scripts known to a connection, once: it sends their hashes from then on, and their texts where the server does
  * not know them.
+ *
+ * @returns what has to be waited for before they are used: see {@link settling}
  */
-export function defineScripts(client: ScriptClient, scripts: Scripts): void {
+export function defineScripts(client: ScriptClient, scripts: Scripts): Promise<void> | undefined {
   const known = defined.get(client) ?? new WeakSet<Scripts>();
-  if (known.has(scripts)) return;
-  for (const { name, numberOfKeys, lua } of Object.values(scripts))
-    client.defineCommand(name, { numberOfKeys, lua });
-  defined.set(client, known.add(scripts));
+  if (!known.has(scripts)) {
+    for (const script of Object.values(scripts)) defineScript(client, script);
+    defined.set(client, known.add(scripts));
+  }
+  return settling(client);
 }
 
 /** The same for the scripts of this file. */
-export function defineLaneScripts(client: ScriptClient): void {
-  defineScripts(client, COMMANDS);
+export function defineLaneScripts(client: ScriptClient): Promise<void> | undefined {
+  return defineScripts(client, COMMANDS);
+}
+
+const settlings = new WeakMap<ScriptClient, Promise<void>>();
+
+/** Makes one script known to a connection, in the place of the one that had its name. */
+export function defineScript(client: ScriptClient, { name, numberOfKeys, lua }: Scripts[string]): void {
+  client.defineCommand(name, { numberOfKeys, lua });
+  const collecting = client as Partial<AutoPipelined>;
+  if (collecting.options?.enableAutoPipelining !== true) return;
+  const forget = (): void => {
+    if (settlings.get(client) === passed) settlings.delete(client);
+  };
+  // Whether it comes back or fails: what was collected with it is sent by then.
+  const passed: Promise<void> | undefined = collecting.ping?.().then(forget, forget);
+  if (passed !== undefined) settlings.set(client, passed);
+}
+
+/**
+ * What the use of a script has to wait for that was made known to a connection a moment ago, if anything. With the option
+ * `enableAutoPipelining` ioredis collects commands in a pipeline that has no other scripts than those that were known
+ * when it was begun, by whomever: one that it does not have throws in the midst of its book-keeping, and ends the process
+ * with that.
+ */
+export function settling(client: ScriptClient): Promise<void> | undefined {
+  return settlings.get(client);
+}
+
+/** As much of a client of ioredis as says whether it collects commands. */
+interface AutoPipelined {
+  readonly options: { readonly enableAutoPipelining?: boolean };
+  ping(): Promise<unknown>;
 }
 
 /**

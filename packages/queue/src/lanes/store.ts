@@ -265,7 +265,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   /** The client of the shared connection, with our scripts. */
   protected async scripts(): Promise<Awaited<RedisQueueBackend['client']>> {
     const client = await this.client;
-    defineLaneScripts(client);
+    const settling = defineLaneScripts(client);
+    if (settling !== undefined) await settling;
     this.#used = client;
     return client;
   }

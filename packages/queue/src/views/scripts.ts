@@ -49,7 +49,7 @@ const COMMANDS = {
 
 async function scripts(lane: Lane): Promise<IRedisClient> {
   const client = await lane.client;
-  defineScripts(client, COMMANDS);
+  await defineScripts(client, COMMANDS);
   return client;
 }
 

@@ -173,6 +173,7 @@ describe('one sweep', () => {
   it('refuses a reply of another shape', async () => {
     const client = createIORedisClient(on.redis.duplicate());
     const broken = new Expiry({ client, keys, ages: NOW, most: 1, unlink: async () => undefined });
+    await broken.expire([]);
     client.defineCommand('tenantkit:lanes:expire:1', { numberOfKeys: 1, lua: "return { 'x', 0, {} }" });
     await expect(broken.expire(['a'])).rejects.toMatchObject({ code: 'ISOLATION_BREACH' });
     await client.quit();

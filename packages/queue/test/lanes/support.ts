@@ -21,7 +21,7 @@ export interface Lanes {
 export function lanesOf(on: Bench, queue: string, prefix = 'bull'): Lanes {
   const keys = laneKeys(prefix, queue);
   const client = createIORedisClient(on.redis);
-  defineLaneScripts(client);
+  void defineLaneScripts(client);
   const open = new Map<string, Queue>();
   const lane = (tenant: string): Queue => {
     const made = open.get(tenant) ?? on.raw(laneName(queue, tenant), prefix);
