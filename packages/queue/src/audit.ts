@@ -15,6 +15,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
 import { orphanedChildren, orphanedParents } from './flows/audit.ts';
 import type { JobClaims } from './header.ts';
+import { oddKeys, oddNaming } from './key-types.ts';
 import { queueKeyRing } from './keys.ts';
 import { signingKeysSchema, type SigningKey } from './options.ts';
 import {
@@ -74,6 +75,10 @@ export function queueAuditor(source: Redis | Cluster | RawQueue, options: QueueA
     async *audit(given) {
       const signal = auditSignal('queue', 'queueAuditor.audit', given);
       for await (const redis of eachRedis(places)) {
+        if ('severity' in redis) {
+          yield redis;
+          continue;
+        }
         const raw = new RawRedis(redis, 'queueAuditor.audit', places.timeout);
         for (const queue of places.queues) {
           const ring = queueKeyRing(signingKeys, queue.prefix, queue.queue);
@@ -85,15 +90,29 @@ export function queueAuditor(source: Redis | Cluster | RawQueue, options: QueueA
 }
 
 /** The shared Redis, and each silo of a tenant that has added jobs to one, while it is looked at. */
-async function* eachRedis(places: CheckedPlaces): AsyncGenerator<Redis> {
+async function* eachRedis(places: CheckedPlaces): AsyncGenerator<Redis | Finding> {
   yield places.redis;
   if (places.place === undefined) return;
   const raw = new RawRedis(places.redis, 'queueAuditor.audit', places.timeout);
   const silos = new SiloClients(places.place);
   const seen = new Set<KnownSilo>();
-  for (const { keys } of places.queues) {
+  for (const queue of places.queues) {
+    const { keys } = queue;
+    // Told when the queue is looked at.
+    if ((await oddNaming(raw, queue)).includes(keys.placed)) continue;
     for (const tenant of await raw.run((redis) => redis.zrange(keys.placed, 0, '-1'))) {
-      const silo = isId(tenant) ? silos.find(tenant) : undefined;
+      let silo: KnownSilo | undefined;
+      try {
+        silo = isId(tenant) ? silos.find(tenant) : undefined;
+      } catch {
+        // Anybody may have written the name: the silos of the others are looked at all the same.
+        yield {
+          store: places.store,
+          code: 'unplaced_tenant',
+          name: `${keys.placed} ${tenant}`,
+          ...FOUND.unplaced_tenant,
+        };
+      }
       if (silo === undefined || seen.has(silo)) continue;
       seen.add(silo);
       const leave = silo.use();
@@ -139,6 +158,18 @@ const FOUND = {
     message: 'A job scheduler without a header: it was written past tenantkit, and what it makes never runs.',
     hint: 'Find out who writes to this Redis; remove it with a raw client.',
   },
+  unreadable_key: {
+    severity: 'critical',
+    message:
+      'A key that holds another thing than BullMQ or tenantkit keeps there: what it should hold is found by nobody.',
+    hint: 'Find out who writes to this Redis past tenantkit; remove the key with a raw client.',
+  },
+  unplaced_tenant: {
+    severity: 'high',
+    message:
+      'A name stands among those of tenants in silos, and place fails for it: its silo was not looked at.',
+    hint: 'Let place answer for every tenant, or remove the name if it is none; then audit again.',
+  },
   missing_job: {
     severity: 'low',
     message: 'A state of the queue names a job that is not stored.',
@@ -177,6 +208,8 @@ async function* auditQueue(
   signal: AbortSignal,
 ): AsyncGenerator<Finding> {
   // Two walks over the database, and not one per lane: it may hold thousands.
+  for (const key of await oddNaming(raw, queue))
+    yield { store, code: 'unreadable_key', name: key, ...FOUND.unreadable_key };
   const places = new Map<string, Place>([
     [queue.base, { base: queue.base, lane: undefined, jobs: new Set() }],
   ]);
@@ -222,12 +255,14 @@ async function* auditPlace(
 ): AsyncGenerator<Finding> {
   const finding = (code: Code, name: string): Finding => ({ store, code, name, ...FOUND[code] });
   const seen = new Set<string>();
-  for (const state of [...LISTS, ...SORTED_SETS]) {
+  const odd = await oddKeys(raw, base);
+  for (const key of odd) yield finding('unreadable_key', base + key);
+  for (const state of [...LISTS, ...SORTED_SETS].filter((one) => !odd.has(one))) {
     for await (const ids of stateIds(raw, base, state, signal)) {
       for (const id of ids) seen.add(id);
     }
   }
-  for await (const ids of stateIds(raw, base, REPEAT, signal)) {
+  for await (const ids of odd.has(REPEAT) ? [] : stateIds(raw, base, REPEAT, signal)) {
     const keys = ids.map((id) => `${base}${REPEAT}:${id}`);
     const hashes = new Map(await readHashes(raw, keys));
     for (const [at, key] of keys.entries()) {
@@ -236,7 +271,8 @@ async function* auditPlace(
       if (code !== undefined) yield finding(code === 'unsigned_job' ? 'unsigned_scheduler' : code, key);
     }
   }
-  for await (const key of orphanedParents(raw, base, signal)) yield finding('orphaned_parent', key);
+  for await (const key of odd.has('waiting-children') ? [] : orphanedParents(raw, base, signal))
+    yield finding('orphaned_parent', key);
   const stored = new Set<string>();
   const all = [...jobs];
   for (let at = 0; at < all.length; at += BATCH) {

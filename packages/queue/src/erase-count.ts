@@ -11,6 +11,7 @@ import {
   stateIds,
   type QueueKeyspace,
 } from './places.ts';
+import { NAMING, assertNaming, oddKeys } from './key-types.ts';
 import type { RawRedis } from './raw-redis.ts';
 
 /** How much of a tenant there is, or was removed. */
@@ -26,28 +27,33 @@ export interface Counted extends Totals {
   readonly isScattered: boolean;
 }
 
-/** The sorted sets of a logical queue that name its lanes. The registry comes last, which finds the lane again. */
-export const NAMING = ['ready', 'due', 'lanes', 'placed'] as const;
-
 /** Whose members are jobs, or lead to keys: they are gone when they hold nothing any more. */
 const STATES: readonly string[] = [...LISTS, ...SORTED_SETS, STALLED];
 
 /** Counts what an erasure would remove from a queue, and changes nothing. Walks all keys of the database. */
 export async function countLane(raw: RawRedis, queue: QueueKeyspace, tenant: string): Promise<Counted> {
   const base = laneBase(queue, tenant);
+  await assertNaming(raw, queue);
+  const odd = await oddKeys(raw, base);
   const named = new Set<string>();
   for (const state of STATES) {
+    if (odd.has(state)) continue;
     for await (const ids of stateIds(raw, base, state)) for (const id of ids) named.add(id);
   }
   const schedulers = new Set<string>();
-  for await (const ids of stateIds(raw, base, REPEAT))
-    for (const id of ids) schedulers.add(`${REPEAT}:${id}`);
+  if (!odd.has(REPEAT))
+    for await (const ids of stateIds(raw, base, REPEAT))
+      for (const id of ids) schedulers.add(`${REPEAT}:${id}`);
   const jobs = new Set(named);
   const keys = new Set<string>();
   let isScattered = false;
   for await (const batch of scanKeys(raw, base)) {
     for (const key of batch) {
       const rest = key.slice(base.length);
+      if (odd.has(rest)) {
+        keys.add(rest);
+        continue;
+      }
       if (STATES.includes(rest) || rest === REPEAT || rest === EVENTS || named.has(rest)) continue;
       const id = jobIdOf(base, key);
       if (id === rest) jobs.add(id);
@@ -56,7 +62,7 @@ export async function countLane(raw: RawRedis, queue: QueueKeyspace, tenant: str
       if (!isFound) isScattered = true;
     }
   }
-  const events = await raw.run((redis) => redis.xlen(base + EVENTS));
+  const events = odd.has(EVENTS) ? 0 : await raw.run((redis) => redis.xlen(base + EVENTS));
   const naming = await namingSets(raw, queue, tenant);
   return { jobs: jobs.size, keys: keys.size + naming, events, isScattered };
 }

@@ -1,4 +1,3 @@
-import { NAMING } from './erase-count.ts';
 import { eraseEvents, eraseJobs, eraseKeys, eraseList, type Erased } from './erase-scripts.ts';
 import {
   EVENTS,
@@ -13,6 +12,7 @@ import {
   stateIds,
   type QueueKeyspace,
 } from './places.ts';
+import { NAMING, assertNaming, oddKeys } from './key-types.ts';
 import type { RawRedis } from './raw-redis.ts';
 
 /** Whose lanes are erased, and with what. */
@@ -34,6 +34,13 @@ export async function eraseOnce(
 ): Promise<Erased> {
   const base = laneBase(queue, tenant);
   const total: Erased = { jobs: 0, keys: 0, events: 0, active: new Set() };
+  await assertNaming(raw, queue);
+  const odd = await oddKeys(raw, base);
+  await eraseKeys(
+    raw,
+    [...odd].map((name) => base + name),
+    total,
+  );
   // Schedulers first: one that is left would go on making jobs.
   for (const ids of await members(raw, base, REPEAT, signal)) {
     await raw.run((redis) => redis.zrem(base + REPEAT, ...ids));

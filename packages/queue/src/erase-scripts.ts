@@ -22,10 +22,11 @@ local function remove(base, id)
     active[#active + 1] = id
     return false
   end
-  redis.call('SREM', base .. 'stalled', id)
-  ${SORTED_SETS.map((state) => `redis.call('ZREM', base .. '${state}', id)`).join('\n  ')}
-  local deduplication = redis.call('HGET', key, 'deid')
-  if deduplication then
+  -- A state of another type holds no job: it is removed as a key, and does not keep the others.
+  redis.pcall('SREM', base .. 'stalled', id)
+  ${SORTED_SETS.map((state) => `redis.pcall('ZREM', base .. '${state}', id)`).join('\n  ')}
+  local deduplication = redis.pcall('HGET', key, 'deid')
+  if type(deduplication) == 'string' then
     keys = keys + redis.call('DEL', base .. 'de:' .. deduplication, base .. 'dn:' .. deduplication)
   end
   jobs = jobs + redis.call('DEL', key)

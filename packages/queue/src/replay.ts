@@ -34,7 +34,8 @@ function retriesOf({ attempts = 1, backoff }: Waits): number {
   if (backoff === undefined || backoff === null || attempts <= 1) return 0;
   const { type, delay = 0 } = typeof backoff === 'number' ? { type: 'fixed', delay: backoff } : backoff;
   if (type === 'fixed') return delay * (attempts - 1);
-  return type === 'exponential' ? delay * (2 ** (attempts - 1) - 1) : 0;
+  // Without a delay it would be no number from 1,025 attempts on, which no time is later than.
+  return type === 'exponential' && delay > 0 ? delay * (2 ** (attempts - 1) - 1) : 0;
 }
 
 /** How many jobs a worker remembers at least; at most twice as many. */

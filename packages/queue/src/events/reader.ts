@@ -93,8 +93,7 @@ export class Reader {
     if (tenant === undefined) {
       if (!this.#parts.wantsAll()) return this.#prune();
       if (this.#since !== undefined) return;
-      this.#since = this.#begin();
-      this.#since.catch(this.#parts.failed);
+      this.#beginOnce().catch(this.#parts.failed);
     } else {
       const source = this.#sources.get(tenant);
       if (!this.#parts.wants(tenant) && !this.#parts.wantsAll())
@@ -107,7 +106,7 @@ export class Reader {
 
   /** Resolves when no event of a tenant that listens can be missed any more. */
   async ready(tenant?: string): Promise<void> {
-    if (this.#parts.wantsAll()) await this.#since;
+    if (this.#parts.wantsAll()) await this.#beginOnce();
     if (tenant !== undefined) await this.#sources.get(tenant)?.located;
   }
 
@@ -253,6 +252,17 @@ export class Reader {
     );
   }
 
+  #beginOnce(): Promise<string> {
+    if (this.#since !== undefined) return this.#since;
+    const since = this.#begin();
+    this.#since = since;
+    since.catch(() => {
+      // Kept, it would be the answer of a server that is back for ever.
+      if (this.#since === since) this.#since = undefined;
+    });
+    return since;
+  }
+
   async #begin(): Promise<string> {
     const { from } = this.#parts;
     if (from !== undefined) return from;
@@ -265,7 +275,7 @@ export class Reader {
   async #discover(): Promise<void> {
     const now = performance.now();
     if (now - this.#listedAt < NEW_LANES) return;
-    const id = await (this.#since ??= this.#begin());
+    const id = await this.#beginOnce();
     const isAll = now - this.#listedAllAt >= ALL_LANES;
     const client = await this.#parts.store.client;
     const since = isAll ? -Infinity : Date.now() - ALL_LANES;

@@ -28,7 +28,11 @@ export async function* orphanedParents(
 async function waitsInVain(raw: RawRedis, base: string, id: string): Promise<boolean> {
   const key = base + id;
   const [children, score] = await raw.run((redis) =>
-    Promise.all([redis.smembers(`${key}:dependencies`), redis.zscore(base + WAITING, id)]),
+    Promise.all([
+      // Of another type it holds no children, and nothing ends the wait.
+      redis.smembers(`${key}:dependencies`).catch(noSet),
+      redis.zscore(base + WAITING, id),
+    ]),
   );
   if (score === null) return false;
   if (children.length === 0) return true;
@@ -38,6 +42,11 @@ async function waitsInVain(raw: RawRedis, base: string, id: string): Promise<boo
     return pipeline.exec();
   });
   return (parents ?? []).some(([, parent]) => parent !== key);
+}
+
+function noSet(error: unknown): readonly string[] {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return [];
+  throw error;
 }
 
 /**

@@ -91,7 +91,8 @@ export class FlowStore extends RedisQueueBackend {
     const lane = guard.store.lane(tenant.tenant);
     const answers = await insert(lane, entries);
     for (const queue of queues) queue.touch(tenant.tenant);
-    for (const { link } of entries) guard.store.touchParent(link?.parentKey);
+    for (const [at, { link }] of entries.entries())
+      if (typeof answers[at] === 'string') guard.store.touchParent(link?.parentKey);
     await stillAdmitted(guard, tenant, 'addFlow', since, async () => {
       for (const { context, jobId } of entries)
         await this.#queue(context.queue).lane(tenant.tenant).remove(jobId, false);

@@ -76,19 +76,23 @@ for i = 4, 7 do default = default .. '/' .. ARGV[i] end
 -- As a field is that is not there.
 if default == '////' then default = false end
 
--- Sets the default in a lane, in the place of another one. Answers the limits that hold.
-local function limited(at, meta)
-  if meta[5] == 'own' then return meta end
+-- The limits that hold in a lane, and whether they are the default in the place of others that are stored.
+local function limited(meta)
+  if meta[5] == default or meta[5] == 'own' then return meta, false end
   -- Written by an earlier version, or by hand: they are its own.
-  if not meta[5] and (meta[2] or meta[3] or meta[4]) then return meta end
+  if not meta[5] and (meta[2] or meta[3] or meta[4]) then return meta, false end
   local set = {}
+  for i, field in ipairs(FIELDS) do set[field] = ARGV[3 + i] ~= '' and ARGV[3 + i] end
+  return { meta[1], set.concurrency, set.max, set.weight }, true
+end
+
+-- Sets the default in a lane, where BullMQ's scripts read it.
+local function setDefault(at)
   for i, field in ipairs(FIELDS) do
     local value = ARGV[3 + i]
-    set[field] = value ~= '' and value
     if value == '' then rcall('HDEL', at .. 'meta', field) else rcall('HSET', at .. 'meta', field, value) end
   end
   if default then rcall('HSET', at .. 'meta', 'limits', default) else rcall('HDEL', at .. 'meta', 'limits') end
-  return { meta[1], set.concurrency, set.max, set.weight }
 end
 
 -- How many jobs of a lane could run now, and else when to look again; and its weight.
@@ -97,7 +101,8 @@ local function look(lane)
   local meta = rcall('HMGET', at .. 'meta', 'paused', 'concurrency', 'max', 'weight', 'limits')
   -- Its resume is noted like a new job.
   if meta[1] then return 0 end
-  if meta[5] ~= default then meta = limited(at, meta) end
+  local isNew
+  meta, isNew = limited(meta)
   local concurrency, max, weight = limit(meta[2]), limit(meta[3]), limit(meta[4])
   local used = max and limit(rcall('GET', at .. 'limiter') or '0')
   if concurrency == false or max == false or weight == false or used == false then
@@ -116,6 +121,8 @@ local function look(lane)
       if time <= now then count = count + 1 else again = time end
     end
   end
+  -- Of a lane that holds nothing a late note must not bring back the name, which may be that of an erased tenant.
+  if isNew and (count > 0 or again) then setDefault(at) end
   if concurrency then
     capped[#capped + 1] = lane
     local left = concurrency - rcall('LLEN', at .. 'active')

@@ -45,7 +45,9 @@ async function addChildren(
   );
   store.touch(tenant);
   // A child that had completed before may have freed its new parent.
-  for (const { link } of signed) store.touchParent(link?.parentKey);
+  // Only of what was added: a parent that is refused may be any name that a tenant makes up.
+  for (const [at, { link }] of signed.entries())
+    if (typeof answers[at] === 'string') store.touchParent(link?.parentKey);
   return answers.map((answer, at) => {
     if (typeof answer === 'string') return answer;
     const parentKey = signed[at]?.link?.parentKey;

@@ -8,7 +8,7 @@ import { outerId } from '../lanes/ids.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
 import { BAD_DATA } from './sign.ts';
-import { amount, finishedState, priority, token } from './checks.ts';
+import { amount, finishedState, priority } from './checks.ts';
 import { admitted, change, onLane, physicalId, type Guard, type Handler } from './guard.ts';
 import { jobOf } from './moves.ts';
 import { replaceData } from './scripts.ts';
@@ -20,6 +20,10 @@ const BAD_LOCK = refuse(
   'Extend it again before it ends; a worker renews the locks of its jobs by itself.',
 );
 
+const NO_TOKEN = refuse(
+  'the token of a lock is no text',
+  'Give the token that the processor gets as its second argument.',
+);
 const TOO_DEEP = refuse(
   `the progress is nested more than ${DEEPEST} deep`,
   'Report something flatter, or a text: whatever is nested deeper is shown to nobody.',
@@ -37,10 +41,10 @@ export const changing = {
   },
 
   async extendLock(guard, tenant, operation, [id, lock, duration]) {
-    const own = token(operation, lock);
+    if (typeof lock !== 'string') throw refusal('queue', operation, NO_TOKEN);
     if (typeof duration !== 'number' || !(duration > 0 && duration <= LONGEST_LOCK))
       throw refusal('queue', operation, BAD_LOCK);
-    return byId(guard, tenant, operation, [id, own, duration]);
+    return byId(guard, tenant, operation, [id, lock, duration]);
   },
 
   /** With the children that verify and name it; what else claims to be one may be anybody's. */
