@@ -116,7 +116,8 @@ const UNKNOWN = refuse(
  */
 export function checkJobOptions(operation: string, given: object): Readonly<Record<string, unknown>> {
   const checked: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(given)) {
+  for (const name of Object.keys(given)) {
+    const value: unknown = Reflect.get(given, name);
     const rule: (typeof jobOptionRules)[keyof typeof jobOptionRules] | undefined = ruleFor(
       jobOptionRules,
       name,
@@ -154,7 +155,8 @@ function hasDelay(backoff: unknown): boolean {
 /** The options under the keys that BullMQ stores them with, which is what a header binds. */
 export function storedOptions(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const stored: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(options)) {
+  for (const name of Object.keys(options)) {
+    const value = options[name];
     if (name === 'telemetry') Object.assign(stored, storedTelemetry(value));
     else stored[STORED_AS[name] ?? name] = value;
   }

@@ -21,6 +21,8 @@ const ON_FAILURE = {
   ignoreDependencyOnFailure: 'idof',
   continueParentOnFailure: 'cpof',
 } as const;
+const FLAGS = Object.entries(ON_FAILURE);
+const NO_FLAGS: typeof FLAGS = [];
 
 const EXCLUSIVE = refuse(
   'the job has more than one option of what its failure does to its parent',
@@ -50,7 +52,8 @@ export function linkOf(
   operation: string,
   options: Readonly<Record<string, unknown>>,
 ): Link | undefined {
-  const flags = Object.entries(ON_FAILURE).filter(([option]) => options[option] === true);
+  const isFlagged = ([option]: (typeof FLAGS)[number]): boolean => options[option] === true;
+  const flags = FLAGS.some(isFlagged) ? FLAGS.filter(isFlagged) : NO_FLAGS;
   if (flags.length > 1) throw refusal('queue', operation, EXCLUSIVE);
   const { parent } = options as { readonly parent?: { readonly id: string; readonly queue: string } };
   if (parent === undefined) return undefined;

@@ -62,10 +62,12 @@ export function sign(
   isOfFlow = false,
 ): SignedEntry {
   const { name, data, timestamp, opts, parent, parentKey, repeatJobKey, deduplicationId } = job;
-  const { jobId: said, parent: option, ...given } = checkJobOptions('add', opts);
+  const checked = checkJobOptions('add', opts);
+  const { jobId: said, parent: option } = checked;
+  const given = said === undefined && option === undefined ? checked : withoutNames(checked);
   checkTurn('add', given);
   const deduplication = deduplicationOf(given);
-  const link = linkOf(context, tenant.tenant, 'add', { ...given, parent: option });
+  const link = linkOf(context, tenant.tenant, 'add', checked);
   if (
     repeatJobKey !== undefined ||
     !isSame(option, parent, [parentKey, parentKeyOpts?.parentKey]) ||
@@ -79,7 +81,8 @@ export function sign(
   const own = checkNewId('add', jobId);
   const isNamed = own !== undefined && !(isOfFlow && said === undefined && MADE.test(own));
   const id = context.names.encode(tenant.tenant, own ?? randomUUID());
-  checkNotItself('add', link, `${context.prefix}:${laneName(context.queue, tenant.tenant)}:${id}`);
+  if (link !== undefined)
+    checkNotItself('add', link, `${context.prefix}:${laneName(context.queue, tenant.tenant)}:${id}`);
   const options = {
     ...given,
     ...(link === undefined ? {} : { parent: link.option }),
@@ -112,6 +115,12 @@ export function sign(
     ...(link === undefined ? {} : { parentKey: link.parentKey, parent: link.parent }),
   } as StoredJob;
   return { job: stored as JobJson, jobId: id, link, isNamed };
+}
+
+/** The options that are stored as they are given: id and parent are stored under physical names. */
+function withoutNames(checked: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { jobId: _id, parent: _parent, ...given } = checked;
+  return given;
 }
 
 /** Whether a job says the same of its parent everywhere, or nothing. */
