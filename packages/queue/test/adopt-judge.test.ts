@@ -115,6 +115,7 @@ describe('an adopted job', () => {
     const claims = verifyJob({ prefix: 'bull', queue: 'mail', ring, names }, job, 'acme~w-1', 'acme');
     expect(claims).toMatchObject({ tenant: 'acme', subject: 'ada', actor: 'ops' });
     expect(JSON.parse(signed.opts)).toMatchObject({ timestamp: NOW, attempts: 3 });
+    expect(JSON.parse(signed.opts)).not.toHaveProperty('jobId');
     expect(() => verifyJob({ prefix: 'bull', queue: 'mail', ring, names }, job, 'acme~w-1', 'acme2')).toThrow(
       MISMATCH,
     );

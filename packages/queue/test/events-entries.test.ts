@@ -53,11 +53,9 @@ describe('an entry of a stream', () => {
   });
 
   it('says where its job came from only if it does', () => {
-    expect(read('event', 'waiting', 'jobId', 'acme~7')).toEqual({
-      event: 'waiting',
-      args: { jobId: '7' },
-      jobId: '7',
-    });
+    const heard = { event: 'waiting', args: { jobId: '7' }, jobId: '7' };
+    expect(read('event', 'waiting', 'jobId', 'acme~7')).toStrictEqual(heard);
+    expect(read('event', 'waiting', 'jobId', 'acme~7', 'prev')).toStrictEqual(heard);
   });
 
   it.each(rows.filter(({ fields }) => fields.includes('jobId')))(
