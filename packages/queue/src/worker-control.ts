@@ -25,6 +25,7 @@ export function everywhere(call: ClientCall): unknown {
   const { self, operation, args } = call;
   const engine = engines.get(self);
   const own = shared(call, engine?.owner);
+  if (operation === 'concurrency' && engine !== undefined) engine.store().concurrency = Number(args[0]);
   // In BullMQ's constructor, and where there are no silos.
   if (engine?.silos === undefined) return own;
   const { silos } = engine;

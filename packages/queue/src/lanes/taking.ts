@@ -56,6 +56,11 @@ export class TakingStore extends OperatedStore {
     });
   }
 
+  /** How many jobs the worker runs at once from now on. */
+  set concurrency(slots: number) {
+    this.turns.concurrency = slots;
+  }
+
   override async moveToActive(token: string, name?: string): Promise<Handed> {
     const unusable = await this.#unusable();
     if (unusable !== undefined) {

@@ -43,7 +43,7 @@ interface Seat {
 export class Turns {
   readonly #options: TurnsOptions;
   readonly #clock: () => number;
-  readonly #width: number;
+  #width = 1;
   readonly #seats = new Map<string, Seat>();
   #turns: string[] = [];
   /** The only ready lane, when there is one: every slot may stay there, until a look that is younger says otherwise. */
@@ -56,11 +56,20 @@ export class Turns {
   /** How many picks were sent, and the last of them that has found nothing. */
   #sent = 0;
   #nothing = 0;
+  /** How many slots wait for a turn. */
+  #waiting = 0;
 
   constructor(options: TurnsOptions) {
     this.#options = options;
     this.#clock = options.clock ?? (() => performance.now());
-    this.#width = Math.max(1, Math.ceil(options.concurrency / QUANTUM));
+    this.concurrency = options.concurrency;
+  }
+
+  /** How many jobs the worker runs at once from now on. */
+  set concurrency(slots: number) {
+    this.#width = Math.max(1, Math.ceil(slots / QUANTUM));
+    // What is too many would be used up before anybody who comes anew has a turn.
+    this.#turns.length = Math.min(this.#turns.length, this.#width);
   }
 
   /** When the first lane is due that has nothing to run now, as the last pick saw it; 0 when there is none. */
@@ -92,11 +101,16 @@ export class Turns {
       const tenant = this.take();
       if (tenant !== undefined) return tenant;
       if (this.#nothing > before) return undefined;
-      // A turn is a turn, whoever has asked for it: so the pick under way is waited for as well.
-      if (this.#picking !== undefined) await this.#picking;
-      else {
-        const taken = await this.#pick(this.#width, slot);
-        if (taken !== undefined) return taken;
+      this.#waiting += 1;
+      try {
+        // A turn is a turn, whoever has asked for it: so the pick under way is waited for as well.
+        if (this.#picking !== undefined) await this.#picking;
+        else {
+          const taken = await this.#pick(this.#wanted, slot);
+          if (taken !== undefined) return taken;
+        }
+      } finally {
+        this.#waiting -= 1;
       }
     }
   }
@@ -147,9 +161,14 @@ export class Turns {
     return this.take();
   }
 
+  /** A turn for each slot that waits is used at once. Those beyond a width would wait themselves, a round trip each. */
+  get #wanted(): number {
+    return Math.max(this.#width, this.#waiting);
+  }
+
   #refill(): void {
     if (this.#picking !== undefined) return;
-    const wanted = this.#width - this.#turns.length;
+    const wanted = this.#wanted - this.#turns.length;
     if (wanted > 0) this.#pick(wanted).catch(this.#options.failed);
   }
 

@@ -80,6 +80,34 @@ describe('turns', () => {
     expect(await woken).toBe('a');
   });
 
+  it('are asked for all who wait together, beyond what is kept at hand', async () => {
+    const { turns, sent } = bench(16);
+    const all = Array.from({ length: 10 }, () => turns.next());
+    sent[0]?.answer({ turns: ['a', 'b', 'c', 'd'] });
+    await settle();
+    expect(sent.map(({ wanted }) => wanted)).toEqual([4, 6]);
+    sent[1]?.answer({ turns: ['e', 'f', 'g', 'h', 'i', 'j'] });
+    expect(await Promise.all(all)).toEqual(['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']);
+    // Nobody waits any more: as many as before.
+    await settle();
+    sent[2]?.answer({});
+    await settle();
+    void turns.next();
+    expect(sent.map(({ wanted }) => wanted).slice(3)).toEqual([4]);
+  });
+
+  it('are as many as the concurrency that is set later says', async () => {
+    const { turns, sent } = bench(1);
+    turns.concurrency = 16;
+    const first = turns.next();
+    expect(sent[0]?.wanted).toBe(4);
+    sent[0]?.answer({ turns: ['a', 'b', 'c', 'd'] });
+    expect(await first).toBe('a');
+    turns.concurrency = 4;
+    expect([turns.take(), turns.take()]).toEqual(['b', undefined]);
+    expect(sent[1]?.wanted).toBe(1);
+  });
+
   it('"nothing" is said after one pick when none was under way', async () => {
     const { turns, sent } = bench(4);
     const asked = turns.next();
