@@ -26,6 +26,8 @@ type End = (
  */
 export class LoopStore extends TakingStore {
   readonly #ended = new EndedJobs();
+  /** Up to when all that has ended in a lane is kept by its own options. */
+  readonly #kept = new Map<string, string>();
 
   override moveToCompleted(
     ...[job, value, remove, token, fetchNext]: Parameters<RedisQueueBackend['moveToCompleted']>
@@ -112,7 +114,7 @@ export class LoopStore extends TakingStore {
       isClosing: () => this.closing !== undefined,
       revive: (tenant) => this.#revive(tenant),
       // As many as milliseconds pass until the next sweep: the server is at it for a small part of that time.
-      expire: expiring(this, client, this.options, this.interval),
+      expire: expiring(this, client, this.options, this.interval, this.#kept),
     });
   }
 

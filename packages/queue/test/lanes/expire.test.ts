@@ -69,6 +69,27 @@ describe.each(['completed', 'failed'] as const)('the age of %s jobs, of a Worker
   });
 });
 
+describe('a job whose own options say how long it is kept', () => {
+  it.each([{ own: false }, { own: 1_000 }, { own: { age: AGE * 1_000 } }, { own: { count: 5 } }])(
+    '$own: stays, as in BullMQ',
+    async ({ own }) => {
+      const queue = on.queue('mail', { defaultJobOptions: { removeOnComplete: own, removeOnFail: own } });
+      const states = ['completed', 'failed'] as const;
+      for (const state of states) {
+        await left(queue, [state], state);
+        // Another one says nothing, and goes.
+        await on.redis.hset(`bull:mail~${state}:${state}~new`, 'opts', '{}');
+        await age(state, state, 'new');
+      }
+      on.worker('mail', async () => undefined, { ...OFTEN, ...KEEPS });
+      for (const state of states)
+        await expect
+          .poll(() => on.redis.zrange(`bull:mail~${state}:${state}`, 0, '-1'), { interval: 5 })
+          .toEqual([`${state}~old`]);
+    },
+  );
+});
+
 it('a tenant whose last job was removed by age is no longer looked at', async () => {
   const queue = on.queue('mail');
   await left(queue, ['acme', 'a'], 'completed');
@@ -139,12 +160,13 @@ describe('one sweep', () => {
   };
   const sizes = (...tenants: string[]) =>
     Promise.all(tenants.map((tenant) => on.redis.zcard(`bull:mail~${tenant}:completed`)));
-  const expiry = (most: number, unlinked: string[] = [], ages = NOW) =>
+  const expiry = (most: number, unlinked: string[] = [], kept = new Map<string, string>()) =>
     new Expiry({
       client: createIORedisClient(on.redis),
       keys,
-      ages,
+      ages: NOW,
       most,
+      kept,
       unlink: async (tenant, ids) => void unlinked.push(...ids.map((id) => `${tenant} ${id}`)),
     });
 
@@ -170,11 +192,53 @@ describe('one sweep', () => {
     expect(unlinked[0]).toBe('linked j-0');
   });
 
+  it('goes on behind what stays, and does not look at it again', async () => {
+    await fill('a', 'completed', 1_200);
+    const stay = on.redis.pipeline();
+    for (let at = 0; at < 1_100; at += 1)
+      stay.hset(`bull:mail~a:j-${at}`, 'opts', '{"removeOnComplete":false}');
+    await stay.exec();
+    await fill('b', 'completed', 3);
+    const kept = new Map<string, string>();
+    await expiry(1_000, [], kept).expire(['a', 'b']);
+    expect(await sizes('a', 'b')).toEqual([1_200, 3]);
+    await expiry(300, [], kept).expire(['a', 'b']);
+    expect(await sizes('a', 'b')).toEqual([1_100, 0]);
+  });
+
+  it('looks at each of those that have ended at once', async () => {
+    await on.redis.zadd(
+      'bull:mail~a:completed',
+      ...Array.from({ length: 800 }, (_, at) => [Number(at > 0), `j-${at}`]).flat(),
+    );
+    await on.redis.hset('bull:mail~a:j-0', 'opts', '{"removeOnComplete":false}');
+    await on.redis.hset('bull:mail~a:j-1', 'opts', '{"removeOnComplete":5}');
+    await expiry(5_000).expire(['a']);
+    expect(await on.redis.zrange('bull:mail~a:completed', 0, '-1')).toEqual(['j-0', 'j-1']);
+  });
+
+  it('leaves alone what it cannot read', async () => {
+    await fill('a', 'completed', 1);
+    await on.redis.hset('bull:mail~a:j-0', 'opts', '{"removeOnComplete":');
+    await expiry(5_000).expire(['a']);
+    expect(await sizes('a')).toEqual([1]);
+  });
+
   it('refuses a reply of another shape', async () => {
     const client = createIORedisClient(on.redis.duplicate());
-    const broken = new Expiry({ client, keys, ages: NOW, most: 1, unlink: async () => undefined });
+    const broken = new Expiry({
+      client,
+      keys,
+      ages: NOW,
+      most: 1,
+      kept: new Map(),
+      unlink: async () => undefined,
+    });
     await broken.expire([]);
-    client.defineCommand('tenantkit:lanes:expire:1', { numberOfKeys: 1, lua: "return { 'x', 0, {} }" });
+    client.defineCommand('tenantkit:lanes:expire:1', {
+      numberOfKeys: 1,
+      lua: "return { 'x', 0, 0, {}, {} }",
+    });
     await expect(broken.expire(['a'])).rejects.toMatchObject({ code: 'ISOLATION_BREACH' });
     await client.quit();
   });
