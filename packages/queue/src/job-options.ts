@@ -17,6 +17,12 @@ const text = z.string().refine(isWellFormed);
 const count = z.number().int().nonnegative().transform(storable);
 const milliseconds = z.number().nonnegative().max(LATEST).transform(storable);
 
+/** Below 0 it is 0, as in BullMQ: what was due while the request was on its way runs at once. */
+const delay = z
+  .number()
+  .max(LATEST)
+  .transform((given) => storable(Math.max(0, given)));
+
 /** How many finished jobs are kept; -1 keeps all. */
 const keptCount = z.number().int().min(-1).transform(storable);
 /** The server serves nobody else while one script removes them. */
@@ -56,7 +62,7 @@ export const jobOptionRules = defineRules({
     'Use milliseconds since the epoch, at most 8640000000000000.',
   ),
   priority: option(count, 'Use an integer from 0 to 2097151.'),
-  delay: option(milliseconds, 'Use a number of milliseconds, at most 8640000000000000.'),
+  delay: option(delay, 'Use a number of milliseconds, at most 8640000000000000.'),
   attempts: option(count, 'Use a number of attempts.'),
   backoff: option(
     z.union([

@@ -122,8 +122,8 @@ function counts(hint: string) {
 
 function times(hint: string) {
   return {
-    good: [[0], [1.5], [1 / 3, 0.333_333_333_333_33]],
-    bad: [-1, '1', null, NaN, Infinity],
+    good: [[0], [1.5], [1 / 3, 0.333_333_333_333_33], [-1, 0], [-0.5, 0]],
+    bad: ['1', null, NaN, Infinity, -Infinity],
     hint,
   } as const;
 }

@@ -88,7 +88,8 @@ export const changing = {
   promote: byId,
 
   changeDelay: (guard, tenant, operation, [id, delay]) =>
-    byId(guard, tenant, operation, [id, amount(operation, delay)]),
+    // As in the option of a job.
+    byId(guard, tenant, operation, [id, Number(delay) < 0 ? 0 : amount(operation, delay)]),
 
   changePriority: (guard, tenant, operation, [id, given = 0, lifo = false]) =>
     byId(guard, tenant, operation, [id, priority(operation, given), lifo === true]),
