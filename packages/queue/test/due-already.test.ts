@@ -35,7 +35,7 @@ it('a delay that has become negative meanwhile is none, as in BullMQ: the job ru
   const worker = on.worker('mail', async (job) => job.id, { autorun: false });
   const done = finished(worker, 5);
   void worker.run();
-  expect((await done).map(({ result }) => result).toSorted()).toEqual([
+  expect((await done).map(({ result }) => String(result)).toSorted()).toEqual([
     'added',
     'adopted',
     'bulk',
