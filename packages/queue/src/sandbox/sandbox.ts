@@ -19,9 +19,6 @@ export interface Sandbox {
 type Options = Pick<WorkerOptions, 'useWorkerThreads' | 'workerForkOptions' | 'workerThreadsOptions'>;
 type Child = Awaited<ReturnType<ChildPool['retain']>>;
 
-// Beside us, and still TypeScript when we are.
-const MAIN = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url));
-
 /** Endings that BullMQ takes as they are; it puts `.js` behind everything else. */
 const ENDINGS: ReadonlySet<string> = new Set(['.js', '.ts', '.flow', '.cjs', '.mjs']);
 
@@ -34,9 +31,9 @@ const ENDINGS: ReadonlySet<string> = new Set(['.js', '.ts', '.flow', '.cjs', '.m
  * @throws {@link ConfigError} when our own part of the child cannot be found
  */
 export function sandboxOf(file: string, options: Options): Sandbox {
-  if (!existsSync(MAIN)) throw bundled();
+  const mainFile = childFile();
   const url = urlOf(file);
-  const pool = new ChildPool({ mainFile: MAIN, ...copyOf(options) });
+  const pool = new ChildPool({ mainFile, ...copyOf(options) });
   /** Children that have had a job: what it has left running may have ended them, unseen as yet. */
   const used = new WeakSet<Child>();
   return {
@@ -189,6 +186,15 @@ function copyOf({ useWorkerThreads, workerForkOptions, workerThreadsOptions }: O
 }
 
 function ignore(): void {}
+
+// Beside us, and still TypeScript when we are. Looked for when it is needed: in a bundle of CommonJS there is no URL of a
+// module, and a service that has no processor in a file must not die of it.
+function childFile(): string {
+  const here = import.meta.url as string | undefined;
+  const file = here && fileURLToPath(new URL(`./main${extname(here)}`, here));
+  if (file === undefined || !existsSync(file)) throw bundled();
+  return file;
+}
 
 function bundled(): ConfigError {
   return new ConfigError({
