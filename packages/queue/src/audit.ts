@@ -130,7 +130,7 @@ const FOUND = {
   job_outside_tenant: {
     severity: 'high',
     message: 'A job whose id belongs to no tenant: it never runs, and no erasure finds it.',
-    hint: 'Find out who adds jobs past tenantkit; remove it with a raw client.',
+    hint: 'If the service has just changed from raw BullMQ, adopt it with adoptJobs. Else find out who adds jobs past tenantkit; remove it with a raw client.',
   },
   unsigned_job: {
     severity: 'high',
@@ -156,7 +156,7 @@ const FOUND = {
   unsigned_scheduler: {
     severity: 'high',
     message: 'A job scheduler without a header: it was written past tenantkit, and what it makes never runs.',
-    hint: 'Find out who writes to this Redis; remove it with a raw client.',
+    hint: 'If the service has just changed from raw BullMQ, make it anew with upsertJobScheduler in its tenant. Else find out who writes to this Redis; remove it with a raw client.',
   },
   unreadable_key: {
     severity: 'critical',
