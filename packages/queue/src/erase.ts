@@ -58,7 +58,7 @@ const NO_SUBJECTS =
 
 const NEEDS_KEYS = refuse(
   'whom a job is about stands in its header, which cannot be verified without signing keys',
-  'Give queueEraser the Queue, or the option signingKeys; or erase the whole tenant.',
+  'Give queueEraser the Queue alone, whose keys it takes for that queue and no other, or the option signingKeys; or erase the whole tenant.',
 );
 
 const schema = z.strictObject({
