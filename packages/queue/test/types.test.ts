@@ -117,3 +117,28 @@ describe('Job<Data, Result, Name, Progress>', () => {
     expectTypeOf<ours.SandboxedJob<Mail, number>>().toEqualTypeOf<bullmq.SandboxedJob<Mail, number>>();
   });
 });
+
+describe('what stands in a public signature', () => {
+  it('has its name here as in BullMQ', () => {
+    expectTypeOf<ArgumentsOf<OwnQueue['upsertJobScheduler']>[1]>().toEqualTypeOf<
+      Omit<ours.RepeatOptions, 'key'>
+    >();
+    expectTypeOf<ours.JobsOptions['deduplication']>().toEqualTypeOf<ours.DeduplicationOptions | undefined>();
+    expectTypeOf<Awaited<ReturnType<OwnQueue['getMetrics']>>>().toEqualTypeOf<ours.Metrics>();
+    expectTypeOf<ArgumentsOf<OwnJob['retry']>[1]>().toEqualTypeOf<ours.RetryOptions | undefined>();
+    expectTypeOf<ArgumentsOf<OwnJob['moveToWaitingChildren']>[1]>().toEqualTypeOf<
+      ours.MoveToWaitingChildrenOpts | undefined
+    >();
+    expectTypeOf<ArgumentsOf<OwnJob['getDependencies']>[0]>().toEqualTypeOf<
+      ours.DependenciesOpts | undefined
+    >();
+    expectTypeOf<ours.WorkerOptions['settings']>().toEqualTypeOf<ours.AdvancedOptions | undefined>();
+    expectTypeOf<ours.Telemetry['tracer']>().toEqualTypeOf<ours.Tracer>();
+    expectTypeOf<ours.Telemetry['contextManager']>().toEqualTypeOf<ours.ContextManager>();
+    expectTypeOf<ReturnType<ours.Tracer['startSpan']>>().toEqualTypeOf<ours.Span>();
+    expectTypeOf<ours.JobSchedulerTemplateOptions>().toEqualTypeOf<bullmq.JobSchedulerTemplateOptions>();
+    expectTypeOf<ours.FlowJob>().toExtend<ours.FlowJobBase<ours.JobsOptions>>();
+    expectTypeOf<Awaited<ReturnType<OwnQueue['getMeta']>>>().toEqualTypeOf<ours.QueueMeta>();
+    expectTypeOf<ours.RedisOptions>().toExtend<ours.ConnectionOptions>();
+  });
+});
