@@ -185,7 +185,7 @@ describe('hostile options', () => {
     'attempts as an object': { attempts: { valueOf: () => 3 } },
     'a delay of NaN': { delay: NaN },
     'an infinite delay': { delay: Infinity },
-    'a negative delay': { delay: -1 },
+    'a delay of minus infinity': { delay: -Infinity },
     'a strategy with a lone surrogate': { backoff: { type: '\ud800' } },
     'a backoff with more': { backoff: { type: 'fixed', delay: 1, constructor: 1 } },
     'telemetry with more': { telemetry: { metadata: 'x', more: 1 } },
