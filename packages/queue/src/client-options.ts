@@ -147,7 +147,8 @@ export function checkFlowOptions(given: FlowProducerOptions): Checked<RawFlowPro
 export function checkOptions(rules: OptionRules, given: object): Checked<Record<string, unknown>> {
   const raw: Record<string, unknown> = {};
   let tenant: unknown;
-  for (const [name, value] of Object.entries(given)) {
+  // Without any it is said what is missing.
+  for (const [name, value] of Object.entries(Object(given) as object)) {
     if (name === 'tenant') {
       tenant = value;
       continue;

@@ -35,6 +35,7 @@ export function connectBlocking(
   prefix: string,
   queue: string,
 ): RedisConnection {
+  checkConnection(connection);
   const connectionName = `${prefix}:${Buffer.from(queue).toString('base64')}${name === undefined ? '' : `:w:${name}`}`;
   return new RedisConnection(
     isRedisInstance(connection)
@@ -46,18 +47,25 @@ export function connectBlocking(
 
 /** @throws {@link ConfigError} when it is not one of ioredis, or has a keyPrefix */
 export function checkConnection(connection: ConnectionOptions): void {
-  const problem = isRedisInstance(connection)
-    ? guardedBy(connection) !== undefined
-      ? 'the connection is a client of @tenantkit/cache, which prefixes the keys of BullMQ’s scripts'
-      : typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
-        'the connection is not an ioredis client'
-    : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
-      'the connection has a keyPrefix, which BullMQ’s scripts do not know';
+  const problem = !isObject(connection)
+    ? 'the option connection is missing, or neither a client nor options of one'
+    : isRedisInstance(connection)
+      ? guardedBy(connection) !== undefined
+        ? 'the connection is a client of @tenantkit/cache, which prefixes the keys of BullMQ’s scripts'
+        : typeof (connection as { defineCommand?: unknown }).defineCommand !== 'function' &&
+          'the connection is not an ioredis client'
+      : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
+        'the connection has a keyPrefix, which BullMQ’s scripts do not know';
   if (problem === false) return;
   throw new ConfigError({
     surface: 'queue',
     operation: 'connection',
     problem,
-    hint: 'Give a raw ioredis client or its options; separate queues with the option prefix.',
+    hint: 'Give a raw ioredis client or its options, { url } for one with an address; separate queues with the option prefix.',
   });
+}
+
+// A text would be taken for options that say nothing: BullMQ would go to localhost.
+function isObject(given: unknown): boolean {
+  return (typeof given === 'object' || typeof given === 'function') && given !== null;
 }

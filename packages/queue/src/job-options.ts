@@ -108,10 +108,14 @@ const RETRIED_FIRST = refuse(
   'a lifo job that is retried at once stands before every other one for as long as it fails',
   'Give it a backoff, or leave lifo or attempts out.',
 );
-const UNKNOWN = refuse(
-  'the job has an option that is not in the table of job options',
-  'Remove it, or put it into the data of the job.',
-);
+/** As options are called; what is no such name is not shown, since it may be data. */
+const NAME = /^[A-Za-z]{1,32}$/;
+
+const unknown = (name: string) =>
+  refuse(
+    `the job has ${NAME.test(name) ? `the option ${name}, which` : 'an option that'} is not in the table of job options`,
+    'Remove it, or put it into the data of the job.',
+  );
 
 /**
  * The caller's job options, copied key by key from the allow-list. A copy and never a spread: an own key
@@ -128,7 +132,7 @@ export function checkJobOptions(operation: string, given: object): Readonly<Reco
       jobOptionRules,
       name,
     );
-    if (rule?.kind !== 'rewrite') throw refused(operation, rule ?? UNKNOWN);
+    if (rule?.kind !== 'rewrite') throw refused(operation, rule ?? unknown(name));
     if (value === undefined) continue;
     const result = rule.rewrite.schema.safeParse(value);
     if (!result.success) {

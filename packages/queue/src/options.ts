@@ -1,5 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { optionSchemas, parseOptions, type TenantOptions, type TenantRegistry } from '@tenantkit/core';
+import {
+  ConfigError,
+  optionSchemas,
+  parseOptions,
+  type TenantOptions,
+  type TenantRegistry,
+} from '@tenantkit/core';
 import { z } from 'zod';
 import { readKey, type Half } from './ed25519.ts';
 import { isKid } from './header.ts';
@@ -147,6 +153,16 @@ export interface CheckedTenantOptions {
 
 /** @throws {@link ConfigError} that names the option's path, never its value */
 export function parseTenantOptions(value: unknown): CheckedTenantOptions {
+  if (value === undefined) throw missing();
   const { signingKeys, names, fence, place, maxAge } = parseOptions('queue', tenantOptions, value);
   return { signingKeys, names, fence, place, maxAge };
+}
+
+function missing(): ConfigError {
+  return new ConfigError({
+    surface: 'queue',
+    operation: 'options',
+    problem: 'the option tenant is missing',
+    hint: 'Give { connection, tenant: { signingKeys: [{ kid, secret }] } }; see the README of @tenantkit/queue.',
+  });
 }
