@@ -20,6 +20,8 @@ export interface Delivery {
   readonly context: TenantContext | undefined;
   /** Heard only by listeners that were registered outside of any tenant. */
   readonly operatorsOnly?: boolean;
+  /** Heard only by listeners that were registered in the same tenant. */
+  readonly tenantOnly?: boolean;
   readonly args: readonly unknown[];
 }
 
@@ -121,7 +123,8 @@ function handlersOf<Row>({ rules, deliveries }: Events<Row>): Readonly<Record<Em
       // A job is made for its listeners. An error that nobody hears is printed.
       if (name !== 'error' && emitterOf(self).listenerCount(name) === 0) return false;
       let isHeard = false;
-      for (const part of deliveries(self, name, row, args)) {
+      for (const all of deliveries(self, name, row, args)) {
+        const part = ofWhoEmits(name, all);
         if (mayCause(part) && deliver(self, part, () => send(self, name, part.args))) isHeard = true;
       }
       return isHeard;
@@ -133,10 +136,24 @@ function handlersOf<Row>({ rules, deliveries }: Events<Row>): Readonly<Record<Em
     },
     counted(self, member, args) {
       const own = emitterOf(self);
+      if (actingTenant() !== undefined) return countedHere(self, member, args);
       const result: unknown = Reflect.apply(Reflect.get(own, member) as Listener, own, args);
       return result === own ? self : result;
     },
   };
+}
+
+/** What a tenant may know of the listeners: its own. How many there may be is the service's to say. */
+function countedHere(self: EventEmitter, member: string, args: readonly unknown[]): unknown {
+  if (member === 'setMaxListeners') return self;
+  if (member === 'getMaxListeners') return emitterOf(self).getMaxListeners();
+  if (member === 'eventNames')
+    return emitterOf(self)
+      .eventNames()
+      .filter((name) => registeredHere(self, name).length > 0);
+  const [event, listener] = args as [string | symbol, Listener | undefined];
+  const here = registeredHere(self, event);
+  return (listener === undefined ? here : here.filter((wrapper) => wrapper.listener === listener)).length;
 }
 
 function emitterOf(self: object): EventEmitter {
@@ -195,8 +212,21 @@ function wrap(emitter: EventEmitter, event: string | symbol, listener: unknown, 
   return wrapper;
 }
 
-function hears(scope: Scope | undefined, { context, operatorsOnly = false }: Delivery): boolean {
-  if (scope?.tenant === undefined) return true;
+/**
+ * What names no job is said of what all share, by the service or by BullMQ's loops. A tenant that says so speaks for
+ * itself; of an error the service hears as well, which may be one that a call of the tenant has met.
+ */
+function ofWhoEmits(event: string, part: Delivery): Delivery {
+  const acting = actingTenant();
+  if (acting === undefined || part.context !== undefined) return part;
+  return { ...part, context: { tenant: acting }, tenantOnly: !ERRORS.has(event) };
+}
+
+function hears(
+  scope: Scope | undefined,
+  { context, operatorsOnly = false, tenantOnly = false }: Delivery,
+): boolean {
+  if (scope?.tenant === undefined) return !tenantOnly;
   return !operatorsOnly && (context === undefined || context.tenant === scope.tenant.tenant);
 }
 

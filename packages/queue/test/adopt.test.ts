@@ -508,3 +508,19 @@ it('the steps of the README bring a queue with waiting jobs over', async () => {
   expect(await codes()).toEqual(['job_outside_tenant']);
   await worker.close();
 });
+
+describe('rubbish among the jobs of raw BullMQ', () => {
+  it.each([
+    ['opts', 'null'],
+    ['opts', '7'],
+    ['opts', '[]'],
+    ['timestamp', '-9007199254740991'],
+    ['timestamp', '1700000000000000', 'tooYoung'],
+  ])('stays behind, and stops nothing: %s %s', async (field, value, why = 'unreadable') => {
+    const raw = on.raw('mail');
+    for (const jobId of ['a', 'odd', 'b']) await raw.add('n', { tenant: 'acme' }, { jobId });
+    await on.redis.hset('bull:mail:odd', field, value);
+    const { adopted, left } = await adopt(on.queue('mail'));
+    expect([adopted, left]).toEqual([{ acme: 2 }, { [why]: 1 }]);
+  });
+});

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Job as RawJob, type JobsOptions } from 'bullmq';
 import { OperationRefusedError, type TenantContext } from '@tenantkit/core';
+import { storable } from '../canonical.ts';
 import { HEADER, signHeader } from '../header.ts';
 import { checkJobOptions, checkTurn, storedOptions } from '../job-options.ts';
 import { isIteration } from '../schedulers/ids.ts';
@@ -54,11 +55,12 @@ export function readUnsigned(
   const { name, data, opts, timestamp, parentKey, parent, rjk } = hash;
   if (rjk !== undefined || isIteration(id)) return 'scheduler';
   if (isParent || parentKey !== undefined || parent !== undefined) return 'flow';
-  if (name === undefined || data === undefined || !isJson(data) || opts === undefined || !isJson(opts))
+  if (name === undefined || data === undefined || !isJson(data) || opts === undefined || !isObject(opts))
     return 'unreadable';
   if (/[:\uFFFD]/u.test(id)) return 'unreadable';
   const added = Number(timestamp);
-  if (!Number.isSafeInteger(added)) return 'unreadable';
+  // What cannot be signed as it is stored: thrown, it would keep all jobs behind it from being adopted.
+  if (!Number.isSafeInteger(added) || added < 0 || storable(added) !== added) return 'unreadable';
   if (added > until) return 'tooYoung';
   return {
     id,
@@ -68,6 +70,12 @@ export function readUnsigned(
     timestamp: added,
     state: state === 'wait' || state === 'paused' ? 'waiting' : state,
   };
+}
+
+function isObject(text: string): boolean {
+  if (!isJson(text)) return false;
+  const value: unknown = JSON.parse(text);
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Signs a job for its tenant. */

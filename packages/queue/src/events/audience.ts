@@ -156,9 +156,12 @@ export class Audience {
     },
     emit: (_self, _member, [event, ...args]) => {
       const name = event as string;
-      if (name === 'error' || name === 'ioredis:close') return this.broadcast(name, args);
-      // What a tenant emits itself is news for nobody else.
       const tenant = actingTenant();
+      if (name === 'error' && tenant !== undefined)
+        return this.#emitError([this.#service, this.#tenants.get(tenant)], args[0]);
+      if (tenant === undefined && (name === 'error' || name === 'ioredis:close'))
+        return this.broadcast(name, args);
+      // What a tenant emits itself is news for nobody else.
       const emitter = tenant === undefined ? this.#operators : this.#tenants.get(tenant);
       return emitter !== undefined && this.#send(emitter, name, args);
     },
@@ -173,6 +176,8 @@ export class Audience {
       if (member === 'eventNames') return [...new Set(emitters.flatMap((emitter) => emitter.eventNames()))];
       if (member === 'getMaxListeners') return this.#maxListeners;
       if (member === 'setMaxListeners') {
+        // How many there may be is the service's to say.
+        if (actingTenant() !== undefined) return self;
         this.#operators.setMaxListeners(args[0] as number);
         this.#maxListeners = args[0] as number;
         for (const emitter of [this.#service, ...this.#tenants.values()])
