@@ -2,7 +2,7 @@ import { withTenant } from '@tenantkit/core';
 import { startRedisNode, type RedisNode } from '@tenantkit/testing/servers';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Queue, Worker } from '@tenantkit/queue';
+import { FlowProducer, Queue, Worker } from '@tenantkit/queue';
 import { KEY } from './keys.ts';
 
 const tenant = { signingKeys: [KEY] };
@@ -121,5 +121,70 @@ describe('a worker that starts while its server takes no writes', () => {
 
     expect(await done).toBe('w-1');
     expect(errors).toEqual([]);
+  });
+});
+
+describe('what is sent as one transaction', () => {
+  /** Each of them once, on jobs that are there for it. */
+  async function calls(): Promise<() => Promise<Record<string, string>>> {
+    const queue = new Queue('mail', { connection: { url: server.url }, tenant });
+    const flows = new FlowProducer({ connection: { url: server.url }, tenant });
+    const other = new Queue('others', { connection: { url: server.url }, tenant });
+    opened.push(queue, flows, other);
+    const failing = new Worker('mail', () => Promise.reject(new Error('bad')), { connection: redis, tenant });
+    const ended = Promise.withResolvers<void>();
+    let left = 2;
+    failing.on('failed', () => --left === 0 && ended.resolve());
+    const [one] = await withTenant('acme', () =>
+      queue.addBulk(['one', 'two'].map((jobId) => ({ name: 'n', data: {}, opts: { jobId } }))),
+    );
+    await ended.promise;
+    await failing.close();
+    const parent = await withTenant('acme', () =>
+      flows.add({ name: 'p', queueName: 'mail', children: [{ name: 'c', queueName: 'mail' }] }),
+    );
+    const { id = '', queueQualifiedName } = parent.job;
+    const all: Record<string, () => Promise<unknown>> = {
+      'flows.add': () =>
+        flows.add({ name: 'p', queueName: 'mail', children: [{ name: 'c', queueName: 'mail' }] }),
+      add: () => queue.add('child', {}, { parent: { id, queue: queueQualifiedName } }),
+      retry: async () => one?.retry(),
+      retryJobs: () => queue.retryJobs(),
+      obliterate: async () => {
+        await other.pause();
+        await other.obliterate();
+      },
+    };
+    return async () => {
+      const answers: Record<string, string> = {};
+      for (const [name, call] of Object.entries(all))
+        answers[name] = await withTenant('acme', call).then(
+          () => 'ok',
+          ({ message }: Error) => message.split(' ')[0] ?? '',
+        );
+      return answers;
+    };
+  }
+  const OK = { 'flows.add': 'ok', add: 'ok', retry: 'ok', retryJobs: 'ok', obliterate: 'ok' };
+
+  it('goes on when the server has memory again', async () => {
+    const run = await calls();
+    await redis.script('FLUSH');
+    // Of two scripts of a retry the server knows one: half of it would be done.
+    const scripts = Object.entries(
+      Reflect.get(redis, 'scriptsSet') as Record<string, { readonly lua: string }>,
+    );
+    const [, reprocess] = scripts.find(([name]) => name.startsWith('reprocessJob:')) ?? [];
+    await redis.script('LOAD', reprocess?.lua ?? '');
+    await redis.config('SET', 'maxmemory', '1mb');
+    expect(Object.values(await run())).toContain('OOM');
+    await redis.config('SET', 'maxmemory', '0');
+    expect(await run()).toEqual(OK);
+  });
+
+  it('goes on at once when the server has forgotten its scripts', async () => {
+    const run = await calls();
+    await redis.script('FLUSH');
+    expect(await run()).toEqual(OK);
   });
 });

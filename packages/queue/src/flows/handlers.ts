@@ -1,6 +1,7 @@
 import type { DependenciesOpts, DependencyOpts, MoveToWaitingChildrenOpts } from 'bullmq';
 import { refusal, refuse, type TenantContext } from '@tenantkit/core';
 import type { Lane } from '../lanes/lane.ts';
+import { answersOf, transact } from '../lanes/transaction.ts';
 import { isJson, judgeRead } from '../store.ts';
 import type { JobHash } from '../verify.ts';
 import { position, token } from '../views/checks.ts';
@@ -9,7 +10,7 @@ import { childrenOf, type Child, type Parent } from './children.ts';
 import { resigned } from './insert.ts';
 import { linkOf } from './link.ts';
 import { prune } from './prune.ts';
-import { flowClient, put, replies } from './scripts.ts';
+import { flowClient, put } from './scripts.ts';
 
 const KINDS = ['processed', 'unprocessed', 'ignored', 'failed'] as const;
 type Kind = (typeof KINDS)[number];
@@ -140,11 +141,13 @@ async function cut({ context, store }: Guard, lane: Lane, id: string): Promise<b
     const { parentKey } = hash;
     if (parentKey === undefined) return isCut;
     const options = resigned({ context, lane: lane.tenant }, hash, id, undefined);
-    const multi = client.multi();
-    put(multi, 'hold', [key, hash['opts'] ?? '']);
-    lane.execCommand(multi, 'removeChildDependency', [lane.toKey(''), key, parentKey]);
-    put(multi, 'settle', [key, parentKey, hash['opts'] ?? '', options, key, isCut ? 'cut' : 'unlink']);
-    const [, code, settled] = await replies(multi);
+    const mode = isCut ? 'cut' : 'unlink';
+    const sent = await transact(client, (multi) => {
+      put(multi, 'hold', [key, hash['opts'] ?? '']);
+      lane.execCommand(multi, 'removeChildDependency', [lane.toKey(''), key, parentKey]);
+      put(multi, 'settle', [key, parentKey, hash['opts'] ?? '', options, key, mode]);
+    });
+    const [, code, settled] = answersOf(sent);
     isCut ||= code === 0;
     store.touchParent(parentKey);
     if (settled === -1) continue;

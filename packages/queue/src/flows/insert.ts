@@ -1,9 +1,10 @@
-import { QueueKeys, type IRedisClient } from 'bullmq';
+import { QueueKeys, type IRedisClient, type IRedisTransaction } from 'bullmq';
 import { canonicalJson } from '../canonical.ts';
 import { checkOneSlot } from '../cluster.ts';
 import { HEADER, signHeader } from '../header.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { laneName } from '../lanes/names.ts';
+import { answersOf, transact } from '../lanes/transaction.ts';
 import { judgeRead, type Place, type StoreContext } from '../store.ts';
 import { bindingOf, parseOptions, type JobHash } from '../verify.ts';
 import type { SignedEntry } from '../views/sign.ts';
@@ -47,7 +48,18 @@ async function insertOnce(
   answers: Map<Insertion, string | number>,
 ): Promise<readonly Insertion[]> {
   const relinked = await relinkable(client, entries);
-  const multi = client.multi();
+  const sent = await transact(client, (multi) => fill(multi, lane, entries, relinked));
+  const all = answersOf(sent).slice(relinked.length);
+  for (const [at, entry] of entries.entries()) answers.set(entry, all[at] as string | number);
+  return relinked.flatMap(({ entry }, at) => (all[entries.length + at] === -1 ? [entry] : []));
+}
+
+function fill(
+  multi: IRedisTransaction,
+  lane: Lane,
+  entries: readonly Insertion[],
+  relinked: readonly Relinked[],
+): void {
   for (const { key, read } of relinked) put(multi, 'hold', [key, read]);
   const parents = new Map<string, Link>();
   for (const entry of entries) {
@@ -65,9 +77,6 @@ async function insertOnce(
     const args = [parentKey, `${parentKey}:dependencies`, parent.queueKey, parent.id, Date.now()];
     lane.execCommand(multi, 'releaseParentIfNoPendingDependencies', args);
   }
-  const all = (await replies(multi)).slice(relinked.length);
-  for (const [at, entry] of entries.entries()) answers.set(entry, all[at] as string | number);
-  return relinked.flatMap(({ entry }, at) => (all[entries.length + at] === -1 ? [entry] : []));
 }
 
 /** A job that may be there already, with what its options have to be if it is the one that was read. */

@@ -9,6 +9,7 @@ import { bindingOf, parseOptions, verifyJob, type JobHash } from '../verify.ts';
 import { replaceData } from '../views/scripts.ts';
 import type { Lane } from './lane.ts';
 import { defineScripts, type ScriptClient } from './scripts.ts';
+import { transact } from './transaction.ts';
 
 /**
  * Replaces the options of finished jobs that are still those that were read. KEYS: the state. ARGV: what the keys of the
@@ -83,13 +84,14 @@ export async function again(
     }
   }
   const client = await scripts(lane);
-  const multi = client.multi();
   const given = resigned.flatMap(({ id, hash, opts }) => [id, hash['opts'] ?? '', opts]);
-  multi.runCommand(COMMANDS.resign.name, [lane.toKey(state), lane.toKey(''), ...given]);
-  move(multi);
-  const [signed, moved] = (await multi.exec()) ?? [];
+  const [signed, moved] = await transact(client, (multi) => {
+    multi.runCommand(COMMANDS.resign.name, [lane.toKey(state), lane.toKey(''), ...given]);
+    move(multi);
+  });
   if (signed === undefined || moved === undefined) throw new Error('the transaction was given up');
   if (moved[0] !== null) throw moved[0];
+  if (signed[0] !== null) throw signed[0];
   // Somebody has replaced the data of these meanwhile, signed for the time of before: they would be refused.
   if (hasMoved(moved[1])) {
     for (const id of othersReply.parse(signed[1])) await signStored(home, id, Date.now());

@@ -1,17 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import {
-  QueueKeys,
-  RedisQueueBackend,
-  type IRedisTransaction,
-  type JobJson,
-  type MinimalJob,
-  type RedisConnection,
-} from 'bullmq';
+import { QueueKeys, RedisQueueBackend, type JobJson, type MinimalJob, type RedisConnection } from 'bullmq';
 import { z } from 'zod';
-import { replies } from '../flows/scripts.ts';
 import type { StoreContext } from '../store.ts';
-import { installedOn } from './fused.ts';
-import type { ScriptClient } from './scripts.ts';
+import { answersOf, isUnknownScript, transact, type Replies, type TransactionClient } from './transaction.ts';
 
 const IDS = ['p1', 'p2', 'p3'] as const;
 const DATA = '"tk-probe"';
@@ -20,19 +11,6 @@ const LOCK = 1_000;
 
 /** How a job is handed over: its fields, names and values in turn, then its id. */
 const handed = z.tuple([z.array(z.string()), z.string()], z.unknown());
-
-/** As much of a client as a probe needs. */
-type ProbedClient = ScriptClient & { multi(): IRedisTransaction };
-
-/** BullMQ's backend of the queue of a probe, which says what it has sent. */
-class ProbedQueue extends RedisQueueBackend {
-  readonly commands: string[] = [];
-
-  override execCommand(...call: Parameters<RedisQueueBackend['execCommand']>): unknown {
-    this.commands.push(`${call[1]}:${this.version}`);
-    return super.execCommand(...call);
-  }
-}
 
 /**
  * Whether the installed scripts of BullMQ hand over jobs in the form in which they are verified here. They are run on
@@ -43,77 +21,38 @@ class ProbedQueue extends RedisQueueBackend {
  * nothing about BullMQ, and is to be asked again
  */
 export async function isHandedOverAsKnown(
-  client: ProbedClient,
+  client: TransactionClient,
   { prefix }: Pick<StoreContext, 'prefix'>,
   { lanePrefix }: { readonly lanePrefix: string },
 ): Promise<boolean> {
-  try {
-    return await probe(client, prefix, lanePrefix);
-  } catch (error) {
-    // By now their texts are sent again.
-    if (error instanceof Error && error.message.startsWith('NOSCRIPT'))
-      return probe(client, prefix, lanePrefix);
-    throw error;
-  }
+  let handovers = await probe(client, prefix, lanePrefix);
+  // By now their texts are sent again.
+  if (handovers.some(([error]) => isUnknownScript(error)))
+    handovers = await probe(client, prefix, lanePrefix);
+  return answersOf(handovers).every((reply, turn) => isHandover(reply, IDS[turn]));
 }
 
-async function probe(client: ProbedClient, prefix: string, lanePrefix: string): Promise<boolean> {
+async function probe(client: TransactionClient, prefix: string, lanePrefix: string): Promise<Replies> {
   const base = `${lanePrefix}:probe-${randomUUID()}`;
   const name = base.slice(prefix.length + 1);
   const keys = new QueueKeys(prefix);
-  const multi = client.multi();
-  const opts = { prefix, lockDuration: LOCK, connection: {} };
-  // What BullMQ would send on its connection goes into the transaction.
-  const connection = { client: Promise.resolve(multi) } as unknown as RedisConnection;
   const toKey = (type: string): string => keys.toKey(name, type);
-  const queue = new ProbedQueue(connection, name, keys.getKeys(name), toKey, opts, undefined, false);
-  let sent = 0;
-  const placeOf = async (call: Promise<unknown>): Promise<number> => {
-    // What is answered here is the transaction itself; the replies come when it is sent.
-    await call;
-    return sent++;
-  };
-  for (const id of IDS) await placeOf(queue.addJob(jobOf(id), id));
-  const handovers = [
-    await placeOf(queue.moveToActive('t', 'probe')),
-    await placeOf(queue.moveToCompleted(jobOf('p1') as unknown as MinimalJob, 1, true, 't', true)),
-    await placeOf(queue.moveToDelayed('p2', Date.now(), LOCK, 't', { fetchNext: true })),
-  ];
+  const opts = { prefix, lockDuration: LOCK, connection: {} };
   const left = [
     ...Object.values(keys.getKeys(name)),
     ...IDS.flatMap((id) => [toKey(id), toKey(`${id}:lock`)]),
   ];
-  multi.del(...left);
-  try {
-    const all = await repliesOf(multi);
-    return handovers.every((at, turn) => isHandover(all[at], IDS[turn]));
-  } catch (error) {
-    defineAgain(client, queue.commands);
-    throw error;
-  }
-}
-
-/** @throws the first error among the replies */
-async function repliesOf(multi: IRedisTransaction): Promise<readonly unknown[]> {
-  try {
-    return await replies(multi);
-  } catch (error) {
-    // That of the transaction says only that something was refused before.
-    const { previousErrors } = Object(error) as { readonly previousErrors?: readonly unknown[] };
-    throw previousErrors?.[0] ?? error;
-  }
-}
-
-/**
- * Lets a connection send the texts of scripts once more. ioredis takes a script for known to the server when it has
- * written it, also into a transaction that was then refused, or to the server that stood there before; and in a
- * transaction it does not take that back. Each later one would fail with NOSCRIPT, until the process ends.
- */
-function defineAgain(client: ScriptClient, commands: readonly string[]): void {
-  for (const command of new Set(commands)) {
-    const script = installedOn(client, command);
-    if (script !== undefined) client.defineCommand(command, script);
-  }
+  const replies = await transact(client, async (multi) => {
+    // What BullMQ would send on its connection goes into the transaction, which is what it answers then.
+    const connection = { client: Promise.resolve(multi) } as unknown as RedisConnection;
+    const queue = new RedisQueueBackend(connection, name, keys.getKeys(name), toKey, opts, undefined, false);
+    for (const id of IDS) await queue.addJob(jobOf(id), id);
+    await queue.moveToActive('t', 'probe');
+    await queue.moveToCompleted(jobOf('p1') as unknown as MinimalJob, 1, true, 't', true);
+    await queue.moveToDelayed('p2', Date.now(), LOCK, 't', { fetchNext: true });
+    multi.del(...left);
+  });
+  return replies.slice(IDS.length, -1);
 }
 
 function isHandover(reply: unknown, id: string | undefined): boolean {

@@ -1,6 +1,7 @@
 import type { IRedisClient, IRedisTransaction } from 'bullmq';
 import { defineScripts } from '../lanes/scripts.ts';
 import type { Lane } from '../lanes/lane.ts';
+import { transact } from '../lanes/transaction.ts';
 
 /**
  * Replaces the data of a job together with its header: a worker that took one of them before and the other behind
@@ -86,11 +87,11 @@ export async function keepingLimits(
 ): Promise<unknown> {
   const client = await scripts(lane);
   const keys = [lane.keys['meta'] ?? '', lane.toKey('tk!kept')];
-  const multi = client.multi();
-  multi.runCommand(COMMANDS.keep.name, keys);
-  remove(multi);
-  multi.runCommand(COMMANDS.giveBack.name, keys);
-  const [, removed] = (await multi.exec()) ?? [];
+  const [, removed] = await transact(client, (multi) => {
+    multi.runCommand(COMMANDS.keep.name, keys);
+    remove(multi);
+    multi.runCommand(COMMANDS.giveBack.name, keys);
+  });
   if (removed === undefined) throw new Error('the transaction was given up');
   const [error, answer] = removed;
   if (error !== null) throw error;
