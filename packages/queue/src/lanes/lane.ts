@@ -47,8 +47,6 @@ export interface LaneHome {
  */
 export class Lane extends RedisQueueBackend {
   readonly tenant: string;
-  /** When this process has registered the lane, by the clock that never goes back. */
-  registeredAt = -Infinity;
   readonly #home: LaneHome;
   readonly #place: Place;
 

@@ -171,7 +171,7 @@ export class OperatedStore extends KeyedStore {
       // As BullMQ does to a queue, whose script demands it.
       await lane.pause(true);
       await untilDone(() => lane.obliterate(options));
-      lane.registeredAt = -Infinity;
+      this.unregistered(lane.tenant);
     });
     const { lanes, ready, due, vt, wake } = this.laneKeys;
     const client = await this.client;

@@ -14,6 +14,8 @@ import { TouchBatch } from './touch.ts';
 
 /** How many lanes are remembered. One costs 4 KB, and is made again when it is needed. */
 const REMEMBERED = 2_000;
+/** Of how many lanes is remembered that they are registered, some 100 bytes each: beyond that they are again. */
+const MOST_REGISTERED = 50_000;
 /** After so long a lane is registered again, in milliseconds: one that nobody uses is retired after a day. */
 const REGISTERED_FOR = 3_600_000;
 /** How many entries of a lane's events stream are kept unless the service says otherwise. */
@@ -71,6 +73,8 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   readonly laneKeys: LaneKeys;
   readonly #options: StoreOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** When this process has registered lanes, by the clock that never goes back; the longest ago first. */
+  readonly #registered = new Map<string, number>();
   readonly #verdicts = new Map<string, Verdict>();
   readonly #touches: TouchBatch;
   readonly #parents: ParentTouches;
@@ -159,12 +163,20 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
   /** The lane of a tenant, where whoever looks for forgotten work will look: for who is about to add a job. */
   async registered(tenant: string): Promise<Lane> {
     const lane = this.lane(tenant);
-    if (isRegistered(lane)) return lane;
+    if (performance.now() - (this.#registered.get(tenant) ?? -Infinity) < REGISTERED_FOR) return lane;
     // Before there is a job: workers look in the pool for who is elsewhere.
     await this.#pool?.notePlaced(tenant);
     await register(await this.scripts(), this.laneKeys, tenant, Date.now(), this.#keptEvents());
-    lane.registeredAt = performance.now();
+    this.unregistered(tenant);
+    const [oldest] = this.#registered.keys();
+    if (oldest !== undefined && this.#registered.size >= MOST_REGISTERED) this.#registered.delete(oldest);
+    this.#registered.set(tenant, performance.now());
     return lane;
+  }
+
+  /** Notes that a lane is registered no longer. */
+  protected unregistered(tenant: string): void {
+    this.#registered.delete(tenant);
   }
 
   /** The tenants that have a lane, in the order of their ids. */
@@ -294,8 +306,4 @@ export class LaneStore extends RedisQueueBackend implements LaneHome {
     const said = streams?.events?.maxLen;
     return { count: said ?? EVENTS, isSaid: said !== undefined && skipMetasUpdate !== true };
   }
-}
-
-function isRegistered({ registeredAt }: Lane): boolean {
-  return performance.now() - registeredAt < REGISTERED_FOR;
 }
