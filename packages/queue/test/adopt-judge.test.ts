@@ -159,7 +159,8 @@ describe('an adopted job', () => {
     expect(sign(unsigned({ opts }))).toBe('option');
     expect(sign(unsigned({ opts }), { deid: 'other' })).toBe('option');
     expect(sign(unsigned({ opts }), { deid: 'd' })).toMatchObject({ inLane: 'acme~w-1' });
-    expect(sign(unsigned(), { deid: '' })).toMatchObject({ inLane: 'acme~w-1' });
+    expect(sign(unsigned(), { deid: '' })).toBe('option');
+    expect(sign(unsigned())).toMatchObject({ inLane: 'acme~w-1' });
   });
 
   it('is none of a tenant that is frozen or erased', () => {

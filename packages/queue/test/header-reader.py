@@ -207,6 +207,8 @@ def verify(job):
     header = options["tk!"]
     if not isinstance(header, str):
         raise Refused("malformed")
+    if "name" not in stored or "" in (stored.get(field) for field in ("rjk", "parentKey", "deid")):
+        raise Refused("mismatch")
     parent = canonical(parsed(stored["parent"])) if "parent" in stored else ""
     plain = canonical(options, without="tk!")
 

@@ -98,7 +98,7 @@ export function signUnsigned(
     ...(jobId === undefined ? {} : { jobId: inLane }),
   });
   const { deduplication } = others as JobsOptions;
-  if ((hash['deid'] ?? '') !== (deduplication?.id ?? '')) return 'option';
+  if (hash['deid'] !== deduplication?.id) return 'option';
   const claims = {
     tenant,
     ...(subject === undefined ? {} : { subject }),
