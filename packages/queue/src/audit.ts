@@ -33,6 +33,7 @@ import {
   type QueuePlaces,
 } from './places.ts';
 import { RawRedis } from './raw-redis.ts';
+import { hasStopped } from './schedulers/audit.ts';
 import { isIteration } from './schedulers/ids.ts';
 import { SiloClients, type KnownSilo } from './silo-clients.ts';
 import { verifyTemplate } from './schedulers/template.ts';
@@ -170,6 +171,11 @@ const FOUND = {
       'A name stands among those of tenants in silos, and place fails for it: its silo was not looked at.',
     hint: 'Let place answer for every tenant, or remove the name if it is none; then audit again.',
   },
+  stopped_scheduler: {
+    severity: 'high',
+    message: 'A job scheduler without a job to come: it is listed, and makes none any more.',
+    hint: 'Call upsertJobScheduler again in its tenant. Its last job was refused, or removed past tenantkit.',
+  },
   missing_job: {
     severity: 'low',
     message: 'A state of the queue names a job that is not stored.',
@@ -269,6 +275,7 @@ async function* auditPlace(
       const hash = hashes.get(key) ?? {};
       const code = judge(() => verifyTemplate(verifier, hash, ids[at] ?? '', lane).claims, fence);
       if (code !== undefined) yield finding(code === 'unsigned_job' ? 'unsigned_scheduler' : code, key);
+      else if (await hasStopped(raw, base, ids[at] ?? '', hash)) yield finding('stopped_scheduler', key);
     }
   }
   for await (const key of odd.has('waiting-children') ? [] : orphanedParents(raw, base, signal))

@@ -90,8 +90,8 @@ export function isKid(kid: string): boolean {
 }
 
 /** The error for a job whose header was not accepted. Says nothing about the job: its data may be anybody's. */
-export function signatureError(reason: SignatureReason): SignatureError {
-  return new SignatureError({ surface: 'queue', operation: 'process', what: 'this job', reason });
+export function signatureError(reason: SignatureReason, hint?: string): SignatureError {
+  return new SignatureError({ surface: 'queue', operation: 'process', what: 'this job', reason, hint });
 }
 
 /** What is signed, in the order of the format. */

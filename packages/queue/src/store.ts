@@ -8,6 +8,7 @@ import { logicalId } from './lanes/ids.ts';
 import { isShallow } from './nesting.ts';
 import type { QueuePlacement } from './placement.ts';
 import { lastStart } from './replay.ts';
+import { isIteration } from './schedulers/ids.ts';
 import { verifyTemplate, type Template } from './schedulers/template.ts';
 import { verifyWhole, type JobHash, type Verifier } from './verify.ts';
 import type { TenantLimits } from './views/limits.ts';
@@ -17,9 +18,20 @@ export type Verdict =
   | { readonly kind: 'verified'; readonly claims: JobClaims; readonly job: JobJson }
   /** Its tenant is frozen, or the registry is too old to tell: it has to wait. */
   | { readonly kind: 'held'; readonly claims: JobClaims }
-  | { readonly kind: 'refused'; readonly error: SignatureError }
+  | {
+      readonly kind: 'refused';
+      readonly error: SignatureError;
+      /** The job of a scheduler that verifies in all but its age, after which the next one is made. */
+      readonly outlived?: Outlived;
+    }
   /** It came in a way that we do not know: nobody has looked at it, so it is neither run nor failed. */
   | { readonly kind: 'unseen' };
+
+/** A job that has waited for too long, of a scheduler that goes on. */
+export interface Outlived {
+  readonly tenant: string;
+  readonly job: JobJson;
+}
 
 /** What a queue's store needs to know. */
 export interface StoreContext extends Verifier {
@@ -161,6 +173,10 @@ export function refuseEnd(context: StoreContext, claims: JobClaims): SignatureEr
   return refused(context, signatureError('fenced'), 'process', claims).error;
 }
 
+/** It is refused as what was put back is, since nobody can tell the two apart; but most have just waited. */
+const TOO_OLD =
+  'It has waited for longer than the option maxAge allows, or was put back: retry lets it run. A scheduler goes on with its next job.';
+
 type Refused = Extract<Verdict, { kind: 'refused' }>;
 type Accepted = { readonly kind: 'accepted' } & ReturnType<typeof verifyWhole>;
 
@@ -180,9 +196,12 @@ function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
   const job = readable(toParse, options, id);
   if (job === undefined) return refused(context, signatureError('malformed'), 'process', claims);
   // What somebody has kept of a job and put back, for a second run.
-  const isOver = Date.now() > lastStart(claims, id, job.opts, context.maxAge);
-  if (isOver || place.hasEnded(id, claims.issuedAt))
+  if (place.hasEnded(id, claims.issuedAt))
     return refused(context, signatureError('replayed'), 'process', claims);
+  if (Date.now() > lastStart(claims, id, job.opts, context.maxAge)) {
+    const over = refused(context, signatureError('replayed', TOO_OLD), 'process', claims);
+    return isIteration(id) ? { ...over, outlived: { tenant: claims.tenant, job } } : over;
+  }
   return { kind: 'verified', claims, job };
 }
 

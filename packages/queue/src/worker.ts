@@ -129,15 +129,15 @@ export class Worker<
   ): RawJob<DataType, ResultType, NameType, ProgressType> {
     const { context, store } = engineOf(this);
     const verdict = store().takeVerdict(jobId);
-    // BullMQ asks for the next job of a scheduler by this name: outside of a lane it stands behind its tenant.
-    const { repeatJobKey } = data;
-    const ofScheduler =
-      repeatJobKey === undefined || verdict.kind !== 'verified'
-        ? {}
-        : { repeatJobKey: context.names.prefix(verdict.claims.tenant) + repeatJobKey };
     const job = RawJob.fromJSON(
       this,
-      { ...data, id: jobId, data: '{}', ...ofScheduler, ...ofChildren(context, verdict, data) },
+      {
+        ...data,
+        id: jobId,
+        data: '{}',
+        ...ofScheduler(context, verdict, data),
+        ...ofChildren(context, verdict, data),
+      },
       jobId,
     );
     picked.set(job, new PickedJob(job, this, context, verdict));
@@ -191,8 +191,10 @@ export class Worker<
     if (entry === undefined) throw new DelayedError();
     const { verdict } = entry;
     try {
-      if (verdict.kind === 'refused') await store().disarm(job.id ?? '');
-      else await job.moveToDelayed(Date.now() + (context.fence?.maxStaleness ?? HOLD), token);
+      // One that has only waited for too long is linked to what it was signed with.
+      if (verdict.kind === 'refused' && verdict.outlived === undefined) await store().disarm(job.id ?? '');
+      else if (verdict.kind !== 'refused')
+        await job.moveToDelayed(Date.now() + (context.fence?.maxStaleness ?? HOLD), token);
     } catch (error) {
       // Not thrown: BullMQ would fail the job, a held one for good and a refused one with what it is linked to. It
       // stays active instead, and is looked at again when its lock has run out.
@@ -203,6 +205,20 @@ export class Worker<
     if (verdict.kind === 'unseen') this.emit('error', unseen());
     throw new DelayedError();
   }
+}
+
+/** BullMQ asks for the next job of a scheduler by its name: outside of a lane it stands behind its tenant. */
+function ofScheduler({ names }: StoreContext, verdict: Verdict, { repeatJobKey }: JobJson): Partial<JobJson> {
+  if (verdict.kind === 'verified' && repeatJobKey !== undefined)
+    return { repeatJobKey: names.prefix(verdict.claims.tenant) + repeatJobKey };
+  if (verdict.kind !== 'refused' || verdict.outlived === undefined) return {};
+  // Of one that is refused, but genuine, as much as the next one is made by.
+  const { tenant, job } = verdict.outlived;
+  const { repeat, prevMillis } = job.opts as { readonly repeat?: unknown; readonly prevMillis?: unknown };
+  return {
+    repeatJobKey: names.prefix(tenant) + String(job.repeatJobKey),
+    opts: { repeat, prevMillis } as JobJson['opts'],
+  };
 }
 
 /** A parent fails with what BullMQ has written of its child: to be stored as its tenant may read it. */
