@@ -237,6 +237,11 @@ export class SignatureError extends TenantkitError<'SIGNATURE_INVALID'> {
   }
   readonly code = 'SIGNATURE_INVALID';
   readonly reason: SignatureReason;
+  /**
+   * Where it lies, by its name in the store, when an operator is told of it: physical, so that it is in no message and
+   * not in {@link SignatureError.toJSON}.
+   */
+  readonly where: string | undefined;
 
   constructor({
     surface,
@@ -244,6 +249,7 @@ export class SignatureError extends TenantkitError<'SIGNATURE_INVALID'> {
     what,
     reason,
     hint = SIGNATURE_HINTS[reason],
+    where,
     cause,
   }: {
     surface: Surface;
@@ -252,6 +258,7 @@ export class SignatureError extends TenantkitError<'SIGNATURE_INVALID'> {
     reason: SignatureReason;
     /** Where the surface knows better what to do next; by default what its reason says. */
     hint?: string | undefined;
+    where?: string | undefined;
     cause?: unknown;
   }) {
     super(`${at(surface, operation)}: the signature of ${what} was not accepted (${reason}).`, {
@@ -261,6 +268,16 @@ export class SignatureError extends TenantkitError<'SIGNATURE_INVALID'> {
       hint,
     });
     this.reason = reason;
+    this.where = where;
+  }
+
+  /** With the reason and what to do. */
+  override toJSON(): ReturnType<TenantkitError<'SIGNATURE_INVALID'>['toJSON']> & {
+    reason: SignatureReason;
+    hint: string;
+  } {
+    const { reason, hint } = this;
+    return { ...super.toJSON(), reason, hint };
   }
 }
 

@@ -28,7 +28,7 @@ export interface ApiActivity {
     readonly version: '1.3.0';
     readonly product: { readonly name: 'tenantkit'; readonly vendor_name: 'tenantkit' };
   };
-  /** What else is known, in logical names only. */
+  /** What else is known, in logical names, but for `name`: where an operator finds it in the store. */
   readonly unmapped?: Readonly<Record<string, unknown>>;
 }
 

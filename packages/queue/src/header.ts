@@ -90,8 +90,15 @@ export function isKid(kid: string): boolean {
 }
 
 /** The error for a job whose header was not accepted. Says nothing about the job: its data may be anybody's. */
-export function signatureError(reason: SignatureReason, hint?: string): SignatureError {
-  return new SignatureError({ surface: 'queue', operation: 'process', what: 'this job', reason, hint });
+export function signatureError(reason: SignatureReason, hint?: string, where?: string): SignatureError {
+  return new SignatureError({
+    surface: 'queue',
+    operation: 'process',
+    what: 'this job',
+    reason,
+    hint,
+    where,
+  });
 }
 
 /** What is signed, in the order of the format. */

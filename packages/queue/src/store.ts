@@ -5,6 +5,7 @@ import type { Naming } from './flows/names.ts';
 import { HEADER, signatureError, type JobClaims } from './header.ts';
 import { readOptions } from './job-options.ts';
 import { logicalId } from './lanes/ids.ts';
+import { laneName } from './lanes/names.ts';
 import { isShallow } from './nesting.ts';
 import type { QueuePlacement } from './placement.ts';
 import { lastStart } from './replay.ts';
@@ -159,7 +160,7 @@ export function judgeTemplate(
     return verifyTemplate(context, hash, scheduler, lane);
   } catch (error) {
     if (!(error instanceof SignatureError)) throw error;
-    return refused(context, error, operation).error;
+    return refused({ context, lane }, `repeat:${scheduler}`, error, operation).error;
   }
 }
 
@@ -168,9 +169,10 @@ export function judgeTemplate(
  *
  * @returns the error with which the job ends when its tenant was erased meanwhile
  */
-export function refuseEnd(context: StoreContext, claims: JobClaims): SignatureError | undefined {
+export function refuseEnd(context: StoreContext, claims: JobClaims, id: string): SignatureError | undefined {
   if (context.fence?.state(claims.tenant) !== 'erased') return undefined;
-  return refused(context, signatureError('fenced'), 'process', claims).error;
+  const place = { context, lane: claims.tenant };
+  return refused(place, id, signatureError('fenced'), 'process', claims).error;
 }
 
 /** It is refused as what was put back is, since nobody can tell the two apart; but most have just waited. */
@@ -187,19 +189,19 @@ function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
   const { context } = place;
   // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
   if (!COUNTERS.every((counter) => COUNT.test(hash[counter] ?? '0')))
-    return refused(context, signatureError('malformed'), 'process', claims);
+    return refused(place, id, signatureError('malformed'), 'process', claims);
   if (hash['finishedOn'] !== undefined)
-    return refused(context, signatureError('replayed'), 'process', claims);
+    return refused(place, id, signatureError('replayed'), 'process', claims);
   const state = context.fence?.state(claims.tenant) ?? 'active';
-  if (state === 'erased') return refused(context, signatureError('fenced'), 'process', claims);
+  if (state === 'erased') return refused(place, id, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
   const job = readable(toParse, options, id);
   if (job === undefined) return refused(context, signatureError('malformed'), 'process', claims);
   // What somebody has kept of a job and put back, for a second run.
   if (place.hasEnded(id, claims.issuedAt))
-    return refused(context, signatureError('replayed'), 'process', claims);
+    return refused(place, id, signatureError('replayed'), 'process', claims);
   if (Date.now() > lastStart(claims, id, job.opts, context.maxAge)) {
-    const over = refused(context, signatureError('replayed', TOO_OLD), 'process', claims);
+    const over = refused(place, id, signatureError('replayed', TOO_OLD), 'process', claims);
     return isIteration(id) ? { ...over, outlived: { tenant: claims.tenant, job } } : over;
   }
   return { kind: 'verified', claims, job };
@@ -230,24 +232,34 @@ function judge(
     return { kind: 'accepted', ...verifyWhole(context, hash, id, lane) };
   } catch (error) {
     const known = error instanceof SignatureError ? error : signatureError('malformed');
-    return refused(context, known, operation);
+    return refused({ context, lane }, id, known, operation);
   }
 }
 
+/**
+ * One event, which says where the job lies: of nothing that it says of itself is known whether it is true.
+ *
+ * @param id - in its lane
+ */
 function refused(
-  { queue }: StoreContext,
+  { context: { prefix, queue }, lane }: Pick<Place, 'context' | 'lane'>,
+  id: string,
   error: SignatureError,
   operation: string,
   claims?: JobClaims,
 ): Refused {
+  const name = `${prefix}:${laneName(queue, lane)}:${id}`;
+  const { message, reason, hint } = error;
   publish('refused', {
     surface: 'queue',
     operation,
-    message: error.message,
+    message,
     tenant: claims?.tenant ?? currentTenant()?.tenant,
-    extra: { queue, reason: error.reason },
+    extra: { queue, reason, lane, name },
   });
-  return { kind: 'refused', error };
+  // What a worker has refused only operators hear of; who asks for a job by its id knows which one it is.
+  const told = operation === 'process' ? signatureError(reason, hint, name) : error;
+  return { kind: 'refused', error: told };
 }
 
 /** The job as its tenant sees it: logical id, no header, the time at which it was signed. */

@@ -176,7 +176,8 @@ export class Worker<
   async #unlessErased<T>({ verdict }: PickedJob, job: RawJob, running: Promise<T>): Promise<T> {
     const { context } = engineOf(this);
     const [end] = await Promise.allSettled([running]);
-    const refused = verdict.kind === 'verified' ? refuseEnd(context, verdict.claims) : undefined;
+    const refused =
+      verdict.kind === 'verified' ? refuseEnd(context, verdict.claims, verdict.job.id) : undefined;
     if (refused !== undefined) {
       Object.assign(job.opts, { attempts: 0, removeOnFail: true });
       throw refused;

@@ -478,7 +478,11 @@ describe('the fence', () => {
     expect(ran).toEqual(['acme2']);
     expect(active).toEqual(['one']);
     expect(failures).toMatchObject([[undefined, undefined, { code: 'SIGNATURE_INVALID', reason: 'fenced' }]]);
-    expect(inspect(failures)).not.toMatch(/"?ac"?\W*one/);
+    // But for the key, by which an operator finds it.
+    const shown = failures.map((failure) =>
+      (failure as unknown[]).map((one) => (one instanceof Error ? [one.message, JSON.stringify(one)] : one)),
+    );
+    expect(inspect(shown, { depth: 10 })).not.toMatch(/"?ac"?\W*one/);
     // The frozen tenant's lane is put aside as a whole, and its job is not touched.
     expect(await members('bull:mail~:due')).toEqual(['acme']);
     expect(await on.redis.lrange('bull:mail~acme:wait', 0, -1)).toEqual(['acme~one']);
