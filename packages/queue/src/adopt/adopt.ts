@@ -49,6 +49,8 @@ export interface Adopted {
   readonly adopted: Readonly<Record<string, number>>;
   /** How many jobs of the raw queue are left, by why. */
   readonly left: Readonly<Partial<Record<WhyLeft, number>>>;
+  /** The id of one of them for each reason, where a job was looked at by itself: for the operator to look at. */
+  readonly examples: Readonly<Partial<Record<WhyLeft, string>>>;
   /** How many schedulers the raw queue has: they are made anew, each in its tenant. */
   readonly schedulers: number;
   /** Whether the call has ended because of `most`, and another one would go on. */
@@ -125,6 +127,7 @@ class Adoption {
   readonly #base: string;
   readonly #adopted = new Map<string, number>();
   readonly #left = new Map<WhyLeft, number>();
+  readonly #examples = new Map<WhyLeft, string>();
   /** How many jobs may still be moved. */
   #rest: number;
 
@@ -146,6 +149,7 @@ class Adoption {
     return {
       adopted: Object.fromEntries([...this.#adopted].toSorted(([one], [other]) => (one < other ? -1 : 1))),
       left: Object.fromEntries(this.#left),
+      examples: Object.fromEntries(this.#examples),
       schedulers: await client.zcard(`${this.#base}repeat`),
       more: this.#rest === 0,
     };
@@ -195,13 +199,13 @@ class Adoption {
     state: RawState,
   ): Promise<Adoptable | undefined> {
     const unsigned = readUnsigned(job, state, this.#given.until);
-    if (typeof unsigned === 'string') return this.#leave(unsigned);
+    if (typeof unsigned === 'string') return this.#leave(unsigned, 1, job.id);
     const said = await this.#given.tenantOf(unsigned);
-    if (said === undefined) return this.#leave('noTenant');
+    if (said === undefined) return this.#leave('noTenant', 1, job.id);
     // What it has answered is checked as any other tenant is.
     const tenant = withTenant(said, requireTenant);
     const signed = signUnsigned(this.#store.context, job, unsigned, tenant);
-    return typeof signed === 'string' ? this.#leave(signed) : signed;
+    return typeof signed === 'string' ? this.#leave(signed, 1, job.id) : signed;
   }
 
   /** @returns how many were moved, or would be */
@@ -219,7 +223,7 @@ class Adoption {
       this.#count(tenant);
       this.#store.touch(tenant);
     }
-    this.#leave('idTaken', taken.length);
+    this.#leave('idTaken', taken.length, taken[0]);
     this.#leave('moved', jobs.length - moved.length - taken.length);
     return moved.length;
   }
@@ -228,7 +232,8 @@ class Adoption {
     this.#adopted.set(tenant, (this.#adopted.get(tenant) ?? 0) + 1);
   }
 
-  #leave(why: WhyLeft, count = 1): undefined {
+  #leave(why: WhyLeft, count: number, example?: string): undefined {
+    if (example !== undefined && !this.#examples.has(why)) this.#examples.set(why, example);
     if (count > 0) this.#left.set(why, (this.#left.get(why) ?? 0) + count);
     return undefined;
   }

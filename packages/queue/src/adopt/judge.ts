@@ -33,7 +33,9 @@ export type WhyLeft =
   | 'scheduler'
   /** An option of it has no place in a signed job; `queue.add` refuses it as well. */
   | 'option'
-  /** It has no hash, no name, or data that are no JSON, or an id that cannot be one here. */
+  /** Its id cannot be one here: it holds ":". It has to be added anew, under another one. */
+  | 'id'
+  /** It has no hash, no name, or data that are no JSON. */
   | 'unreadable'
   /** The tenant has a job with this id already. */
   | 'idTaken'
@@ -57,10 +59,12 @@ export function readUnsigned(
   if (isParent || parentKey !== undefined || parent !== undefined) return 'flow';
   if (name === undefined || data === undefined || !isJson(data) || opts === undefined || !isObject(opts))
     return 'unreadable';
-  if (/[:\uFFFD]/u.test(id)) return 'unreadable';
+  if (/[:\uFFFD]/u.test(id)) return 'id';
   const added = Number(timestamp);
-  // What cannot be signed as it is stored: thrown, it would keep all jobs behind it from being adopted.
-  if (!Number.isSafeInteger(added) || added < 0 || storable(added) !== added) return 'unreadable';
+  // What cannot be signed as it is stored: thrown, it would keep all jobs behind it from being adopted. Of raw BullMQ it
+  // is the option that was given.
+  if (!Number.isSafeInteger(added) || added < 0 || storable(added) !== added)
+    return Number.isFinite(added) ? 'option' : 'unreadable';
   if (added > until) return 'tooYoung';
   return {
     id,
