@@ -196,7 +196,7 @@ function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
   if (state === 'erased') return refused(place, id, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
   const job = readable(toParse, options, id);
-  if (job === undefined) return refused(context, signatureError('malformed'), 'process', claims);
+  if (job === undefined) return refused(place, id, signatureError('malformed'), 'process', claims);
   // What somebody has kept of a job and put back, for a second run.
   if (place.hasEnded(id, claims.issuedAt))
     return refused(place, id, signatureError('replayed'), 'process', claims);

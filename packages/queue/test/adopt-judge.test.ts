@@ -88,7 +88,11 @@ describe('a job that nobody has signed', () => {
     ['unreadable', { opts: '{' }],
     ['unreadable', { timestamp: undefined }],
     ['unreadable', { timestamp: 'soon' }],
-    ['unreadable', { timestamp: '1.5' }],
+    ['option', { timestamp: '1.5' }],
+    ['option', { timestamp: '-1' }],
+    ['option', { timestamp: '1700000000000001' }],
+    ['unreadable', { opts: 'null' }],
+    ['unreadable', { opts: '[]' }],
     ['tooYoung', { timestamp: String(NOW + 1) }],
   ] as const)('is left as %s with %j', (why, more) => {
     expect(read(stored(more))).toBe(why);
@@ -97,7 +101,7 @@ describe('a job that nobody has signed', () => {
   it('is left where its id is none of a job here', () => {
     expect(read(stored({}, 'repeat:nightly:1700000000000'))).toBe('scheduler');
     expect(read(stored({}, 'w-1', true))).toBe('flow');
-    for (const id of ['a:b', ':', 'lone \uFFFD']) expect(read(stored({}, id))).toBe('unreadable');
+    for (const id of ['a:b', ':', 'lone \uFFFD']) expect(read(stored({}, id))).toBe('id');
     for (const id of ['42', 'ü', 'a~b']) expect(read(stored({}, id))).toMatchObject({ id });
   });
 });
