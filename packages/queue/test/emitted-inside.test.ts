@@ -35,7 +35,7 @@ it('what a tenant emits of what all share is heard by itself alone', async () =>
       heard.length = 0;
       // As the loops of BullMQ do it.
       emitter.emit(event, 'the service says');
-      expect(heard.toSorted()).toEqual(['acme', 'evil', 'evil2', 'service']);
+      expect(heard.map(String).toSorted()).toEqual(['acme', 'evil', 'evil2', 'service']);
     }
   }
 });

@@ -83,7 +83,7 @@ describe('a key of another type in a lane', () => {
     'of the queue (%s) is named by whoever erases',
     async (key) => {
       await fill();
-      const held = String(await on.redis.type(`bull:mail~:${key}`));
+      const held = await on.redis.type(`bull:mail~:${key}`);
       await on.redis.rename(`bull:mail~:${key}`, 'kept').catch(() => held);
       await on.redis.set(`bull:mail~:${key}`, 'x');
       const eraser = queueEraser(on.queue('mail'));

@@ -64,7 +64,7 @@ function renewed(
 
 async function replace(lane: Lane, id: string, read: string, options: string): Promise<boolean> {
   const client = await lane.client;
-  defineScripts(client, COMMANDS);
+  await defineScripts(client, COMMANDS);
   const key = lane.toKey(`repeat:${id}`);
   return (await client.runCommand(COMMANDS.renew.name, [key, read, options])) === 1;
 }

@@ -35,6 +35,7 @@ function kept(operation: string, keep: unknown): number | undefined {
 function textOf(operation: string, row: unknown): string {
   if (row === undefined || row === null) return '';
   try {
+    // oxlint-disable-next-line typescript/no-base-to-string -- of an Error its message; of a plain object what BullMQ logs
     return String(row);
   } catch {
     throw refusal('queue', operation, NO_TEXT);
