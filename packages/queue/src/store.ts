@@ -248,17 +248,19 @@ function refused(
   operation: string,
   claims?: JobClaims,
 ): Refused {
-  const name = `${prefix}:${laneName(queue, lane)}:${id}`;
+  // A copy of another tenant's job says in its id whose it was: no event of a tenant's own call names it.
+  const inside = currentTenant()?.tenant;
+  const name = inside === undefined ? `${prefix}:${laneName(queue, lane)}:${id}` : undefined;
   const { message, reason, hint } = error;
   publish('refused', {
     surface: 'queue',
     operation,
     message,
-    tenant: claims?.tenant ?? currentTenant()?.tenant,
-    extra: { queue, reason, lane, name },
+    tenant: claims?.tenant ?? inside,
+    extra: { queue, reason, ...(name === undefined ? {} : { lane, name }) },
   });
-  // What a worker has refused only operators hear of; who asks for a job by its id knows which one it is.
-  const told = operation === 'process' ? signatureError(reason, hint, name) : error;
+  // Of what a worker has refused only operators hear.
+  const told = name === undefined ? error : signatureError(reason, hint, name);
   return { kind: 'refused', error: told };
 }
 
