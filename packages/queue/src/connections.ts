@@ -56,6 +56,7 @@ export function checkConnection(connection: ConnectionOptions): void {
           'the connection is not an ioredis client'
       : (connection as { keyPrefix?: unknown }).keyPrefix !== undefined &&
         'the connection has a keyPrefix, which BullMQ’s scripts do not know';
+  refuseStringNumbers(connection);
   if (problem === false) return;
   throw new ConfigError({
     surface: 'queue',
@@ -68,4 +69,16 @@ export function checkConnection(connection: ConnectionOptions): void {
 // A text would be taken for options that say nothing: BullMQ would go to localhost.
 function isObject(given: unknown): boolean {
   return (typeof given === 'object' || typeof given === 'function') && given !== null;
+}
+
+/** Replies of scripts would come as texts: BullMQ itself runs a job hundreds of times then. */
+function refuseStringNumbers(connection: ConnectionOptions): void {
+  const options: unknown = isRedisInstance(connection) ? Reflect.get(connection, 'options') : connection;
+  if (Reflect.get(Object(options) as object, 'stringNumbers') !== true) return;
+  throw new ConfigError({
+    surface: 'queue',
+    operation: 'connection',
+    problem: 'the connection has the option stringNumbers, with which BullMQ cannot read its own scripts',
+    hint: 'Give the queue a connection without it.',
+  });
 }

@@ -742,8 +742,10 @@ describe('construction', () => {
       { tenant: { signingKeys, names: '{tenant}' } },
       { tenant: { signingKeys }, unknown: 1 },
       { tenant: { signingKeys }, connection: { port: 1, keyPrefix: 'x:' } },
+      { tenant: { signingKeys }, connection: { port: 1, stringNumbers: true } },
+      { tenant: { signingKeys }, connection: on.redis.duplicate({ lazyConnect: true, stringNumbers: true }) },
     ]) {
-      expect(() => make(bad), JSON.stringify(bad)).toThrow(ConfigError);
+      expect(() => make(bad), inspect(bad, { depth: 3 })).toThrow(ConfigError);
     }
     // As a client of another adapter is marked, which would prefix the keys of BullMQ's scripts.
     const guarded = on.redis.duplicate({ lazyConnect: true });

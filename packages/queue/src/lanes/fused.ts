@@ -70,7 +70,10 @@ local added = add()
 if type(added) ~= 'number' or added >= 0 then
   redis.call('ZADD', KEYS[#KEYS - 2], 'NX', 0, ARGV[#ARGV - 1])
   redis.call('ZADD', KEYS[#KEYS - 1], 0, '0')
-  redis.call('ZADD', KEYS[#KEYS], 'NX', ARGV[#ARGV], ARGV[#ARGV - 1])
+  -- One that was retired meanwhile comes back, with what it keeps for a while.
+  if redis.call('ZADD', KEYS[#KEYS], 'NX', ARGV[#ARGV], ARGV[#ARGV - 1]) == 1 then
+    for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
+  end
 end
 return added`,
 });

@@ -18,7 +18,7 @@ import { logicalKey, ownNode } from '../flows/names.ts';
 import { ADDS, addNoted } from './fused.ts';
 import { laneName, type LaneKeys } from './names.ts';
 import { cleanInSteps, shrink, type CleanedState } from './removal.ts';
-import { TOUCHES } from './touch.ts';
+import { touchesLane } from './touch.ts';
 
 /** What BullMQ answers to the end of a parent that has children which are not done, or have failed. */
 const OF_CHILDREN: ReadonlySet<number> = new Set([
@@ -78,7 +78,7 @@ export class Lane extends RedisQueueBackend {
     const [client, script] = call;
     writeTogether(Reflect.get(client, 'stream'));
     // What is only put into a pipeline is written later, and noted by who sends the pipeline.
-    const isNoted = TOUCHES.has(script) && !isPipeline(client);
+    const isNoted = touchesLane(script) && !isPipeline(client);
     if (isNoted && ADDS.has(script)) {
       const note = { keys: this.#home.laneKeys, tenant: this.tenant };
       const plain = (): unknown => this.#touching(call);

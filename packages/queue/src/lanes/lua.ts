@@ -1,5 +1,14 @@
+const METRICS = ['completed', 'failed'].flatMap((state) => [`metrics:${state}`, `metrics:${state}:data`]);
+
 /** The latest time that a Date holds, in milliseconds: what is scored later is as good as never, and no reply of a script holds it. */
 const LATEST = 8_640_000_000_000_000;
+
+/** What a lane keeps when it holds no job any more, for Lua. */
+const LEFT = ['events', 'id', 'pc', 'marker', 'stalled-check', ...METRICS]
+  .map((key) => `'${key}'`)
+  .join(', ');
+/** For how long it does when the lane was retired, in seconds: a day. */
+const LEFT_FOR = 86_400;
 
 /** Who may be a lane, so that an entry of another writer never becomes a key. */
 const IS_TENANT = `
@@ -253,6 +262,7 @@ for i = 3, #ARGV do
     local at = ARGV[1] .. lane .. ':'
     if rcall('EXISTS', at .. 'wait', at .. 'prioritized', at .. 'delayed', at .. 'active') > 0 then
       rcall('ZADD', KEYS[3], ARGV[2], lane)
+      for _, key in ipairs({ 'meta', ${LEFT} }) do rcall('PERSIST', at .. key) end
     end
   end
 end
@@ -297,6 +307,10 @@ local function look(lane)
       rcall('ZREM', registered, lane)
       rcall('ZREM', ready, lane)
       rcall('ZREM', due, lane)
+      -- Nothing leads to the lane any more. What is left, results in its events, is kept for a tenant that comes back soon.
+      for _, key in ipairs({ ${LEFT} }) do rcall('EXPIRE', at .. key, ${LEFT_FOR}) end
+      local limits = rcall('HMGET', at .. 'meta', 'concurrency', 'max', 'weight', 'limits')
+      if not (limits[1] or limits[2] or limits[3] or limits[4]) then rcall('EXPIRE', at .. 'meta', ${LEFT_FOR}) end
       retired = retired + 1
     end
   end
@@ -317,6 +331,8 @@ return { active, found, retired }`;
  */
 export const REGISTER = `
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+local at = KEYS[2]:sub(1, -5)
+for _, key in ipairs({ 'meta', ${LEFT} }) do redis.call('PERSIST', at .. key) end
 if ARGV[4] == '1' or redis.call('HEXISTS', KEYS[2], 'opts.maxLenEvents') == 0 then
   redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ARGV[3])
 end

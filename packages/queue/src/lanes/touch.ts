@@ -63,6 +63,57 @@ export interface TouchTarget {
   failed(error: unknown): void;
 }
 
+/** Scripts that change nothing that a worker waits for. */
+const QUIET: readonly string[] = [
+  'addLog',
+  'addParentJob',
+  'cleanJobsInSet',
+  'drain',
+  'extendLock',
+  'extendLocks',
+  'getCounts',
+  'getCountsPerPriority',
+  'getDependencyCounts',
+  'getJobScheduler',
+  'getJobs',
+  'getMetrics',
+  'getRanges',
+  'getRateLimitTtl',
+  'getState',
+  'getStateV2',
+  'isFinished',
+  'isJobInList',
+  'isMaxed',
+  'moveToWaitingChildren',
+  'obliterate',
+  'paginate',
+  'releaseLock',
+  'releaseParentIfNoPendingDependencies',
+  'removeChildDependency',
+  'removeDeduplicationKey',
+  'removeJob',
+  'removeJobScheduler',
+  'removeOrphanedJobs',
+  'removeUnprocessedChildren',
+  'saveStacktrace',
+  'updateData',
+  'updateProgress',
+];
+const SILENT: ReadonlySet<string> = new Set([...QUIET, ...TOUCHES_NOTHING, ...TOUCHES_IF_DEDUPLICATED]);
+
+/**
+ * Whether the lane is to be noted behind a script. A script that is in no list, as a later BullMQ may have it, costs a
+ * command; taken for a quiet one, it would leave jobs to the next sweep, without a word.
+ */
+export function touchesLane(script: string): boolean {
+  return TOUCHES.has(script) || !SILENT.has(script);
+}
+
+/** Whether a script is in one of the lists; a test demands it of all that are installed. */
+export function isKnownScript(script: string): boolean {
+  return TOUCHES.has(script) || SILENT.has(script);
+}
+
 /**
  * Collects which lanes were touched in one turn of the event loop, and notes them in one script: a process that adds
  * fifty jobs at once would else pay for a hundred commands.

@@ -1,8 +1,8 @@
-import { IsolationBreachError } from '@tenantkit/core';
+import { IsolationBreachError, withTenant } from '@tenantkit/core';
 import { HOSTILE_TENANTS } from '@tenantkit/testing';
 import { createIORedisClient } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { sweep } from '../../src/lanes/scripts.ts';
+import { register, sweep } from '../../src/lanes/scripts.ts';
 import { bench, type Bench } from '../support.ts';
 import { lanesOf, type Lanes } from './support.ts';
 
@@ -58,6 +58,52 @@ describe('sweep', () => {
     await mail.fill('a', 1);
     await mail.take('acme');
     expect((await mail.sweep(['a', 'acme', 'nobody'])).active).toEqual(['acme']);
+  });
+
+  it('lets what a retired lane has kept go a day later, unless its tenant comes back', async () => {
+    const ttls = async (tenant: string): Promise<Record<string, number>> => {
+      const all: Record<string, number> = {};
+      for (const key of await on.redis.keys(mail.lane(tenant).toKey('*')))
+        all[key.slice(mail.lane(tenant).toKey('').length)] = await on.redis.ttl(key);
+      return all;
+    };
+    for (const tenant of ['gone', 'limited', 'busy', 'back', 'noted']) {
+      await mail.fill(tenant, 1);
+      const lane = mail.lane(tenant);
+      if (tenant !== 'busy') await on.redis.del(lane.toKey('wait'), lane.toKey('1'));
+      await on.redis.zadd(mail.keys.lanes, 1, tenant);
+    }
+    await on.redis.hset(mail.lane('limited').toKey('meta'), 'concurrency', 2, 'limits', 'own');
+    const tenants = ['gone', 'limited', 'busy', 'back', 'noted'];
+    expect((await mail.sweep(tenants, Date.now() - 1)).retired).toBe(4);
+    const [gone, limited, busy] = await Promise.all(['gone', 'limited', 'busy'].map(ttls));
+    expect(Object.keys(gone ?? {})).toEqual(expect.arrayContaining(['events', 'id', 'meta']));
+    for (const ttl of Object.values(gone ?? {})) expect(ttl).toBeGreaterThan(86_000);
+    expect(limited).toMatchObject({ meta: -1, events: expect.any(Number) as number });
+    expect(limited?.['events']).toBeGreaterThan(86_000);
+    expect(new Set(Object.values(busy ?? {}))).toEqual(new Set([-1]));
+    // Registered anew, or noted behind a job that another process has added.
+    await register(createIORedisClient(on.redis), mail.keys, 'back', Date.now(), {
+      count: 1_000,
+      isSaid: false,
+    });
+    await mail.fill('noted', 1);
+    await mail.touch('noted');
+    for (const tenant of ['back', 'noted'])
+      expect([tenant, new Set(Object.values(await ttls(tenant)))]).toEqual([tenant, new Set([-1])]);
+  });
+
+  it('keeps what a retired lane has kept for a process that adds to it without registering it anew', async () => {
+    const queue = on.queue('mail');
+    const job = await withTenant('acme', () => queue.add('n', {}));
+    await withTenant('acme', () => job.remove());
+    await on.redis.zadd(mail.keys.lanes, 1, 'acme');
+    expect((await mail.sweep(['acme'], Date.now() - 1)).retired).toBe(1);
+    expect(await on.redis.ttl('bull:mail~acme:events')).toBeGreaterThan(86_000);
+    await withTenant('acme', () => queue.add('n', {}));
+    for (const key of await on.redis.keys('bull:mail~acme:*'))
+      expect([key, await on.redis.ttl(key)]).toEqual([key, -1]);
+    expect(await mail.members('lanes')).toEqual(['acme']);
   });
 
   it('retires a lane that is old and holds nothing at all', async () => {

@@ -10,6 +10,8 @@ import {
   TOUCHES_IF_DEDUPLICATED,
   TOUCHES_NOTHING,
   TouchBatch,
+  isKnownScript,
+  touchesLane,
 } from '../../src/lanes/touch.ts';
 import { bench, type Bench } from '../support.ts';
 import { lanesOf } from './support.ts';
@@ -63,6 +65,16 @@ describe('the scripts of the installed BullMQ', () => {
   it('that put back the last of the deduplicated jobs when one of them ends are those that are known to', () => {
     const putting = found((source) => parts(source).has('requeueDeduplicatedJob'));
     expect(putting).toEqual([...TOUCHES_IF_DEDUPLICATED]);
+  });
+
+  it('are all known, and one that is not is taken for one that touches', () => {
+    // Those of the relay are no queue's.
+    const unknown = scripts.filter(({ name }) => !name.startsWith('relay') && !isKnownScript(name));
+    expect(unknown.map(({ name }) => name)).toEqual([]);
+    expect(scripts.map(({ name }) => name)).toContain('promote');
+    const touching = scripts.filter(({ name }) => isKnownScript(name) && touchesLane(name));
+    expect(touching.map(({ name }) => name).toSorted()).toEqual([...TOUCHES].toSorted());
+    expect(touchesLane('promoteV2')).toBe(true);
   });
 
   it('write the marker in no way that this test does not see', () => {
