@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 import {
   controlTenant,
   eraseRun,
+  erasureScope,
   nameTemplate,
   OperationRefusedError,
   requireTenant,
@@ -26,6 +27,7 @@ interface Flaw {
   readonly planErases?: boolean;
   readonly verify?: 'blind' | 'litters' | 'no control';
   readonly subject?: 'silent';
+  readonly scope?: 'any';
 }
 
 const names = nameTemplate('tk:{tenant}:', { surface: 'testing' });
@@ -89,6 +91,7 @@ describe('the contract finds the flaw', () => {
     'a verification without a control': [{ verify: 'no control' }, /sees what is left/],
     'a control that stays': [{ verify: 'litters' }, /sees what is left/],
     'a person who is said to be erased': [{ subject: 'silent' }, /one person is erased/],
+    'a person who was not found, taken for all': [{ scope: 'any' }, /not found is not the whole tenant/],
   };
 
   it.each(Object.entries(flaws))('%s', async (_, [flaw, found]) => {
@@ -192,23 +195,25 @@ class Small implements AsyncDisposable {
   }
 
   eraser(): Eraser {
-    const { eraseMatch, eraseAgain, keepsGoing, planErases, verify, subject } = this.#flaw;
+    const { eraseMatch, eraseAgain, keepsGoing, planErases, verify, subject, scope: taken } = this.#flaw;
     const count = async (tenant: string): Promise<string[]> =>
       this.raw.keys(eraseMatch?.(tenant) ?? `tk:${tenant}:*`);
-    const wholeTenant = (scope: ErasureScope): void => {
+    const wholeTenant = (operation: string, scope: ErasureScope): void => {
+      if (taken !== 'any') erasureScope('testing', operation, scope);
       if (scope.subject !== undefined && subject !== 'silent') throw new Error('one person cannot be erased');
     };
     return {
       store: 'small',
       subjects: { unsupported: 'strings are about nobody' },
-      plan: async ({ tenant }) => {
-        const found = await count(tenant);
+      plan: async (scope) => {
+        wholeTenant('plan', scope);
+        const found = await count(scope.tenant);
         if (planErases === true && found.length > 0) await this.raw.del(...found);
         return { store: 'small', items: [{ kind: 'keys', count: found.length }], kept: [] };
       },
       erase: async (scope, given) => {
         const run = eraseRun('testing', 'erase', given);
-        wholeTenant(scope);
+        wholeTenant('erase', scope);
         if (keepsGoing !== true) run.signal.throwIfAborted();
         const found = await count(scope.tenant);
         if (found.length > 0) await this.raw.del(...found);
@@ -219,12 +224,13 @@ class Small implements AsyncDisposable {
           kept: [],
         };
       },
-      verify: async ({ tenant }) => {
+      verify: async (scope) => {
+        wholeTenant('verify', scope);
         const planted = names.encode(controlTenant(), 'control');
         await this.raw.set(planted, '1');
         const seen = verify === 'no control' ? [] : await this.raw.keys(planted);
         if (verify !== 'litters') await this.raw.del(planted);
-        const left = verify === 'blind' ? [] : await count(tenant);
+        const left = verify === 'blind' ? [] : await count(scope.tenant);
         const control = { planted: 1, found: seen.length, method: 'a key under a throw-away tenant' };
         return { store: 'small', remaining: [{ kind: 'keys', count: left.length }], kept: [], control };
       },
