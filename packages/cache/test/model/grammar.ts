@@ -134,6 +134,8 @@ const TIMES: ReadonlySet<string> = new Set(['seconds', 'milliseconds', 'timeout'
 // The id that the server makes is its clock. Where scores differ, a range by text is whatever the levels of a skip list
 // make of it, and those are chance.
 const LEFT_OUT: ReadonlySet<string> = new Set(['*', 'BYLEX']);
+// Which of two times to live is the longer one is chance as well, where both end in the same millisecond from now.
+const MOMENTS: ReadonlySet<string> = new Set(['GT', 'LT']);
 
 const COUNT = Symbol('as many as the keys that follow');
 
@@ -173,7 +175,9 @@ function one(parameter: Parameter, keys: Arbitrary<Given>): Arbitrary<Piece> {
 
 function valueOf(parameter: Parameter, keys: Arbitrary<Given>): Arbitrary<Piece> {
   const { name, type } = parameter;
-  const inner = (parameter.arguments ?? []).filter((its) => !LEFT_OUT.has(its.token ?? ''));
+  const isLeftOut = (text: string): boolean =>
+    LEFT_OUT.has(text) || (name === 'condition' && MOMENTS.has(text));
+  const inner = (parameter.arguments ?? []).filter((its) => !isLeftOut(its.token ?? ''));
   if (type === 'pure-token') return fc.constant(token(parameter));
   if (type === 'oneof')
     return inner.length === 0 ? fc.constant([]) : fc.oneof(...inner.map((its) => one(its, keys)));
