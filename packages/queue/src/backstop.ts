@@ -61,6 +61,7 @@ const COMMANDS = [
   '+type',
   '+pttl',
   '+pexpire',
+  '+persist',
   '+scan',
   '+get',
   '+set',

@@ -7,8 +7,8 @@ const LATEST = 8_640_000_000_000_000;
 const LEFT = ['events', 'id', 'pc', 'marker', 'stalled-check', ...METRICS]
   .map((key) => `'${key}'`)
   .join(', ');
-/** For how long it does when the lane was retired, in seconds: a day. */
-const LEFT_FOR = 86_400;
+/** For how long it does when the lane was retired, in milliseconds: a day. */
+const LEFT_FOR = 86_400_000;
 
 /** Who may be a lane, so that an entry of another writer never becomes a key. */
 const IS_TENANT = `
@@ -308,9 +308,9 @@ local function look(lane)
       rcall('ZREM', ready, lane)
       rcall('ZREM', due, lane)
       -- Nothing leads to the lane any more. What is left, results in its events, is kept for a tenant that comes back soon.
-      for _, key in ipairs({ ${LEFT} }) do rcall('EXPIRE', at .. key, ${LEFT_FOR}) end
+      for _, key in ipairs({ ${LEFT} }) do rcall('PEXPIRE', at .. key, ${LEFT_FOR}) end
       local limits = rcall('HMGET', at .. 'meta', 'concurrency', 'max', 'weight', 'limits')
-      if not (limits[1] or limits[2] or limits[3] or limits[4]) then rcall('EXPIRE', at .. 'meta', ${LEFT_FOR}) end
+      if not (limits[1] or limits[2] or limits[3] or limits[4]) then rcall('PEXPIRE', at .. 'meta', ${LEFT_FOR}) end
       retired = retired + 1
     end
   end
