@@ -3,8 +3,11 @@ const METRICS = ['completed', 'failed'].flatMap((state) => [`metrics:${state}`, 
 /** The latest time that a Date holds, in milliseconds: what is scored later is as good as never, and no reply of a script holds it. */
 const LATEST = 8_640_000_000_000_000;
 
-/** What a lane keeps when it holds no job any more, for Lua. */
-const LEFT = ['events', 'id', 'pc', 'marker', 'stalled-check', ...METRICS]
+/**
+ * What a lane keeps when it holds no job any more, for Lua. Nothing that has a time to live of its own: the lock
+ * `stalled-check` that lasts for ever would leave the jobs of dead workers in work for ever.
+ */
+const LEFT = ['events', 'id', 'pc', 'marker', ...METRICS]
   .map((key) => `'${key}'`)
   .join(', ');
 /** For how long it does when the lane was retired, in milliseconds: a day. */

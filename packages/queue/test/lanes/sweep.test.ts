@@ -93,6 +93,27 @@ describe('sweep', () => {
       expect([tenant, new Set(Object.values(await ttls(tenant)))]).toEqual([tenant, new Set([-1])]);
   });
 
+  it('leaves the lock alone by which BullMQ looks for the jobs of dead workers', async () => {
+    const lock = mail.lane('acme').toKey('stalled-check');
+    const again = async (): Promise<void> => {
+      await on.redis.zadd(mail.keys.lanes, 1, 'acme');
+      expect((await mail.sweep(['acme'], Date.now() - 1)).retired).toBe(1);
+    };
+    await on.redis.set(lock, 1, 'PX', 60_000);
+    await again();
+    await register(createIORedisClient(on.redis), mail.keys, 'acme', Date.now(), {
+      count: 1_000,
+      isSaid: false,
+    });
+    expect(await on.redis.pttl(lock)).toBeGreaterThan(0);
+    await again();
+    await mail.fill('acme', 1);
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.add('n', {}));
+    const left = await on.redis.pttl(lock);
+    expect([left > 0, left <= 60_000]).toEqual([true, true]);
+  });
+
   it('keeps what a retired lane has kept for a process that adds to it without registering it anew', async () => {
     const queue = on.queue('mail');
     const job = await withTenant('acme', () => queue.add('n', {}));
