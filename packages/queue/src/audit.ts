@@ -24,6 +24,7 @@ import {
   REPEAT,
   SORTED_SETS,
   checkPlaces,
+  isInState,
   jobIdOf,
   placeSchemas,
   scanKeys,
@@ -125,6 +126,9 @@ async function* eachRedis(places: CheckedPlaces): AsyncGenerator<Redis | Finding
     }
   }
 }
+
+/** Where a job is that has been added. */
+const STATES: readonly string[] = [...LISTS, ...SORTED_SETS];
 
 /** What may be found. */
 const FOUND = {
@@ -263,7 +267,7 @@ async function* auditPlace(
   const seen = new Set<string>();
   const odd = await oddKeys(raw, base);
   for (const key of odd) yield finding('unreadable_key', base + key);
-  for (const state of [...LISTS, ...SORTED_SETS].filter((one) => !odd.has(one))) {
+  for (const state of STATES.filter((one) => !odd.has(one))) {
     for await (const ids of stateIds(raw, base, state, signal)) {
       for (const id of ids) seen.add(id);
     }
@@ -295,7 +299,7 @@ async function* auditPlace(
         code === 'unsigned_job' && !isIteration(id) && verifier.names.tenantOf(id) === undefined;
       if (code !== undefined) yield finding(isOutside ? 'job_outside_tenant' : code, key);
       // Jobs move while the audit runs: only what is in no state now is a finding.
-      if (!seen.has(id) && !(await isInAnyState(raw, base, id))) yield finding('orphaned_job', key);
+      if (!seen.has(id) && !(await isInState(raw, base, id, STATES))) yield finding('orphaned_job', key);
     }
   }
   for (const id of seen) {
@@ -313,16 +317,6 @@ function judge(verify: () => JobClaims, fence: TenantRegistry | undefined): Code
     if (!(error instanceof SignatureError)) throw error;
     return BY_REASON[error.reason] ?? 'invalid_signature';
   }
-}
-
-async function isInAnyState(raw: RawRedis, base: string, id: string): Promise<boolean> {
-  const replies = await raw.run((redis) => {
-    const pipeline = redis.pipeline();
-    for (const list of LISTS) pipeline.lpos(base + list, id);
-    for (const state of SORTED_SETS) pipeline.zscore(base + state, id);
-    return pipeline.exec();
-  });
-  return (replies ?? []).some(([, place]) => place !== null && place !== undefined);
 }
 
 async function readHashes(

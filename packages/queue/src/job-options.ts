@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { isWellFormed } from './bytes.ts';
 import { storable } from './canonical.ts';
 import { deduplicationSchema } from './deduplication.ts';
-import { LATEST } from './views/checks.ts';
+import { LATEST } from './latest.ts';
 
 /** What an option may hold. */
 interface Accepted {

@@ -177,6 +177,24 @@ async function* stalledIds(raw: RawRedis, base: string, signal?: AbortSignal): A
   } while (cursor !== '0');
 }
 
+/** Whether a job is in one of some states, which are asked in their order: where it may be moved meanwhile, that of its way. */
+export async function isInState(
+  raw: RawRedis,
+  base: string,
+  id: string,
+  states: readonly string[],
+): Promise<boolean> {
+  const replies = await raw.run((redis) => {
+    const pipeline = redis.pipeline();
+    for (const state of states) {
+      if ((LISTS as readonly string[]).includes(state)) pipeline.lpos(base + state, id);
+      else pipeline.zscore(base + state, id);
+    }
+    return pipeline.exec();
+  });
+  return (replies ?? []).some(([, place]) => place !== null && place !== undefined);
+}
+
 /** The id of the job that a key belongs to, or `undefined` for a key of the queue itself. */
 export function jobIdOf(base: string, key: string): string | undefined {
   const rest = key.slice(base.length);

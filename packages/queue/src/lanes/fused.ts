@@ -1,6 +1,6 @@
 import { QueueKeys, RedisQueueBackend, type IRedisClient, type RedisConnection } from 'bullmq';
 import type { TenantLimits } from '../views/limits.ts';
-import { takeWith } from './lua.ts';
+import { takeWith } from './pick-lua.ts';
 import type { LaneKeys } from './names.ts';
 import { defineScript, limitArguments, settling, type ScriptClient, type ScriptTarget } from './scripts.ts';
 

@@ -2,7 +2,8 @@ import type { IRedisClient } from 'bullmq';
 import { breach, isId, tenantId } from '@tenantkit/core';
 import { z } from 'zod';
 import type { TenantLimits } from '../views/limits.ts';
-import { ADMIT, DISARM, LOCK, NOTE, PARK, PICK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
+import { PICK } from './pick-lua.ts';
+import { ADMIT, DISARM, LOCK, NOTE, PARK, READMIT, REGISTER, STEP, SWEEP, TOUCH } from './lua.ts';
 import { laneMeta, type LaneKeys } from './names.ts';
 
 /** As much of BullMQ's client as a script of ours needs. */

@@ -1,9 +1,9 @@
-import { LISTS, REPEAT } from '../places.ts';
+import { LISTS, REPEAT, isInState } from '../places.ts';
 import type { RawRedis } from '../raw-redis.ts';
 import type { JobHash } from '../verify.ts';
 
 /** In the order in which a job goes through them, so that one which is moved while they are read is met. */
-const TO_COME = ['delayed', 'prioritized'] as const;
+const TO_COME = ['delayed', 'prioritized', ...LISTS];
 
 /**
  * Whether a scheduler has stopped before its time: it is listed, and has no job that is to come, from which the next one
@@ -23,21 +23,11 @@ export async function hasStopped(
   if (endDate !== undefined && Date.now() > Number(endDate)) return false;
   const next = (): Promise<string | null> => raw.run((redis) => redis.zscore(base + REPEAT, id));
   for (let at = await next(); at !== null;) {
-    if (await isToCome(raw, base, `${REPEAT}:${id}:${at}`)) return false;
+    if (await isInState(raw, base, `${REPEAT}:${id}:${at}`, TO_COME)) return false;
     // A worker may have taken it meanwhile, and made the next one.
     const now = await next();
     if (now === at) return true;
     at = now;
   }
   return false;
-}
-
-async function isToCome(raw: RawRedis, base: string, job: string): Promise<boolean> {
-  const replies = await raw.run((redis) => {
-    const pipeline = redis.pipeline();
-    for (const state of TO_COME) pipeline.zscore(base + state, job);
-    for (const list of LISTS) pipeline.lpos(base + list, job);
-    return pipeline.exec();
-  });
-  return (replies ?? []).some(([, place]) => place !== null && place !== undefined);
 }

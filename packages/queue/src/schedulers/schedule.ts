@@ -1,6 +1,7 @@
 import { PRIORITY_LIMIT } from 'bullmq';
 import { refusal, refuse } from '@tenantkit/core';
 import { z } from 'zod';
+import { LATEST } from '../latest.ts';
 import { isWellFormed } from '../bytes.ts';
 import { storable } from '../canonical.ts';
 import { checkJobOptions, checkTurn } from '../job-options.ts';
@@ -19,8 +20,6 @@ export interface Schedule {
 /** Every worker parses it again for each job. */
 const LONGEST_PATTERN = 1_000;
 const LONGEST_ZONE = 100;
-/** The latest time that JavaScript knows. */
-const LATEST = 8_640_000_000_000_000;
 
 const time = z.number().int().nonnegative().max(LATEST).transform(storable);
 const duration = z.number().int().positive().max(LATEST).transform(storable);

@@ -1,6 +1,7 @@
 import { PRIORITY_LIMIT, type JobType } from 'bullmq';
 import { refusal, refuse } from '@tenantkit/core';
 import { isWellFormed } from '../bytes.ts';
+import { LATEST } from '../latest.ts';
 import { toList } from '../list.ts';
 
 /** What BullMQ lists and counts by; it makes a key of any other text as well. */
@@ -61,9 +62,6 @@ export function position(operation: string, given: unknown): number {
   if (!Number.isSafeInteger(given)) throw bad(operation, 'a position is no integer', 'Use an integer.');
   return Number(given);
 }
-
-/** The latest time that a Date holds, in milliseconds. BullMQ stores a later one as well, at which nothing is run. */
-export const LATEST = 8_640_000_000_000_000;
 
 /** A number that is not negative: of milliseconds, of entries. */
 export function amount(operation: string, given: unknown): number {
