@@ -22,9 +22,9 @@ local function remove(base, id)
     active[#active + 1] = id
     return false
   end
-  -- A state of another type holds no job: it is removed as a key, and does not keep the others.
-  redis.pcall('SREM', base .. 'stalled', id)
-  ${SORTED_SETS.map((state) => `redis.pcall('ZREM', base .. '${state}', id)`).join('\n  ')}
+  redis.call('SREM', base .. 'stalled', id)
+  ${SORTED_SETS.map((state) => `redis.call('ZREM', base .. '${state}', id)`).join('\n  ')}
+  -- A key that only reads like a job's may be of any type.
   local deduplication = redis.pcall('HGET', key, 'deid')
   if type(deduplication) == 'string' then
     keys = keys + redis.call('DEL', base .. 'de:' .. deduplication, base .. 'dn:' .. deduplication)

@@ -195,8 +195,8 @@ function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
   const state = context.fence?.state(claims.tenant) ?? 'active';
   if (state === 'erased') return refused(place, id, signatureError('fenced'), 'process', claims);
   if (state !== 'active') return { kind: 'held', claims };
-  const job = readable(toParse, options, id);
-  if (job === undefined) return refused(place, id, signatureError('malformed'), 'process', claims);
+  const job = decode(toParse, id);
+  job.opts = readOptions(options);
   // What somebody has kept of a job and put back, for a second run.
   if (place.hasEnded(id, claims.issuedAt))
     return refused(place, id, signatureError('replayed'), 'process', claims);
@@ -205,21 +205,6 @@ function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
     return isIteration(id) ? { ...over, outlived: { tenant: claims.tenant, job } } : over;
   }
   return { kind: 'verified', claims, job };
-}
-
-/** @returns `undefined` for what cannot be read: thrown, it would leave the job in work for ever, and be taken for the end of another */
-function readable(
-  fields: readonly string[],
-  options: Readonly<Record<string, unknown>>,
-  id: string,
-): JobJson | undefined {
-  try {
-    const job = decode(fields, id);
-    job.opts = readOptions(options);
-    return job;
-  } catch {
-    return undefined;
-  }
 }
 
 function judge(

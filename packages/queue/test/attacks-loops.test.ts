@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { OperationRefusedError, withTenant } from '@tenantkit/core';
 import type { RedisQueueBackend } from 'bullmq';
+import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Job, JobsOptions } from '@tenantkit/queue';
 import { bench, finished, type Bench } from './support.ts';
@@ -197,6 +198,32 @@ describe('what would never end', () => {
     expect(errors).toEqual([]);
     expect(inOrder(ended)).toMatchObject([GOOD, { event: 'completed', id: 'null' }]);
   });
+});
+
+/** Remembers the keys of what it is given. */
+class Recording extends Redis {
+  readonly seen = new Set<string>();
+
+  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+    for (const arg of args[0].args) this.seen.add(String(arg));
+    return super.sendCommand(...args);
+  }
+}
+
+it('a parent that is refused is noted nowhere: a tenant may make up any name of its queue', async () => {
+  const connection = new Recording(on.url, { maxRetriesPerRequest: null });
+  const [queue, reports] = ['mail', 'reports'].map((name) => on.queue(name, { connection }));
+  await withTenant('evil', async () => {
+    const made = { parent: { id: 'p', queue: 'bull:made-up' } };
+    await expect(queue?.add('n', {}, made)).rejects.toThrow(/Missing key for parent job/);
+    const parent = await reports?.add('n', {}, { jobId: 'p' });
+    await queue?.add('n', {}, { parent: { id: 'p', queue: parent?.queueQualifiedName ?? '' } });
+  });
+  // What is noted is written before it is closed.
+  await Promise.all([queue?.close(), reports?.close()]);
+  expect(connection.seen).toContain('bull:reports~:ready');
+  expect(connection.seen).not.toContain('bull:made-up~:ready');
+  connection.disconnect();
 });
 
 describe('what ioredis would make a text of', () => {

@@ -18,6 +18,8 @@ describe('until when a job may begin', () => {
     expect(at({ attempts: 3, backoff: { type: 'fixed', delay: 5 } })).toBe(10);
     expect(at({ attempts: 4, backoff: { type: 'exponential', delay: 5 } })).toBe(35);
     expect(at({ attempts: 4, backoff: { type: 'exponential' } })).toBe(0);
+    // Where 2 to the power of it is no number any more, nothing times it is none either.
+    expect(at({ attempts: 1_100, backoff: { type: 'exponential' } })).toBe(0);
     expect(at({ attempts: 4, backoff: { type: 'own', delay: 5 } })).toBe(0);
     // As in BullMQ, none is one.
     expect(at({ attempts: 0, backoff: 5 })).toBe(0);

@@ -1,9 +1,10 @@
-import { withTenant } from '@tenantkit/core';
+import { acrossTenants, withTenant } from '@tenantkit/core';
 import { startRedisNode, type RedisNode } from '@tenantkit/testing/servers';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { FlowProducer, Queue, Worker } from '@tenantkit/queue';
+import { FlowProducer, Queue, QueueEvents, Worker } from '@tenantkit/queue';
 import { KEY } from './keys.ts';
+import { OPERATOR } from './support.ts';
 
 const tenant = { signingKeys: [KEY] };
 /** For how long a worker sleeps that nobody wakes, in seconds. */
@@ -187,4 +188,22 @@ describe('what is sent as one transaction', () => {
     await redis.script('FLUSH');
     expect(await run()).toEqual(OK);
   });
+});
+
+it('an operator who begins to listen while the server refuses hears all once it does not', async () => {
+  await redis.acl('SETUSER', 'listener', 'on', '>secret', '~*', '&*', '+@all', '-eval', '-evalsha');
+  const url = server.url.replace('redis://', 'redis://listener:secret@');
+  const events = new QueueEvents('mail', { connection: { url }, tenant, blockingTimeout: 50 });
+  opened.push(events);
+  const failed = Promise.withResolvers<Error>();
+  const heard = Promise.withResolvers<string>();
+  events.on('error', failed.resolve);
+  acrossTenants(OPERATOR, () => events.on('added', ({ jobId }) => heard.resolve(jobId)));
+  expect((await failed.promise).message).toMatch(/^NOPERM /);
+  await redis.acl('SETUSER', 'listener', '+eval', '+evalsha');
+  const queue = new Queue('mail', { connection: redis, tenant });
+  opened.push(queue);
+  const adding = setInterval(() => void withTenant('acme', () => queue.add('n', {})).catch(heard.reject), 50);
+  expect(await heard.promise).toMatch(/^[0-9a-f-]{36}$/);
+  clearInterval(adding);
 });
