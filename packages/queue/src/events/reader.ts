@@ -28,6 +28,8 @@ const ALL_LANES = 60_000;
 const ASIDE = 10_000;
 /** After an error, in milliseconds: as BullMQ. */
 const RETRY = 5_000;
+/** The highest second part of an entry's id: 2^64 - 1, which no number holds. */
+const LAST_OF_A_MS = '18446744073709551615';
 /** How long listeners may keep the process before others get a turn, in milliseconds. */
 const SLICE = 5;
 
@@ -267,8 +269,12 @@ export class Reader {
     const { from } = this.#parts;
     if (from !== undefined) return from;
     const client = await this.#parts.store.client;
-    const { now } = await endsOf(client, this.#parts.keys, []);
-    return `${now}-0`;
+    const time = async (): Promise<number> => (await endsOf(client, this.#parts.keys, [])).now;
+    // Ids of entries say the millisecond and no more: what was written in this one before and after cannot be told
+    // apart. It is over before anybody is told that all is heard. A clock that was put back is not waited for.
+    const now = await time();
+    while ((await time()) === now);
+    return `${now}-${LAST_OF_A_MS}`;
   }
 
   /** Lanes that have come to be since the last look. */
