@@ -46,8 +46,10 @@ export async function unlinkUnverified(
   return parents;
 }
 
-/** Without an event: who removes a forged job need not be told what it was. */
-function parentOf(context: StoreContext, lane: Lane, hash: JobHash, id: string): string | undefined {
+/**
+ * The parent that a job has, if it verifies. Without an event: who removes a forged job need not be told what it was.
+ */
+export function parentOf(context: StoreContext, lane: Lane, hash: JobHash, id: string): string | undefined {
   try {
     verifyJob(context, hash, id, lane.tenant);
     return hash['parentKey'];

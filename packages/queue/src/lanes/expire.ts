@@ -1,9 +1,10 @@
 import type { KeepJobs, WorkerOptions } from 'bullmq';
 import { z } from 'zod';
 import { breach } from '@tenantkit/core';
-import { unlinkUnverified } from '../flows/unlink.ts';
+import { removeLinked } from './expire-linked.ts';
 import { defineScripts, type ScriptClient } from './scripts.ts';
 import type { LaneStore } from './store.ts';
+import { isOfScript } from './taking.ts';
 
 /** How many jobs one script removes: the server serves nobody else meanwhile, some 5 ms. */
 const BATCH = 500;
@@ -32,8 +33,9 @@ local most = tonumber(ARGV[2])
 local left, removed, linked, kept = most, 0, {}, {}
 
 local function stays(job, option)
-  local opts = rcall('HGET', job, 'opts')
-  if not opts or not opts:find(option, 1, true) then return false end
+  -- Not call: what stands there may be no hash, and would keep all that stands behind it.
+  local opts = redis.pcall('HGET', job, 'opts')
+  if type(opts) ~= 'string' or not opts:find(option, 1, true) then return false end
   local isRead, parsed = pcall(cjson.decode, opts)
   return not isRead or type(parsed) ~= 'table' or (parsed[option] ~= nil and parsed[option] ~= cjson.null)
 end
@@ -48,7 +50,7 @@ local function expire(lane, state, option, from, before)
     local id, job = found[i], at .. found[i]
     if stays(job, option) then
       if found[i + 1] == last then tied = last else upto = found[i + 1] end
-    elseif state == 'failed' and rcall('HEXISTS', job, 'parentKey') == 1 then
+    elseif state == 'failed' and redis.pcall('HEXISTS', job, 'parentKey') == 1 then
       linked[#linked + 1] = lane
       linked[#linked + 1] = id
     else
@@ -97,6 +99,7 @@ type Kept = Pick<WorkerOptions, 'removeOnComplete' | 'removeOnFail'>;
  *
  * @param most - how many jobs are looked at
  * @param kept - what is remembered from one sweep to the next
+ * @param failed - is told what the server says of single lanes and jobs
  * @returns `undefined` where it has none
  */
 export function expiring(
@@ -105,15 +108,18 @@ export function expiring(
   { removeOnComplete, removeOnFail }: Kept,
   most: number,
   kept: Map<string, string>,
+  failed: (error: unknown) => void,
 ): ((tenants: readonly string[]) => Promise<void>) | undefined {
   const ages = { completed: ageOf(removeOnComplete), failed: ageOf(removeOnFail) };
   if (ages.completed === undefined && ages.failed === undefined) return undefined;
-  const unlink = async (tenant: string, ids: readonly string[]): Promise<void> => {
-    const lane = store.lane(tenant);
-    // They stand first by now.
-    const parents = await unlinkUnverified(store.context, lane, 'failed', { first: BATCH });
-    for (const id of ids) await lane.remove(id, false);
-    for (const key of parents) store.touchParent(key);
+  const unlink = async (tenant: string, ids: readonly string[], before: number): Promise<void> => {
+    try {
+      await removeLinked(store, store.lane(tenant), ids, before, failed);
+    } catch (error) {
+      // What the server says of one lane ends nothing for those behind it.
+      if (!isOfScript(error)) throw error;
+      failed(error);
+    }
   };
   const expiry = new Expiry({ client, keys: store.laneKeys, ages, most, kept, unlink });
   return (tenants) => expiry.expire(tenants);
@@ -136,8 +142,8 @@ export interface ExpiryOptions {
   readonly most: number;
   /** Up to when all jobs of a lane and state stay, as earlier sweeps have found. */
   readonly kept: Map<string, string>;
-  /** Removes failed jobs of a lane that may have a parent. */
-  readonly unlink: (tenant: string, ids: readonly string[]) => Promise<void>;
+  /** Removes failed jobs of a lane that may have a parent, as far as they have failed before a time in milliseconds. */
+  readonly unlink: (tenant: string, ids: readonly string[], before: number) => Promise<void>;
 }
 
 /** Removes what is older than the Worker's `removeOnComplete` and `removeOnFail` say, in one sweep over all lanes. */
@@ -163,7 +169,7 @@ export class Expiry {
         .flatMap((tenant) => [tenant, ...STATES.map((state) => this.#from(tenant, state))]);
       const args = [keys.lanes, keys.lanePrefix, asked, ...before, ...looked];
       const [seen, removed, next, linked, kept] = parsed(await client.runCommand(COMMANDS.expire.name, args));
-      await this.#unlink(linked);
+      await this.#unlink(linked, Number(before[1]));
       this.#keep(kept);
       this.#left -= seen;
       if (next === 0) return;
@@ -188,7 +194,7 @@ export class Expiry {
     }
   }
 
-  async #unlink(linked: readonly string[]): Promise<void> {
+  async #unlink(linked: readonly string[], before: number): Promise<void> {
     const lanes = new Map<string, string[]>();
     for (let at = 0; at < linked.length; at += 2) {
       const [tenant = '', id = ''] = linked.slice(at, at + 2);
@@ -196,7 +202,7 @@ export class Expiry {
       ids.push(id);
       lanes.set(tenant, ids);
     }
-    for (const [tenant, ids] of lanes) await this.#options.unlink(tenant, ids);
+    for (const [tenant, ids] of lanes) await this.#options.unlink(tenant, ids, before);
   }
 }
 

@@ -1,4 +1,6 @@
 import { QueueKeys, RedisQueueBackend, type IRedisClient, type RedisConnection } from 'bullmq';
+import { z } from 'zod';
+import { breach } from '@tenantkit/core';
 import type { TenantLimits } from '../views/limits.ts';
 import { takeWith } from './pick-lua.ts';
 import type { LaneKeys } from './names.ts';
@@ -104,6 +106,72 @@ export function addNoted(
   const { ready, wake, lanes } = keys;
   const sent = [...args.slice(0, at), ready, wake, lanes, ...args.slice(at), tenant, Date.now()];
   return run(client, command, script, sent, plain);
+}
+
+/** Which job is removed. */
+export interface StillFailed {
+  /** The key of the failed jobs of its lane. */
+  readonly failed: string;
+  /** It has failed before that, in milliseconds. */
+  readonly before: number;
+  /** Its parent, as its hash was read. */
+  readonly parentKey: string;
+  /** Whether the parent is verified. Of one that is not BullMQ's script is not to hear. */
+  readonly isVerified: boolean;
+}
+
+/**
+ * Removes a failed job with BullMQ's script, if it is still the one that was read: between two commands it may be
+ * retried, or fail again. What the script fails at, keys of another type, must not keep the job for ever: it goes without
+ * its parent.
+ */
+const expiring = ({ lua, numberOfKeys }: Installed): Fused => ({
+  name: 'tenantkit:lanes:expired:removeJob',
+  numberOfKeys: numberOfKeys + 1,
+  lua: `
+local function remove()
+${lua}
+end
+local job, failed, id = KEYS[1], KEYS[#KEYS], ARGV[1]
+local at = tonumber(redis.call('ZSCORE', failed, id) or math.huge)
+if at > tonumber(ARGV[#ARGV - 2]) or redis.call('HGET', job, 'parentKey') ~= ARGV[#ARGV - 1] then return { 0, '' } end
+if ARGV[#ARGV] == '' then redis.call('HDEL', job, 'parentKey', 'parent') end
+local isRun, result = pcall(remove)
+if isRun then return { result, '' } end
+for _, part in ipairs({ '', ':lock', ':logs', ':dependencies', ':processed', ':failed', ':unsuccessful' }) do
+  redis.call('DEL', job .. part)
+end
+redis.call('ZREM', failed, id)
+return { 1, type(result) == 'table' and result.err or tostring(result) }`,
+});
+
+const removal = z.tuple([z.number(), z.string()]);
+
+/**
+ * Removes a failed job if it is still the one that was read.
+ *
+ * @param command - the name under which BullMQ has defined its script
+ * @param args - its keys, and behind them its arguments
+ * @param plain - sends BullMQ's script as it is, where ours cannot be made: a job that is retried at that moment is
+ * removed then
+ * @returns BullMQ's code, and what the server has said where its script had failed
+ */
+export async function removeStillFailed(
+  client: IRedisClient,
+  command: string,
+  args: readonly (string | number)[],
+  { failed, before, parentKey, isVerified }: StillFailed,
+  plain: () => Promise<number>,
+): Promise<readonly [number, string]> {
+  const script = fuse(client, command, expiring);
+  const whole = async (): Promise<unknown> => [await plain(), ''];
+  const at = (script?.numberOfKeys ?? 1) - 1;
+  const sent = [...args.slice(0, at), failed, ...args.slice(at), before, parentKey, isVerified ? '1' : ''];
+  const parsed = removal.safeParse(
+    script === undefined ? await whole() : await run(client, command, script, sent, whole),
+  );
+  if (parsed.success) return parsed.data;
+  throw breach('queue', 'expire', 'the reply of a script has a shape that is not known');
 }
 
 /** @param plain - what is done where the server cannot compile the script: nothing of it was done */

@@ -15,7 +15,7 @@ import { writeTogether } from '../writes.ts';
 import type { StoreOptions } from '../connections.ts';
 import { acceptedAt, again, finishedBy } from './again.ts';
 import { logicalKey, ownNode } from '../flows/names.ts';
-import { ADDS, addNoted } from './fused.ts';
+import { ADDS, addNoted, removeStillFailed, type StillFailed } from './fused.ts';
 import { laneName, type LaneKeys } from './names.ts';
 import { cleanInSteps, shrink, type CleanedState } from './removal.ts';
 import { touchesLane } from './touch.ts';
@@ -87,6 +87,21 @@ export class Lane extends RedisQueueBackend {
     const reply = isNoted ? this.#touching(call) : (super.execCommand(...call) as unknown);
     if (!PICK_UPS.has(script)) return reply;
     return Promise.resolve(reply).then((found) => this.#screened(found));
+  }
+
+  /**
+   * Removes a failed job, in the step in which it is looked at whether it still is the one that was read.
+   *
+   * @returns BullMQ's code, and what the server has said where BullMQ's script had failed
+   */
+  async removeExpired(id: string, job: Omit<StillFailed, 'failed'>): Promise<readonly [number, string]> {
+    return removeStillFailed(
+      await this.connection.client,
+      `removeJob:${this.version}`,
+      this.removeArgs(id, false),
+      { ...job, failed: this.toKey('failed') },
+      () => this.remove(id, false),
+    );
   }
 
   override async addJobs(...call: Parameters<RedisQueueBackend['addJobs']>): Promise<string[]> {

@@ -50,6 +50,8 @@ local rcall = redis.call
 local ready, due, registered, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local before = tonumber(ARGV[2])
 local active, found, retired = {}, 0, 0
+local UNSET = { ['opts.maxLenEvents'] = true, version = true }
+local LIMIT = { concurrency = true, max = true, duration = true, weight = true, limits = true }
 local function look(lane)
   local at = ARGV[1] .. lane .. ':'
   if rcall('HEXISTS', at .. 'meta', 'paused') == 0 then
@@ -76,8 +78,12 @@ local function look(lane)
       rcall('ZREM', due, lane)
       -- Nothing leads to the lane any more. What is left, results in its events, is kept for a tenant that comes back soon.
       for _, key in ipairs({ ${LEFT} }) do rcall('PEXPIRE', at .. key, ${LEFT_FOR}) end
-      local limits = rcall('HMGET', at .. 'meta', 'concurrency', 'max', 'weight', 'limits')
-      if not (limits[1] or limits[2] or limits[3] or limits[4]) then rcall('PEXPIRE', at .. 'meta', ${LEFT_FOR}) end
+      -- What somebody has set on purpose, a pause or a limit, is not forgotten, nor what a later BullMQ may keep there.
+      local meta = rcall('HGETALL', at .. 'meta')
+      local limits = rcall('HGET', at .. 'meta', 'limits')
+      local isByDefault, isSet = limits and limits ~= 'own', false
+      for i = 1, #meta, 2 do isSet = isSet or not (UNSET[meta[i]] or (isByDefault and LIMIT[meta[i]])) end
+      if not isSet then rcall('PEXPIRE', at .. 'meta', ${LEFT_FOR}) end
       retired = retired + 1
     end
   end

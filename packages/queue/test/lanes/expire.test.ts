@@ -2,6 +2,8 @@ import { acrossTenants, withTenant } from '@tenantkit/core';
 import { createIORedisClient, type Processor } from 'bullmq';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, type Queue, type WorkerOptions } from '@tenantkit/queue';
+import { storeOf } from '../../src/backend.ts';
+import { removeLinked } from '../../src/lanes/expire-linked.ts';
 import { Expiry, type Ages } from '../../src/lanes/expire.ts';
 import { laneKeys } from '../../src/lanes/names.ts';
 import { KEY, OPERATOR, bench, finished, type Bench } from '../support.ts';
@@ -147,6 +149,93 @@ describe('a failed child that is removed by age', () => {
     await expect.poll(() => on.redis.zscore('bull:reports~:ready', 'acme'), { interval: 5 }).not.toBeNull();
     expect(await stateOf(reports, 'victim')).toBe('waiting-children');
     await acrossTenants(OPERATOR, () => on.queue('mail').remove('acme~child'));
+  });
+});
+
+describe('a failed child', () => {
+  const ids = ['retried', 'young', 'moved', 'old'];
+  /** Failed children whose parents are in another queue. */
+  const children = async (...tenants: string[]): Promise<Queue> => {
+    const producer = new FlowProducer({ connection: on.redis, tenant: { signingKeys: [KEY] } });
+    for (const tenant of tenants)
+      for (const jobId of ids)
+        await withTenant(tenant, () =>
+          producer.add({
+            name: 'report',
+            queueName: 'reports',
+            opts: { jobId },
+            children: [{ name: 'n', queueName: 'mail', opts: { jobId } }],
+          }),
+        );
+    await producer.close();
+    const fails: Processor = async () => {
+      throw new Error('bad');
+    };
+    const worker = on.worker('mail', fails, OFTEN);
+    await finished(worker, tenants.length * ids.length);
+    await worker.close();
+    return on.queue('mail');
+  };
+
+  it('that has become another since it was found is not removed', async () => {
+    const mail = await children('acme');
+    const store = storeOf(mail.backend);
+    const lane = store.lane('acme');
+    const remove = (before: number): Promise<void> =>
+      removeLinked(
+        store,
+        lane,
+        ids.map((id) => `acme~${id}`),
+        before,
+        (error) => expect(error).toBeUndefined(),
+      );
+    for (const id of ids) if (id !== 'young') await age('acme', 'failed', id);
+    await withTenant('acme', async () => (await mail.getJob('retried'))?.retry());
+    const parentKey = 'bull:reports~acme:acme~moved';
+    const before = Date.now() - AGE * 1_000;
+    await on.redis.hset('bull:mail~acme:acme~moved', 'parentKey', 'x');
+    expect(await lane.removeExpired('acme~moved', { before, parentKey, isVerified: true })).toEqual([0, '']);
+    await on.redis.hset('bull:mail~acme:acme~moved', 'parentKey', parentKey);
+    await remove(before);
+    expect(await withTenant('acme', () => mail.getJobCountByTypes('wait'))).toBe(1);
+    expect(await on.redis.keys('bull:mail~acme:acme~*')).toEqual(
+      expect.arrayContaining(['bull:mail~acme:acme~retried', 'bull:mail~acme:acme~young']),
+    );
+    expect(await on.redis.exists('bull:mail~acme:acme~old', 'bull:mail~acme:acme~moved')).toBe(0);
+    const reports = on.queue('reports');
+    const stateOf = (id: string) => withTenant('acme', async () => (await reports.getJob(id))?.getState());
+    expect([await stateOf('retried'), await stateOf('young'), await stateOf('old')]).toEqual([
+      'waiting-children',
+      'waiting-children',
+      'waiting',
+    ]);
+  });
+
+  it('with keys of another type goes, is reported, and stops nothing', async () => {
+    const mail = await children('a', 'acme', 'b');
+    const errors: unknown[] = [];
+    for (const tenant of ['a', 'acme', 'b']) for (const id of ids) await age(tenant, 'failed', id);
+    await on.redis.rpush('bull:mail~acme:acme~old:lock', 'x');
+    await on.redis.del('bull:reports~acme:acme~young:dependencies');
+    await on.redis.set('bull:reports~acme:acme~young:dependencies', 'x');
+    await on.redis.del('bull:mail~acme:acme~moved');
+    await on.redis.set('bull:mail~acme:acme~moved', 'x');
+    await on.redis.del('bull:mail~acme:acme~retried');
+    await on
+      .worker('mail', async () => undefined, { ...OFTEN, ...KEEPS })
+      .on('error', (error) => errors.push(error))
+      .waitUntilReady();
+    for (const tenant of ['a', 'b', 'acme']) {
+      await expect.poll(() => kept(mail, tenant, 'failed'), { interval: 5 }).toEqual([]);
+      expect(await on.redis.zcard(`bull:mail~${tenant}:failed`)).toBe(0);
+    }
+    expect(await on.redis.keys('bull:mail~*~*:*~*')).toEqual([]);
+    expect(errors).toHaveLength(2);
+    for (const error of errors)
+      expect(error).toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining('WRONGTYPE') as string,
+      });
   });
 });
 

@@ -93,6 +93,32 @@ describe('sweep', () => {
       expect([tenant, new Set(Object.values(await ttls(tenant)))]).toEqual([tenant, new Set([-1])]);
   });
 
+  it.each([
+    ['a pause', { paused: '1' }, true],
+    ['a limit', { concurrency: '2', limits: 'own' }, true],
+    ['a limit that an earlier version has set', { max: '2', duration: '1000' }, true],
+    ['that there is to be none', { limits: 'own' }, true],
+    ['what a later BullMQ keeps there', { 'opts.other': '1' }, true],
+    ['a limit that is the default', { concurrency: '2', limits: '/2///' }, false],
+    ['nothing', { version: 'bullmq:6.7.0' }, false],
+  ] as const)('of a retired lane keeps %s', async (_, fields, isKept) => {
+    const meta = mail.lane('acme').toKey('meta');
+    await on.redis.hset(meta, { 'opts.maxLenEvents': '1000', ...fields });
+    await on.redis.zadd(mail.keys.lanes, 1, 'acme');
+    expect((await mail.sweep(['acme'], Date.now() - 1)).retired).toBe(1);
+    expect([(await on.redis.pttl(meta)) === -1, await on.redis.exists(meta)]).toEqual([isKept, 1]);
+  });
+
+  it('lets a tenant that has paused its queue find it paused days later', async () => {
+    const queue = on.queue('mail');
+    await withTenant('acme', () => queue.pause());
+    await on.redis.zadd(mail.keys.lanes, 1, 'acme');
+    expect((await mail.sweep(['acme'], Date.now() - 1)).retired).toBe(1);
+    for (const key of await on.redis.keys('bull:mail~acme:*'))
+      if ((await on.redis.pttl(key)) > 0) await on.redis.del(key);
+    expect(await withTenant('acme', () => queue.isPaused())).toBe(true);
+  });
+
   it('leaves the lock alone by which BullMQ looks for the jobs of dead workers', async () => {
     const lock = mail.lane('acme').toKey('stalled-check');
     const again = async (): Promise<void> => {
