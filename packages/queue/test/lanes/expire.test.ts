@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, type Queue, type WorkerOptions } from '@tenantkit/queue';
 import { storeOf } from '../../src/backend.ts';
 import { removeLinked } from '../../src/lanes/expire-linked.ts';
-import { Expiry, type Ages } from '../../src/lanes/expire.ts';
+import { Expiry, expiring, type Ages } from '../../src/lanes/expire.ts';
 import { laneKeys } from '../../src/lanes/names.ts';
 import { KEY, OPERATOR, bench, finished, type Bench } from '../support.ts';
 
@@ -209,6 +209,29 @@ describe('a failed child', () => {
       'waiting-children',
       'waiting',
     ]);
+  });
+
+  it('that becomes another thing between two commands is reported, and keeps no other lane', async () => {
+    const mail = await children('a', 'acme');
+    for (const tenant of ['a', 'acme']) for (const id of ids) await age(tenant, 'failed', id);
+    const client = createIORedisClient(on.redis.duplicate());
+    const send = client.runCommand.bind(client);
+    client.runCommand = async (...call) => {
+      const reply: unknown = await send(...call);
+      if (call[0].startsWith('tenantkit:lanes:expire:')) {
+        await on.redis.del('bull:mail~a:a~old');
+        await on.redis.set('bull:mail~a:a~old', 'x');
+      }
+      return reply;
+    };
+    const errors: unknown[] = [];
+    const expire = expiring(storeOf(mail.backend), client, KEEPS, 100, new Map(), (error) =>
+      errors.push(error),
+    );
+    await expire?.(['a', 'acme']);
+    expect(await on.redis.zcard('bull:mail~acme:failed')).toBe(0);
+    expect(errors.map(String)).toEqual([expect.stringContaining('WRONGTYPE')]);
+    await client.quit();
   });
 
   it('with keys of another type goes, is reported, and stops nothing', async () => {
