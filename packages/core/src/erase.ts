@@ -175,7 +175,8 @@ export function erasureScope(surface: Surface, operation: string, given: Erasure
   const names = Object.keys(Object(given));
   const unknown = names.find((name) => name !== 'tenant' && name !== 'subject');
   const { tenant, subject } = Object(given) as Partial<ErasureScope>;
-  const isUnsaid = names.includes('subject') && subject === undefined;
+  // Not an own member: of a class with accessors, an entity of an ORM, it is the prototype's.
+  const isUnsaid = 'subject' in Object(given) && subject === undefined;
   if (unknown !== undefined || isUnsaid) {
     throw new ConfigError({
       surface,

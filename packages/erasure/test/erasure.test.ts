@@ -168,6 +168,17 @@ describe('two requests', () => {
       tenant: string;
     } & typeof asked;
     expect(await rejection(erasure.request(wrong))).toMatchObject({ code: 'CONFIG_INVALID' });
+    // As an entity of an ORM: what it has are accessors of its class.
+    class Found {
+      readonly tenant = 'acme';
+      readonly reason = asked.reason;
+      readonly requestedBy = asked.requestedBy;
+      get subject(): undefined {
+        return undefined;
+      }
+    }
+    const found = new Found() as unknown as typeof wrong;
+    expect(await rejection(erasure.request(found))).toMatchObject({ code: 'CONFIG_INVALID' });
     expect(await erasure.list()).toEqual([]);
   });
 

@@ -89,16 +89,15 @@ export class SiloWorkers {
   }
 
   #findOut(tenant: string): void {
-    let connection: ConnectionOptions | undefined;
     try {
-      connection = readPlacement(this.#parts.place(tenant));
+      const connection = readPlacement(this.#parts.place(tenant));
+      // A worker that cannot be made, of a client that a Worker refuses, must not keep those behind it from starting.
+      if (connection !== undefined) this.#open(connection);
+      this.#unplaced.delete(tenant);
     } catch (cause) {
       if (!this.#unplaced.has(tenant)) this.#parts.main.emit('error', unplaced(cause));
       this.#unplaced.add(tenant);
-      return;
     }
-    this.#unplaced.delete(tenant);
-    if (connection !== undefined) this.#open(connection);
   }
 
   #open(connection: ConnectionOptions): void {
@@ -124,8 +123,8 @@ function unplaced(cause: unknown): ConfigError {
   return new ConfigError({
     surface: 'queue',
     operation: 'place',
-    problem: 'of a tenant that has added jobs to a silo nobody knows where it is, as the cause says',
-    hint: 'Let place answer for every tenant, in workers too: nothing of it is run until then.',
+    problem: 'a tenant has added jobs to a silo that is not known or cannot be worked in, as the cause says',
+    hint: 'Let place answer for every tenant, in workers too, with a connection that a Worker takes: nothing of it is run until then.',
     cause,
   });
 }

@@ -132,7 +132,13 @@ return 1`;
  */
 export const ADMIT = `
 local rcall = redis.call
-if (tonumber(rcall('GET', KEYS[1]) or '0') or 0) >= tonumber(ARGV[1]) then
+local used = rcall('GET', KEYS[1]) or '0'
+-- INCR would refuse it, for as long as it is there.
+if not used:match('^%-?%d+$') then
+  rcall('DEL', KEYS[1])
+  used = '0'
+end
+if tonumber(used) >= tonumber(ARGV[1]) then
   local ttl = rcall('PTTL', KEYS[1])
   if ttl > 0 then return ttl end
   rcall('DEL', KEYS[1])

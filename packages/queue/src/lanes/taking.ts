@@ -82,7 +82,8 @@ export class TakingStore extends OperatedStore {
         continue;
       }
       if (this.limit !== undefined && !isCounted) {
-        const left = await admit(await this.scripts(), this.laneKeys, this.limit);
+        const left = await this.#admit(this.limit);
+        if (left === UNASKED) return this.nothing(token, Date.now() + PAUSE);
         if (left > 0) return this.nothing(token, 0, left);
         isCounted = true;
       }
@@ -153,6 +154,18 @@ export class TakingStore extends OperatedStore {
       return await this.turns.next(this.#takesAlong ? token : undefined);
     } catch (error) {
       // Not thrown: BullMQ's loop would ask again at once, as often as the server can refuse.
+      if (!isOfScript(error)) throw error;
+      this.report(error);
+      return UNASKED;
+    }
+  }
+
+  /** @returns for how many milliseconds the limit of all lanes leaves none, or {@link UNASKED} */
+  async #admit(limit: Limit): Promise<number | typeof UNASKED> {
+    try {
+      return await admit(await this.scripts(), this.laneKeys, limit);
+    } catch (error) {
+      // As above.
       if (!isOfScript(error)) throw error;
       this.report(error);
       return UNASKED;

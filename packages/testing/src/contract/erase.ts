@@ -86,6 +86,7 @@ export function eraseCases<Opened extends AsyncDisposable>(
         { tenant, subject: undefined },
         { tenant, person: 'p1' },
         { tenant, subjects: ['p1'] },
+        new Found(tenant),
       ]) {
         const scope = wrong as { tenant: string };
         await rejects(async () => plan(scope), { code: 'CONFIG_INVALID' });
@@ -177,4 +178,21 @@ function run(): EraseRun {
     },
     progress: () => undefined,
   };
+}
+
+/** As an entity of an ORM: what it has are accessors of its class. */
+class Found {
+  readonly #tenant: string;
+
+  constructor(tenant: string) {
+    this.#tenant = tenant;
+  }
+
+  get tenant(): string {
+    return this.#tenant;
+  }
+
+  get subject(): string | undefined {
+    return undefined;
+  }
 }
