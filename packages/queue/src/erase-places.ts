@@ -1,12 +1,6 @@
-import {
-  eraseRun,
-  erasureScope,
-  type Checkpoint,
-  type Eraser,
-  type ErasureScope,
-  type InventoryItem,
-} from '@tenantkit/core';
+import { eraseRun, erasureScope, type Checkpoint, type Eraser, type ErasureScope } from '@tenantkit/core';
 import { z } from 'zod';
+import { added, controlOf, keptOf } from './erase-sum.ts';
 import type { KnownSilo, SiloClients } from './silo-clients.ts';
 
 /**
@@ -51,7 +45,7 @@ export function eraserOfPlaces(
       return {
         store: pool.store,
         items: added(plans.map(({ items }) => items)),
-        kept: plans.flatMap(({ kept }) => kept),
+        kept: keptOf(plans.map(({ kept }) => kept)),
         ...(notes.length === 0 ? {} : { notes: [...new Set(notes)] }),
       };
     },
@@ -73,21 +67,18 @@ export function eraserOfPlaces(
         return outcome;
       });
       const erased = added(outcomes.map((outcome) => outcome.erased));
-      return { store: pool.store, erased, kept: outcomes.flatMap(({ kept }) => kept) };
+      return { store: pool.store, erased, kept: keptOf(outcomes.map(({ kept }) => kept)) };
     },
     async verify(scope) {
       const found = await everywhere('verify', scope, (eraser) => eraser.verify(scope));
-      const controls = found.map(({ control }) => control);
-      const [{ method } = { method: '' }] = controls;
       return {
         store: pool.store,
         remaining: added(found.map(({ remaining }) => remaining)),
-        kept: found.flatMap(({ kept }) => kept),
-        control: {
-          planted: sum(controls.map(({ planted }) => planted)),
-          found: sum(controls.map((control) => control.found)),
-          method: controls.length === 1 ? method : `in each of ${controls.length} places: ${method}`,
-        },
+        kept: keptOf(found.map(({ kept }) => kept)),
+        control: controlOf(
+          found.map(({ control }) => control),
+          'places',
+        ),
       };
     },
   };
@@ -107,13 +98,3 @@ async function partsOf(checkpoint: Checkpoint): Promise<(at: number) => Checkpoi
 }
 
 const savedParts = z.array(z.string().nullable()).max(2);
-
-function added(lists: readonly (readonly InventoryItem[])[]): readonly InventoryItem[] {
-  const counts = new Map<string, number>();
-  for (const { kind, count } of lists.flat()) counts.set(kind, (counts.get(kind) ?? 0) + count);
-  return [...counts].map(([kind, count]) => ({ kind, count }));
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
-}

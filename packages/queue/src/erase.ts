@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { Queue as RawQueue } from 'bullmq';
 import {
   eraseRun,
@@ -6,36 +5,21 @@ import {
   parseOptions,
   refusal,
   refuse,
-  type EraseRun,
   type Eraser,
   type ErasureScope,
-  type Inventory,
-  type InventoryItem,
-  type Kept,
-  type Outcome,
-  type Verification,
 } from '@tenantkit/core';
 import type { Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
-import { contextOf } from './client.ts';
-import { controlCount } from './erase-control.ts';
-import { countLane, type Totals } from './erase-count.ts';
-import { eraseOnce } from './erase-pass.ts';
 import { eraserOfPlaces } from './erase-places.ts';
 import { erasePerson, planPerson, verifyPerson, type Memories, type PersonCall } from './erase-person.ts';
-import { queueKeyRing } from './keys.ts';
-import { signingKeysSchema, type CheckedKey, type SigningKey } from './options.ts';
-import {
-  checkPlaces,
-  laneBase,
-  placeSchemas,
-  type CheckedPlaces,
-  type QueueKeyspace,
-  type QueuePlaces,
-} from './places.ts';
+import { eraserOfSeveral } from './erase-several.ts';
+import { eraseTenant, loadTotals, planTenant, verifyTenant, type TenantCall } from './erase-tenant.ts';
+import { signingKeysSchema, type SigningKey } from './options.ts';
+import { STORE, checkPlaces, placeSchemas, type CheckedPlaces, type QueuePlaces } from './places.ts';
 import { RawRedis } from './raw-redis.ts';
+import { checkQueues, isList } from './several.ts';
 import { SiloClients, type KnownSilo } from './silo-clients.ts';
-import type { Verifier } from './verify.ts';
+import { verifiersOf, type Verifiers } from './verifiers.ts';
 
 /** Options of {@link queueEraser}. */
 export interface QueueEraserOptions extends QueuePlaces {
@@ -43,23 +27,19 @@ export interface QueueEraserOptions extends QueuePlaces {
   readonly activeTimeout?: number;
   /**
    * To erase a person: as in the option `tenant.signingKeys` of the queues, public keys are enough. A Queue that was
-   * given has its own.
+   * given has its own, for its own queue and for no other one of `queues`.
    */
   readonly signingKeys?: readonly SigningKey[];
 }
 
 const ACTIVE_TIMEOUT = 30_000;
-/** Over a queue in which a pass still finds something. */
-const MOST_PASSES = 100;
-/** Between two looks at jobs that are being processed, in milliseconds. */
-const POLL = 250;
-const NO_SUBJECTS =
-  'which jobs are about a person stands in their headers, and without signing keys nobody can tell whether that is true: give queueEraser the Queue, or the option signingKeys';
 
-const NEEDS_KEYS = refuse(
-  'whom a job is about stands in its header, which cannot be verified without signing keys',
-  'Give queueEraser the Queue alone, whose keys it takes for that queue and no other, or the option signingKeys; or erase the whole tenant.',
-);
+/** What each of several Queues has itself is no option beside them. */
+const schemaOfSeveral = z.strictObject({
+  store: placeSchemas.store,
+  timeout: placeSchemas.timeout,
+  activeTimeout: z.number().nonnegative().optional(),
+});
 
 const schema = z.strictObject({
   ...placeSchemas,
@@ -67,6 +47,24 @@ const schema = z.strictObject({
   signingKeys: signingKeysSchema.optional(),
 });
 
+/**
+ * The eraser of a tenant's jobs in all queues of a service, under one name. Each Queue brings its own connection, keys,
+ * prefix, names and places.
+ *
+ * @param queues - Queues of this package that were given ioredis clients, no two of one name
+ * @throws {@link ConfigError} when the Queues or the options are not usable
+ *
+ * @example
+ * ```ts
+ * import { queueEraser } from '@tenantkit/queue';
+ * const eraser = queueEraser([mails, reports]);
+ * await eraser.plan({ tenant: 'acme' }); // { items: [{ kind: 'jobs', count: 12 }, …], … }
+ * ```
+ */
+export function queueEraser(
+  queues: readonly RawQueue[],
+  options?: Pick<QueueEraserOptions, 'store' | 'timeout' | 'activeTimeout'>,
+): Eraser;
 /**
  * The eraser of a tenant's jobs: its lane in each of the queues, with the jobs in every state, their data, logs,
  * results, locks and deduplication keys, its events, counters and limits, and its name in what says where there is
@@ -90,8 +88,23 @@ const schema = z.strictObject({
  * await eraser.plan({ tenant: 'acme' }); // { items: [{ kind: 'jobs', count: 12 }, …], … }
  * ```
  */
-export function queueEraser(source: Redis | Cluster | RawQueue, options: QueueEraserOptions = {}): Eraser {
-  const { activeTimeout = ACTIVE_TIMEOUT, signingKeys, ...given } = parseOptions('queue', schema, options);
+export function queueEraser(source: Redis | Cluster | RawQueue, options?: QueueEraserOptions): Eraser;
+export function queueEraser(
+  source: Redis | Cluster | RawQueue | readonly RawQueue[],
+  options: QueueEraserOptions = {},
+): Eraser {
+  if (!isList(source)) return eraserOfSource(source, options);
+  const given = parseOptions('queue', schemaOfSeveral, options, 'queueEraser') as QueueEraserOptions;
+  checkQueues(source, 'queueEraser');
+  return eraserOfSeveral(
+    given.store ?? STORE,
+    new Map(source.map((queue) => [queue.name, eraserOfSource(queue, given)])),
+  );
+}
+
+function eraserOfSource(source: Redis | Cluster | RawQueue, options: QueueEraserOptions): Eraser {
+  const parsed = parseOptions('queue', schema, options, 'queueEraser');
+  const { activeTimeout = ACTIVE_TIMEOUT, signingKeys, ...given } = parsed;
   const places = checkPlaces(source, given as QueuePlaces);
   const verifiers = verifiersOf(source, places, signingKeys);
   const pool = eraserOf(() => places, verifiers, activeTimeout);
@@ -101,28 +114,25 @@ export function queueEraser(source: Redis | Cluster | RawQueue, options: QueueEr
   return eraserOfPlaces(pool, inSilo, new SiloClients(places.place));
 }
 
-type Verifiers = ReadonlyMap<QueueKeyspace, Verifier> | undefined;
-
 /**
  * The eraser of one Redis.
  *
  * @param now - the places, with the client of this call
  */
 function eraserOf(now: () => CheckedPlaces, verifiers: Verifiers, activeTimeout: number): Eraser {
-  const scattered = new Set<string>();
   const persons = callsAboutPersons(now, verifiers);
-  const begin = (scope: ErasureScope, operation: string): Work => start(now(), scattered, scope, operation);
+  const tenants = callsAboutTenants(now);
   return {
     store: now().store,
-    subjects: verifiers === undefined ? { unsupported: NO_SUBJECTS } : 'supported',
+    subjects: verifiers.unknown === undefined ? 'supported' : { unsupported: noSubjects(verifiers.unknown) },
     async plan(scope) {
       const person = persons(scope, 'plan');
-      return person === undefined ? plan(begin(scope, 'plan')) : planPerson(person);
+      return person === undefined ? planTenant(tenants(scope, 'plan')) : planPerson(person);
     },
     async erase(scope, options) {
       const run = eraseRun('queue', 'queueEraser.erase', options);
       const person = persons(scope, 'erase');
-      if (person === undefined) return erase(begin(scope, 'erase'), run, activeTimeout);
+      if (person === undefined) return eraseTenant(tenants(scope, 'erase'), run, activeTimeout);
       run.signal.throwIfAborted();
       const saved = await loadTotals(run);
       const totals = saved ?? { jobs: 0, keys: 0, events: 0 };
@@ -130,26 +140,19 @@ function eraserOf(now: () => CheckedPlaces, verifiers: Verifiers, activeTimeout:
     },
     async verify(scope) {
       const person = persons(scope, 'verify');
-      return person === undefined ? verify(begin(scope, 'verify')) : verifyPerson(person);
+      return person === undefined ? verifyTenant(tenants(scope, 'verify')) : verifyPerson(person);
     },
   };
 }
 
-/** With what the jobs of each queue are verified; `undefined` when the keys are not known. */
-function verifiersOf(
-  source: Redis | Cluster | RawQueue,
-  { queues, names }: CheckedPlaces,
-  signingKeys: readonly [CheckedKey, ...CheckedKey[]] | undefined,
-): Verifiers {
-  const own = source instanceof RawQueue ? contextOf(source) : undefined;
-  const found = queues.flatMap((place): (readonly [QueueKeyspace, Verifier])[] => {
-    const { prefix, queue } = place;
-    const isOwn = own !== undefined && own.queue === queue && own.prefix === prefix;
-    const ring = signingKeys === undefined ? undefined : queueKeyRing(signingKeys, prefix, queue);
-    const known = ring ?? (isOwn ? own.ring : undefined);
-    return known === undefined ? [] : [[place, { prefix, queue, names, ring: known }]];
-  });
-  return found.length === queues.length ? new Map(found) : undefined;
+/** Makes calls about a whole tenant. */
+function callsAboutTenants(now: () => CheckedPlaces): (scope: ErasureScope, operation: string) => TenantCall {
+  const scattered = new Set<string>();
+  return ({ tenant }, operation) => {
+    const places = now();
+    const raw = new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout);
+    return { ...places, tenant, scattered, raw };
+  };
 }
 
 /** Makes calls about a person; `undefined` for a scope that is a whole tenant. */
@@ -161,110 +164,25 @@ function callsAboutPersons(
   return (scope, operation) => {
     const { tenant, subject } = erasureScope('queue', `queueEraser.${operation}`, scope);
     if (subject === undefined) return undefined;
-    if (verifiers === undefined) throw refusal('queue', operation, NEEDS_KEYS);
+    if (verifiers.unknown !== undefined) throw refusal('queue', operation, needsKeys(verifiers.unknown));
     const places = now();
     return {
       ...places,
       person: { tenant, subject },
       memories,
-      verifierOf(queue) {
-        const verifier = verifiers.get(queue);
-        if (verifier === undefined) throw new TypeError('not a queue of this eraser');
-        return verifier;
-      },
+      verifierOf: verifiers.of,
       raw: new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout),
     };
   };
 }
 
-/** One call of the eraser. */
-interface Work extends CheckedPlaces {
-  readonly raw: RawRedis;
-  readonly tenant: string;
-  /** The lanes in which a count has met keys that no state leads to. */
-  readonly scattered: Set<string>;
+function noSubjects(unknown: string): string {
+  return `which jobs are about a person stands in their headers, and without signing keys nobody can tell whether that is true; those of ${unknown} are not known: give queueEraser the Queues, queueEraser([mails, reports]), or the option signingKeys`;
 }
 
-const totalsSchema = z.strictObject({ jobs: z.number(), keys: z.number(), events: z.number() });
-
-function start(
-  places: CheckedPlaces,
-  scattered: Set<string>,
-  { tenant }: ErasureScope,
-  operation: string,
-): Work {
-  return {
-    ...places,
-    tenant,
-    scattered,
-    raw: new RawRedis(places.redis, `queueEraser.${operation}`, places.timeout),
-  };
-}
-
-async function plan(work: Work): Promise<Inventory> {
-  return { store: work.store, items: toItems(await count(work)), kept: [] };
-}
-
-async function count(work: Work): Promise<Totals> {
-  const totals: Totals = { jobs: 0, keys: 0, events: 0 };
-  for (const queue of work.queues) {
-    const lane = await countLane(work.raw, queue, work.tenant);
-    totals.jobs += lane.jobs;
-    totals.keys += lane.keys;
-    totals.events += lane.events;
-    if (lane.isScattered) work.scattered.add(laneBase(queue, work.tenant));
-  }
-  return totals;
-}
-
-async function erase(work: Work, run: EraseRun, activeTimeout: number): Promise<Outcome> {
-  run.signal.throwIfAborted();
-  const saved = await loadTotals(run);
-  const totals = saved ?? { jobs: 0, keys: 0, events: 0 };
-  const kept: Kept[] = [];
-  for (const queue of work.queues) {
-    const deadline = performance.now() + activeTimeout;
-    // A run that is repeated was not enough the last time, and looks everywhere.
-    const isThorough = saved !== undefined || work.scattered.has(laneBase(queue, work.tenant));
-    for (let pass = 1; ; pass += 1) {
-      const { jobs, keys, events, active } = await eraseOnce(work, queue, isThorough, run.signal);
-      totals.jobs += jobs;
-      totals.keys += keys;
-      totals.events += events;
-      await run.checkpoint.save(JSON.stringify(totals));
-      run.progress({ kind: 'jobs', done: totals.jobs });
-      // Until a pass finds nothing: what was added or moved behind the pass is met by the next one. Not for ever:
-      // a tenant that nothing keeps from adding is what the recount then reports.
-      if (jobs + keys + events > 0 && pass < MOST_PASSES) continue;
-      if (active.size === 0) break;
-      if (performance.now() >= deadline) {
-        kept.push({
-          kind: 'jobs',
-          count: active.size,
-          why: `a worker of the queue ${queue.queue} is processing them; run the erasure again`,
-        });
-        break;
-      }
-      await wait(POLL, undefined, { signal: run.signal });
-    }
-  }
-  return { store: work.store, erased: toItems(totals), kept };
-}
-
-async function verify(work: Work): Promise<Verification> {
-  const remaining = toItems(await count(work));
-  return { store: work.store, remaining, kept: [], control: await controlCount(work) };
-}
-
-async function loadTotals({ checkpoint }: EraseRun): Promise<Totals | undefined> {
-  const saved = await checkpoint.load();
-  return saved === undefined ? undefined : totalsSchema.parse(JSON.parse(saved));
-}
-
-function toItems({ jobs, keys, events }: Totals): readonly InventoryItem[] {
-  return [
-    { kind: 'jobs', count: jobs },
-    { kind: 'keys', count: keys },
-    { kind: 'events', count: events },
-  ];
+function needsKeys(unknown: string): ReturnType<typeof refuse> {
+  return refuse(
+    `whom a job is about stands in its header, which cannot be verified without signing keys, and those of ${unknown} are not known`,
+    'Give queueEraser the Queues, queueEraser([mails, reports]): each has the keys of its own queue and of no other. Or give the option signingKeys; or erase the whole tenant.',
+  );
 }

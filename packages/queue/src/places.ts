@@ -77,6 +77,9 @@ export const SUB_KEYS = ['logs', 'dependencies', 'processed', 'failed', 'unsucce
 /** Entries that one command reads or one script removes: Redis serves nobody else meanwhile. */
 export const BATCH = 500;
 
+/** The name of an eraser or an auditor that was given none. */
+export const STORE = 'queue';
+
 /** The options that an eraser and an auditor share. */
 export const placeSchemas: {
   readonly queues: z.ZodOptional<z.ZodArray<z.ZodString>>;
@@ -107,6 +110,8 @@ export function checkPlaces(source: Redis | Cluster | RawQueue, options: QueuePl
   if (!isRedisInstance(redis)) throw invalid('the connection is not an ioredis client');
   const queues = given.queues ?? (queue === undefined ? undefined : [queue.name]);
   if (queues === undefined) throw invalid('no queue is named');
+  const twice = queues.find((name, at) => queues.indexOf(name) !== at);
+  if (twice !== undefined) throw invalid(`the queue ${twice} is named twice`);
   const prefix = given.prefix ?? queue?.opts.prefix ?? DEFAULT_PREFIX;
   for (const name of queues) checkCluster(redis, prefix, checkQueueName(name));
   const own = queue === undefined ? undefined : contextOf(queue);
@@ -120,7 +125,7 @@ export function checkPlaces(source: Redis | Cluster | RawQueue, options: QueuePl
     })),
     names: given.names === undefined && own !== undefined ? own.names : jobNames(given.names),
     place: given.place ?? own?.place,
-    store: given.store ?? 'queue',
+    store: given.store ?? STORE,
     timeout: given.timeout,
   };
 }

@@ -1,0 +1,43 @@
+import { isId, type Finding } from '@tenantkit/core';
+import type { Redis } from 'ioredis';
+import { FOUND } from './audit-findings.ts';
+import { oddNaming } from './key-types.ts';
+import type { CheckedPlaces } from './places.ts';
+import { RawRedis } from './raw-redis.ts';
+import { SiloClients, type KnownSilo } from './silo-clients.ts';
+
+/** The shared Redis, and each silo of a tenant that has added jobs to one, while it is looked at. */
+export async function* eachRedis(places: CheckedPlaces): AsyncGenerator<Redis | Finding> {
+  yield places.redis;
+  if (places.place === undefined) return;
+  const raw = new RawRedis(places.redis, 'queueAuditor.audit', places.timeout);
+  const silos = new SiloClients(places.place);
+  const seen = new Set<KnownSilo>();
+  for (const queue of places.queues) {
+    const { keys } = queue;
+    // Told when the queue is looked at.
+    if ((await oddNaming(raw, queue)).includes(keys.placed)) continue;
+    for (const tenant of await raw.run((redis) => redis.zrange(keys.placed, 0, '-1'))) {
+      let silo: KnownSilo | undefined;
+      try {
+        silo = isId(tenant) ? silos.find(tenant) : undefined;
+      } catch {
+        // Anybody may have written the name: the silos of the others are looked at all the same.
+        yield {
+          store: places.store,
+          code: 'unplaced_tenant',
+          name: `${keys.placed} ${tenant}`,
+          ...FOUND.unplaced_tenant,
+        };
+      }
+      if (silo === undefined || seen.has(silo)) continue;
+      seen.add(silo);
+      const leave = silo.use();
+      try {
+        yield silo.redis;
+      } finally {
+        leave();
+      }
+    }
+  }
+}
