@@ -1,6 +1,6 @@
 /**
  * Checks what is published, not what is in the workspace: packs every package, lints the tarball (publint in
- * strict mode, arethetypeswrong for ES modules), installs all of them into an empty project outside the
+ * strict mode, arethetypeswrong for ES modules, links of its pages), installs all of them into an empty project outside the
  * workspace, type-checks a short program for each there, and runs it. The examples of the READMEs and of the
  * comments are type-checked there, too, and the published declarations with more than one version of @types/node.
  */
@@ -13,6 +13,7 @@ import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
+import { brokenLinksOf } from '../test/pages.ts';
 import { readExamples } from './examples.ts';
 
 const run = promisify(execFile);
@@ -88,7 +89,17 @@ async function lint({ name, tarball }: Packed): Promise<string[]> {
     .filter((file) => file.endsWith('.map'))
     .flatMap((file) => sourcesOf(published.readFile(file)).map((source) => join(dirname(file), source)))
     .filter((source) => !files.has(source));
+  // A page that is not in the tarball is nowhere for who has installed the package.
+  const broken = [...files]
+    .filter((file) => file.endsWith('.md'))
+    .flatMap((file) =>
+      brokenLinksOf(published.readFile(file), (path) => {
+        const target = path === '' ? file : join(dirname(file), path);
+        return files.has(target) ? () => published.readFile(target) : undefined;
+      }).map((link) => `${name}: ${basename(file)}: the tarball has nothing for the link ${link}`),
+    );
   return [
+    ...broken,
     ...messages.map((message) => `${name}: publint: ${formatMessage(message, pkg) ?? message.code}`),
     ...(types.types === false ? [`${name}: attw: no types`] : types.problems)
       .filter(

@@ -1,5 +1,5 @@
 /**
- * The examples that people copy: every block of TypeScript in the READMEs, in the pages in docs/<package> and in the comments of the exported
+ * The examples that people copy: every block of TypeScript in the READMEs, in their pages in docs and in the comments of the exported
  * sources, as modules of their own that the compiler can check.
  */
 import { existsSync } from 'node:fs';
@@ -24,7 +24,7 @@ export async function readExamples(root: string, name?: string): Promise<Example
   if (name !== undefined) {
     const sources = await readdir(join(folder, 'src'), { recursive: true });
     files.push(...sources.filter((file) => file.endsWith('.ts')).map((file) => join(folder, 'src', file)));
-    const pages = join(root, 'docs', name);
+    const pages = join(folder, 'docs');
     if (existsSync(pages)) files.push(...(await readdir(pages)).map((file) => join(pages, file)));
   }
   const found = await Promise.all(files.map((file) => examplesOf(root, file, name ?? 'root')));

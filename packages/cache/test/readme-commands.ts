@@ -8,8 +8,8 @@ import { rules, type CacheRule } from '../src/rules.ts';
 
 /** The pages that hold a table of commands, and which. */
 export const PAGES = {
-  refused: new URL('../../../docs/cache/commands.md', import.meta.url),
-  scoped: new URL('../../../docs/cache/commands.md', import.meta.url),
+  refused: new URL('../docs/commands.md', import.meta.url),
+  scoped: new URL('../docs/commands.md', import.meta.url),
 } as const;
 
 /** One command, or one subcommand, and what is decided about it. */

@@ -29,7 +29,7 @@ describe('the tables of commands', () => {
 });
 
 describe('the README and its pages', () => {
-  const folder = new URL('../../../docs/cache/', import.meta.url);
+  const folder = new URL('../docs/', import.meta.url);
   const readme = new URL('../README.md', import.meta.url);
   const pages = [readme, ...readdirSync(folder).map((file) => new URL(file, folder))];
 

@@ -63,7 +63,7 @@ export interface PublicKey extends NamedKey {
 export interface QueueTenantOptions extends Pick<TenantOptions, 'names' | 'fence'> {
   /**
    * The first signs, all verify. To change keys, add the new one behind the old one everywhere, then put it first
-   * everywhere, then take the old one away when nothing is signed with it: docs/queue/keys.md. At least one; a Queue needs
+   * everywhere, then take the old one away when nothing is signed with it: docs/keys.md. At least one; a Queue needs
    * one that can sign at the first place, a Worker does not.
    */
   readonly signingKeys: readonly SigningKey[];

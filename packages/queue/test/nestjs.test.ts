@@ -221,7 +221,7 @@ describe('@nestjs/bullmq', () => {
 
   it('is set up by the lines of its page', async () => {
     const lines = await readFile(new URL('nestjs/setup.ts', import.meta.url), 'utf8');
-    const page = await readFile(new URL('../../../docs/queue/frameworks.md', import.meta.url), 'utf8');
+    const page = await readFile(new URL('../docs/frameworks.md', import.meta.url), 'utf8');
     const [, shown = ''] = lines.split('compares them.\n');
     expect(shown).toContain('BullModule.queueClass');
     expect(page).toContain(shown.trim());

@@ -3,7 +3,7 @@ import { acrossTenants, currentTenant, forEachTenant, withTenant } from '@tenant
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { OPERATOR, bench, finished, type Bench } from './support.ts';
 
-// What docs/queue/recipes.md and changing.md promise.
+// What docs/recipes.md and changing.md promise.
 
 let on: Bench;
 beforeAll(async () => {

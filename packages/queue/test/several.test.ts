@@ -7,6 +7,7 @@ import {
   withTenant,
   type Auditor,
   type EraseProgress,
+  type ErasureScope,
 } from '@tenantkit/core';
 import { freshRedis } from '@tenantkit/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
@@ -176,12 +177,13 @@ describe('the eraser of several Queues', () => {
 
   it('is refused inside a tenant, and for what is no tenant or no person', async () => {
     const eraser = queueEraser([mails, reports]);
+    const unsaid = Object.assign({ tenant: 'acme' }, { subject: undefined }) as unknown as ErasureScope;
     for (const call of ['plan', 'erase', 'verify'] as const) {
       await expect(withTenant('acme', () => eraser[call](ADA))).rejects.toMatchObject({
         code: 'OPERATION_REFUSED',
       });
       await expect(eraser[call]({ tenant: 'a:b' })).rejects.toMatchObject({ code: 'TENANT_INVALID' });
-      await expect(eraser[call]({ tenant: 'acme', subject: undefined })).rejects.toMatchObject({
+      await expect(eraser[call](unsaid)).rejects.toMatchObject({
         code: 'CONFIG_INVALID',
       });
     }

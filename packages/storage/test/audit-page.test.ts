@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { FINDINGS } from '../src/audit-findings.ts';
 
-const page = readFileSync(new URL('../../../docs/storage/audit.md', import.meta.url), 'utf8');
+const page = readFileSync(new URL('../docs/audit.md', import.meta.url), 'utf8');
 
 it('the page about the audit lists every finding with its severity', () => {
   const rows = page.matchAll(/^\| (`[^|]+) +\| (\w+) +\|/gm);

@@ -3,7 +3,7 @@ import type { InputField, InputFields } from '../src/fields/index.ts';
 import { rules } from '../src/rules.ts';
 
 /** The page that holds the tables of commands and fields. */
-export const PAGE = new URL('../../../docs/storage/commands.md', import.meta.url);
+export const PAGE = new URL('../docs/commands.md', import.meta.url);
 
 const TABLES = { allowed, refused, names, fields } as const;
 

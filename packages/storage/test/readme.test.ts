@@ -18,7 +18,7 @@ describe('the tables of commands', () => {
 });
 
 describe('the README and its pages', () => {
-  const folder = new URL('../../../docs/storage/', import.meta.url);
+  const folder = new URL('../docs/', import.meta.url);
   const readme = new URL('../README.md', import.meta.url);
   const pages = [readme, ...readdirSync(folder).map((file) => new URL(file, folder))];
 

@@ -14,7 +14,7 @@ import { open, type Opened } from './open.ts';
 import { openRole, type Session } from './role.ts';
 import { openTopic } from './topic.ts';
 
-// What no policy of a session closes on Ceph 16, and what does: each stands in docs/storage/credentials.md.
+// What no policy of a session closes on Ceph 16, and what does: each stands in docs/credentials.md.
 
 const policyOf = ({ bucket }: Opened) => storageBackstop('acme', { bucket, server: 'ceph' }).sessionPolicy;
 

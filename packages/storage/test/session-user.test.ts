@@ -18,7 +18,7 @@ import { openTopic } from './topic.ts';
 import { openUser } from './user.ts';
 
 // The other half of session-limits.test.ts: what a user of its own closes on Ceph, who owns no bucket and opens the
-// sessions of the tenants. The set-up is the one of docs/storage/credentials.md.
+// sessions of the tenants. The set-up is the one of docs/credentials.md.
 
 const FORBIDDEN = { $metadata: { httpStatusCode: 403 } };
 
