@@ -59,7 +59,7 @@ export const jobOptionRules = defineRules({
   jobId: option(z.unknown(), 'Use a string.'),
   timestamp: option(
     z.number().int().nonnegative().max(LATEST).transform(storable),
-    'Use milliseconds since the epoch, at most 8640000000000000.',
+    'Use whole milliseconds since the epoch, at most 8640000000000000: Math.trunc(seconds * 1000).',
   ),
   priority: option(count, 'Use an integer from 0 to 2097151.'),
   delay: option(delay, 'Use a number of milliseconds, at most 8640000000000000.'),
@@ -88,7 +88,7 @@ export const jobOptionRules = defineRules({
 
   deduplication: option(
     deduplicationSchema,
-    'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in milliseconds.',
+    'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in whole milliseconds.',
   ),
   debounce: refuse('it is no option of BullMQ 6 any more', 'Use the option deduplication.'),
   parent: option(

@@ -41,9 +41,11 @@ const ACCEPTED: {
       { id: 'x', other: true },
       null,
     ],
-    hint: 'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in milliseconds.',
+    hint: 'Use { id, ttl, extend, replace, reschedule, keepLastIfActive }, with text as id and ttl in whole milliseconds.',
   },
-  timestamp: bounded(counts('Use milliseconds since the epoch, at most 8640000000000000.')),
+  timestamp: bounded(
+    counts('Use whole milliseconds since the epoch, at most 8640000000000000: Math.trunc(seconds * 1000).'),
+  ),
   priority: counts('Use an integer from 0 to 2097151.'),
   delay: bounded(times('Use a number of milliseconds, at most 8640000000000000.')),
   attempts: counts('Use a number of attempts.'),

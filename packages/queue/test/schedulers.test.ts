@@ -281,6 +281,24 @@ describe('what is refused', () => {
     expect(await on.redis.keys(lane('acme', '*'))).toEqual([]);
   });
 
+  it.each([
+    ['every', { every: 10_000 / 3 }, /every of the schedule.* a whole number of milliseconds.*Math\.round/],
+    ['offset', { every: DAY, offset: 0.5 }, /offset of the schedule.* a whole number of milliseconds/],
+    ['limit', { every: DAY, limit: 1.5 }, /limit of the schedule.* a whole number of jobs/],
+    ['utc', { pattern: '* * * * *', utc: true }, /the schedule has utc, which is no option/],
+    [
+      'what may be data',
+      { every: DAY, 'ada@example.com': 1 },
+      /the schedule has a member, which is no option/,
+    ],
+  ] as const)('and the refusal says which member it was: %s', async (_name, schedule, text) => {
+    const queue = on.queue('mail');
+    await inside('acme', async () => {
+      await expect(queue.upsertJobScheduler('x', schedule)).rejects.toThrow(text);
+      await expect(queue.upsertJobScheduler('x', { every: Math.round(10_000 / 3) })).resolves.toBeDefined();
+    });
+  });
+
   it('a pattern that is too long, a zone that is no text and a time that is none, past cron-parser', async () => {
     const { backend } = on.queue('mail');
     await inside('acme', async () => {

@@ -1,5 +1,5 @@
 import { PRIORITY_LIMIT } from 'bullmq';
-import { refusal, refuse } from '@tenantkit/core';
+import { refusal, refuse, type RefuseRule } from '@tenantkit/core';
 import { z } from 'zod';
 import { LATEST } from '../latest.ts';
 import { isWellFormed } from '../bytes.ts';
@@ -41,10 +41,21 @@ const fields = {
 const scheduleSchema = z.strictObject(fields);
 const repeatSchema = z.strictObject({ ...fields, count: counted });
 
-const BAD_SCHEDULE = refuse(
-  'the schedule holds what it must not',
-  'Use { pattern, tz } or { every, offset }, with limit, startDate, endDate and immediately as BullMQ has them.',
-);
+/** What each member takes. */
+const ACCEPTS: Readonly<Record<string, string>> = {
+  pattern: `a cron expression of at most ${LONGEST_PATTERN} characters`,
+  every: 'a whole number of milliseconds above 0: round what was divided, Math.round(period / 3)',
+  limit: 'a whole number of jobs above 0',
+  offset: 'a whole number of milliseconds',
+  tz: 'the name of a time zone, as Europe/Berlin',
+  startDate: 'a Date, or whole milliseconds since the epoch',
+  endDate: 'a Date, or whole milliseconds since the epoch',
+  count: 'a whole number of jobs above 0',
+};
+const ANY =
+  'Use { pattern, tz } or { every, offset }, with limit, startDate, endDate and immediately as BullMQ has them.';
+/** As members are called; what is no such name is not shown, since it may be data. */
+const NAME = /^[A-Za-z]{1,32}$/;
 const OF_SCHEDULER = refuse(
   'the template has an option that belongs to a single job',
   'Leave jobId, deduplication and parent out: BullMQ gives each job of a scheduler an id of its own.',
@@ -105,7 +116,20 @@ function textOf(value: string | number | undefined): string | undefined {
 function checked<T>(operation: string, schema: z.ZodType<T>, given: unknown): T {
   const result = schema.safeParse(given);
   if (result.success) return result.data;
-  throw refusal('queue', `${operation}(schedule)`, BAD_SCHEDULE);
+  throw refusal('queue', `${operation}(schedule)`, badSchedule(result.error.issues[0]));
+}
+
+/** Says which member it is: a refusal that names none is a search. */
+function badSchedule(issue: z.core.$ZodIssue | undefined): RefuseRule {
+  if (issue?.code === 'unrecognized_keys') {
+    const [name = ''] = issue.keys;
+    return refuse(`the schedule has ${NAME.test(name) ? name : 'a member'}, which is no option of one`, ANY);
+  }
+  const [member] = issue?.path ?? [];
+  const accepts = typeof member === 'string' ? ACCEPTS[member] : undefined;
+  return accepts === undefined
+    ? refuse('the schedule holds what it must not', ANY)
+    : refuse(`${String(member)} of the schedule holds what it must not`, `It takes ${accepts}.`);
 }
 
 /** The options of one job, from those of the template: what the header does not bind is added. */
