@@ -70,7 +70,7 @@ const CLASSES = [
  * Without one of them nothing would fail: BullMQ's own sandbox, say, would run a file outside of any tenant.
  */
 const RELIED_ON = [
-  [Worker, 'createBackend createSandbox callProcessJob createJob'],
+  [Worker, 'createBackend createSandbox callProcessJob createJob nextJobFromJobData'],
   [RedisQueueBackend, 'execCommand addJobs moveToActive moveToCompleted moveToFailed moveToDelayed'],
   [ChildPool, 'retain release kill clean'],
 ] as const;

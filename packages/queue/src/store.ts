@@ -125,8 +125,31 @@ export function judgePickUp(
   fields: readonly unknown[],
   id: string,
 ): { readonly verdict: Verdict; readonly seen: readonly string[] } {
-  const verdict = pickUp(place, known(fields), id);
+  const verdict = judgeAny(place, fields, id);
   return { verdict, seen: seen(verdict) };
+}
+
+function judgeAny(place: Place, fields: readonly unknown[], id: string): Verdict {
+  try {
+    return pickUp(place, known(fields), id);
+  } catch (fault) {
+    // Thrown on, it would reach BullMQ as the failure of the job before, and this one would be `active` until it stalls.
+    return refuseFaulty(place, id, fault);
+  }
+}
+
+const FAULTY =
+  'Something in it is not known to be possible: the event tenantkit:refused has the kind of the fault.';
+
+/**
+ * Refuses a job at which something has failed that no check has thought of: it ends, and the others go on.
+ *
+ * @param id - in its lane
+ * @param fault - of which the kind is told. Its message may quote what it met, which is anybody's
+ */
+export function refuseFaulty(place: Pick<Place, 'context' | 'lane'>, id: string, fault: unknown): Refused {
+  const kind = fault instanceof Error ? fault.name : typeof fault;
+  return refused(place, id, signatureError('malformed', FAULTY), 'process', { fault: kind });
 }
 
 /**
@@ -172,14 +195,15 @@ export function judgeTemplate(
 export function refuseEnd(context: StoreContext, claims: JobClaims, id: string): SignatureError | undefined {
   if (context.fence?.state(claims.tenant) !== 'erased') return undefined;
   const place = { context, lane: claims.tenant };
-  return refused(place, id, signatureError('fenced'), 'process', claims).error;
+  return refused(place, id, signatureError('fenced'), 'process', { claims }).error;
 }
 
 /** It is refused as what was put back is, since nobody can tell the two apart; but most have just waited. */
 const TOO_OLD =
   'It has waited for longer than the option maxAge allows, or was put back: retry lets it run. A scheduler goes on with its next job.';
 
-type Refused = Extract<Verdict, { kind: 'refused' }>;
+/** Why a job is not run. */
+export type Refused = Extract<Verdict, { kind: 'refused' }>;
 type Accepted = { readonly kind: 'accepted' } & ReturnType<typeof verifyWhole>;
 
 function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
@@ -189,19 +213,19 @@ function pickUp(place: Place, { hash, toParse }: Known, id: string): Verdict {
   const { context } = place;
   // A retry takes `finishedOn` away; who pushes a finished job's id back does not.
   if (!COUNTERS.every((counter) => COUNT.test(hash[counter] ?? '0')))
-    return refused(place, id, signatureError('malformed'), 'process', claims);
+    return refused(place, id, signatureError('malformed'), 'process', { claims });
   if (hash['finishedOn'] !== undefined)
-    return refused(place, id, signatureError('replayed'), 'process', claims);
+    return refused(place, id, signatureError('replayed'), 'process', { claims });
   const state = context.fence?.state(claims.tenant) ?? 'active';
-  if (state === 'erased') return refused(place, id, signatureError('fenced'), 'process', claims);
+  if (state === 'erased') return refused(place, id, signatureError('fenced'), 'process', { claims });
   if (state !== 'active') return { kind: 'held', claims };
   const job = decode(toParse, id);
   job.opts = readOptions(options);
   // What somebody has kept of a job and put back, for a second run.
   if (place.hasEnded(id, claims.issuedAt))
-    return refused(place, id, signatureError('replayed'), 'process', claims);
+    return refused(place, id, signatureError('replayed'), 'process', { claims });
   if (Date.now() > lastStart(claims, id, job.opts, context.maxAge)) {
-    const over = refused(place, id, signatureError('replayed', TOO_OLD), 'process', claims);
+    const over = refused(place, id, signatureError('replayed', TOO_OLD), 'process', { claims });
     return isIteration(id) ? { ...over, outlived: { tenant: claims.tenant, job } } : over;
   }
   return { kind: 'verified', claims, job };
@@ -231,7 +255,7 @@ function refused(
   id: string,
   error: SignatureError,
   operation: string,
-  claims?: JobClaims,
+  { claims, fault }: { readonly claims?: JobClaims; readonly fault?: string } = {},
 ): Refused {
   // A copy of another tenant's job says in its id whose it was: no event of a tenant's own call names it.
   const inside = currentTenant()?.tenant;
@@ -242,7 +266,7 @@ function refused(
     operation,
     message,
     tenant: claims?.tenant ?? inside,
-    extra: { queue, reason, ...(name === undefined ? {} : { lane, name }) },
+    extra: { queue, reason, ...(fault && { fault }), ...(name === undefined ? {} : { lane, name }) },
   });
   // Of what a worker has refused only operators hear.
   const told = name === undefined ? error : signatureError(reason, hint, name);

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { currentTenant } from '@tenantkit/core';
 import { Job } from './job.ts';
 import { isStray } from './lanes/ids.ts';
@@ -17,7 +18,14 @@ export function deliveries(
 ): readonly Delivery[] {
   if (rule.kind === 'pass') return [{ context: undefined, args }];
   const engine = engines.get(worker);
-  return engine === undefined ? [] : cut[rule.custom](engine, args, event === 'failed');
+  if (engine === undefined) return [];
+  try {
+    return cut[rule.custom](engine, args, event === 'failed');
+  } catch (fault) {
+    // Thrown on, it would be taken for the failure of a job that has ended, and the next one would be forgotten.
+    (worker as EventEmitter).emit('error', fault);
+    return [];
+  }
 }
 
 /** How an event is cut into what each tenant may hear. */

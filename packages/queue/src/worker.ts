@@ -20,7 +20,8 @@ import { signedTime } from './replay.ts';
 import { sandboxOf } from './sandbox/sandbox.ts';
 import { workerEventRules, workerRules } from './rules.ts';
 import { SiloWorkers } from './silo-workers.ts';
-import { refuseEnd, type StoreContext, type Verdict } from './store.ts';
+import { refuseEnd, refuseFaulty, type Refused, type StoreContext, type Verdict } from './store.ts';
+import { stamp } from './stamp.ts';
 import { defaultLimits } from './views/limits.ts';
 import { cancel, everywhere } from './worker-control.ts';
 import { engineOf, engines, hideInternals, picked } from './worker-engine.ts';
@@ -28,6 +29,12 @@ import { deliveries, type EventRow } from './worker-events.ts';
 
 /** How long a job that is held waits until it is looked at again, in milliseconds. */
 const HOLD = 30_000;
+
+/** What the loop gets of a job that is refused: nothing to schedule, to link or to try again. */
+const HOLLOW = { name: '', data: '{}', opts: {} } as JobJson;
+
+/** The jobs of schedulers, by what they were made of. */
+const schedulerJobs = stamp<RawJob>();
 
 /** What a backoff strategy answers for no further attempt. */
 const NO_RETRY = -1;
@@ -127,8 +134,20 @@ export class Worker<
     data: JobJson,
     jobId: string,
   ): RawJob<DataType, ResultType, NameType, ProgressType> {
-    const { context, store } = engineOf(this);
-    const verdict = store().takeVerdict(jobId);
+    const verdict = engineOf(this).store().takeVerdict(jobId);
+    let job: RawJob;
+    try {
+      job = this.#made(data, jobId, verdict);
+    } catch (fault) {
+      // Thrown on, it would fail the job before, which has ended, and this one would be `active` until it stalls.
+      job = this.#made(HOLLOW, jobId, this.#refuse(jobId, fault));
+    }
+    if (data.repeatJobKey !== undefined) schedulerJobs.set(data, job);
+    return job as RawJob<DataType, ResultType, NameType, ProgressType>;
+  }
+
+  #made(data: JobJson, jobId: string, verdict: Verdict): RawJob {
+    const { context } = engineOf(this);
     const job = RawJob.fromJSON(
       this,
       {
@@ -142,6 +161,29 @@ export class Worker<
     );
     picked.set(job, new PickedJob(job, this, context, verdict));
     if (verdict.kind === 'verified') signedTime.set(job, verdict.claims.issuedAt);
+    return job;
+  }
+
+  /** Refuses a job at which something has failed that no check has thought of. */
+  #refuse(jobId: string, fault: unknown): Refused {
+    const { context, store } = engineOf(this);
+    const { lane, id } = store().find(jobId) ?? { lane: { tenant: '' }, id: jobId };
+    return refuseFaulty({ context, lane: lane.tenant }, id, fault);
+  }
+
+  /**
+   * Called by BullMQ with what a script has handed over. When the next job of a scheduler could not be made it says so,
+   * and lets this one lie until it stalls, again and again: one that has stalled before runs, and nothing follows.
+   */
+  protected override async nextJobFromJobData(
+    data?: JobJson,
+    jobId?: string,
+    token?: string,
+  ): Promise<RawJob<DataType, ResultType, NameType, ProgressType>> {
+    const next = (await super.nextJobFromJobData(data, jobId, token)) as RawJob | undefined;
+    const left = next === undefined && data ? schedulerJobs.get(data) : undefined;
+    const job = left !== undefined && left.stalledCounter > 0 ? left : next;
+    if (job !== undefined && job === left) this.emit('active', job as never, 'waiting');
     return job as RawJob<DataType, ResultType, NameType, ProgressType>;
   }
 
@@ -162,11 +204,23 @@ export class Worker<
   ): Promise<ResultType> {
     const { context } = engineOf(this);
     const entry = picked.get(job);
-    const running = entry?.process(signal, (shown, own) =>
-      super.callProcessJob(shown as typeof job, token, own),
-    );
+    let running: Promise<ResultType> | undefined;
+    try {
+      running = entry?.process(signal, (shown, own) => super.callProcessJob(shown as typeof job, token, own));
+    } catch (fault) {
+      return this.#failFaulty(job, fault);
+    }
     if (entry === undefined || running === undefined) return this.#turnAway(entry, job, token);
     return context.fence === undefined ? running : this.#unlessErased(entry, job, running);
+  }
+
+  /** Ends a job that cannot be shown to its processor: nobody is shown it, and it is not tried again. */
+  async #failFaulty(job: RawJob, fault: unknown): Promise<never> {
+    const { context } = engineOf(this);
+    const verdict = this.#refuse(job.id ?? '', fault);
+    picked.set(job, new PickedJob(job, this, context, verdict));
+    job.opts.attempts = 0;
+    throw verdict.error;
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { IRedisClient, WorkerOptions } from 'bullmq';
+import { isNotConnectionError, type IRedisClient, type WorkerOptions } from 'bullmq';
 import { ConfigError, publish } from '@tenantkit/core';
 import type { StoreOptions } from '../connections.ts';
 import { Taker } from './fused.ts';
@@ -12,9 +12,8 @@ import { Turns, type Found } from './turns.ts';
 /** How many lanes are looked at that turn out to have nothing, before the worker looks at anything else. */
 const MOST_EMPTY = 50;
 
-/** How long nothing is asked when the server has refused to say whose turn it is, in milliseconds. */
+/** How long nothing is asked when it could not be found out whose turn it is, in milliseconds. */
 const PAUSE = 1_000;
-const UNASKED = Symbol('not asked');
 
 /** What a worker's loop gets: the job, its id, for how long a limit leaves none, and when the next one is due. */
 type Handed = [job: unknown, id: unknown, limited: number, due: number];
@@ -62,37 +61,49 @@ export class TakingStore extends OperatedStore {
   }
 
   override async moveToActive(token: string, name?: string): Promise<Handed> {
-    const unusable = await this.#unusable();
-    if (unusable !== undefined) {
-      // Not thrown: BullMQ's loop would call again at once. Like this it asks whenever it is woken, and is told each time.
-      this.report(unusable);
+    try {
+      return await this.#handOver(token, name);
+    } catch (error) {
+      // For a connection BullMQ waits. Anything else it would meet again at once, as often as a server can answer.
+      if (!isFault(error)) throw error;
+      this.report(error);
+      // As a limit, of which BullMQ waits for the end: the wake-up that another one has set would end any other wait.
+      return this.nothing(token, 0, PAUSE);
+    }
+  }
+
+  async #handOver(token: string, name: string | undefined): Promise<Handed> {
+    if (!(await this.#isUsable())) {
+      // Whenever it is woken it asks again, and is told.
+      this.report(unknownForm());
       return this.nothing(token, 0);
     }
     let isCounted = false;
-    const nothing = async (due: number): Promise<Handed> => {
+    try {
+      for (let looked = 0; looked < MOST_EMPTY; looked += 1) {
+        const tenant = await this.turns.next(this.#takesAlong ? token : undefined);
+        if (tenant === undefined) return this.nothing(token, this.turns.due);
+        if (!this.mayRun(tenant)) {
+          await this.#putAside(tenant);
+          continue;
+        }
+        if (this.limit !== undefined && !isCounted) {
+          const left = await admit(await this.scripts(), this.laneKeys, this.limit);
+          if (left > 0) return this.nothing(token, 0, left);
+          isCounted = true;
+        }
+        const taken = this.#taken.get(token);
+        this.#taken.delete(token);
+        const handed = this.handed(tenant, token, taken ?? (await this.#take(tenant, token, name)));
+        if (handed === undefined) continue;
+        isCounted = false;
+        return handed;
+      }
+      return this.nothing(token, Date.now() + 1);
+    } finally {
+      // For no job.
       if (isCounted) await readmit(await this.scripts(), this.laneKeys);
-      return this.nothing(token, due);
-    };
-    for (let looked = 0; looked < MOST_EMPTY; looked += 1) {
-      const tenant = await this.#next(token);
-      if (tenant === UNASKED) return nothing(Date.now() + PAUSE);
-      if (tenant === undefined) return nothing(this.turns.due);
-      if (!this.mayRun(tenant)) {
-        await this.#putAside(tenant);
-        continue;
-      }
-      if (this.limit !== undefined && !isCounted) {
-        const left = await this.#admit(this.limit);
-        if (left === UNASKED) return this.nothing(token, Date.now() + PAUSE);
-        if (left > 0) return this.nothing(token, 0, left);
-        isCounted = true;
-      }
-      const taken = this.#taken.get(token);
-      this.#taken.delete(token);
-      const handed = this.handed(tenant, token, taken ?? (await this.#take(tenant, token, name)));
-      if (handed !== undefined) return handed;
     }
-    return nothing(Date.now() + 1);
   }
 
   protected override laneOptions(options: StoreOptions): StoreOptions {
@@ -148,41 +159,27 @@ export class TakingStore extends OperatedStore {
     if (this.closing === undefined) this.emit('error', error);
   }
 
-  /** @returns {@link UNASKED} when the server has refused to say */
-  async #next(token: string): Promise<string | typeof UNASKED | undefined> {
-    try {
-      return await this.turns.next(this.#takesAlong ? token : undefined);
-    } catch (error) {
-      // Not thrown: BullMQ's loop would ask again at once, as often as the server can refuse.
-      if (!isOfScript(error)) throw error;
-      this.report(error);
-      return UNASKED;
-    }
-  }
-
-  /** @returns for how many milliseconds the limit of all lanes leaves none, or {@link UNASKED} */
-  async #admit(limit: Limit): Promise<number | typeof UNASKED> {
-    try {
-      return await admit(await this.scripts(), this.laneKeys, limit);
-    } catch (error) {
-      // As above.
-      if (!isOfScript(error)) throw error;
-      this.report(error);
-      return UNASKED;
-    }
-  }
-
   /** What BullMQ's script hands over of a lane. One that fails at a lane is no reason to take no job of the others. */
   async #take(tenant: string, token: string, name: string | undefined): Promise<unknown> {
     try {
       return await this.lane(tenant).moveToActive(token, name);
     } catch (error) {
-      if (!isOfScript(error)) throw error;
+      if (!isFault(error)) throw error;
       return this.#failed(tenant, error);
     }
   }
 
-  /** BullMQ's script has failed in a lane: no other one has to wait for it. @returns no job */
+  /** The same, of one that was taken along with turns, which are others' as well. */
+  async #receive(tenant: string, job: unknown): Promise<unknown> {
+    if (job instanceof Error) return this.#failed(tenant, job);
+    try {
+      return this.lane(tenant).received(job);
+    } catch (error) {
+      return this.#failed(tenant, error);
+    }
+  }
+
+  /** BullMQ's script has failed in a lane, or what it has answered: no other one has to wait for it. @returns no job */
   async #failed(tenant: string, error: unknown): Promise<readonly unknown[]> {
     this.report(error);
     await park(await this.scripts(), this.laneKeys, tenant, Date.now() + this.interval);
@@ -210,10 +207,7 @@ export class TakingStore extends OperatedStore {
     const [taken, ...turns] = picked.turns;
     const job: unknown = reply?.[HANDED];
     if (slot === undefined || taken === undefined || job === undefined) return picked;
-    this.#taken.set(
-      slot,
-      job instanceof Error ? await this.#failed(taken, job) : this.lane(taken).received(job),
-    );
+    this.#taken.set(slot, await this.#receive(taken, job));
     return { ...picked, turns, taken };
   }
 
@@ -245,19 +239,24 @@ export class TakingStore extends OperatedStore {
   }
 
   /**
-   * Why no job is taken: the installed BullMQ hands them over in another form than we know, which is asked once, or the
-   * server does not say.
+   * Whether the installed BullMQ hands over jobs in the form that we know, which is asked once.
+   *
+   * @throws what the server says in the place of an answer
    */
-  async #unusable(): Promise<Error | undefined> {
+  async #isUsable(): Promise<boolean> {
     this.#known ??= isHandedOverAsKnown(await this.scripts(), this.context, this.laneKeys);
     try {
-      return (await this.#known) ? undefined : unknownForm();
+      return await this.#known;
     } catch (error) {
       this.#known = undefined;
-      if (isOfScript(error)) return error;
       throw error;
     }
   }
+}
+
+/** Whether it is anything but a connection that is lost, for which BullMQ waits. */
+function isFault(error: unknown): error is Error {
+  return error instanceof Error && isNotConnectionError(error);
 }
 
 /** Whether the server has answered with it: at a key of another type, say. Else the connection is lost. */
