@@ -15,6 +15,7 @@ import { backendRules, type BackendCustom } from './rules.ts';
 import type { StoreContext } from './store.ts';
 import type { Guard } from './views/guard.ts';
 import { handlers } from './views/handlers.ts';
+import { operatorChecks } from './views/operators.ts';
 
 type Row = CustomRule<BackendCustom> | PassRule | RefuseRule;
 
@@ -123,6 +124,7 @@ function invoke(guard: Guard, operation: string, rule: Row, args?: readonly unkn
     if (rule.kind === 'custom' && SIGNS.has(rule.custom))
       throw refusal('queue', operation, NO_TENANT_TO_SIGN);
     if (operation === 'publishEvent') throw refusal('queue', operation, NO_TENANT_TO_TELL);
+    if (args !== undefined) operatorChecks[operation]?.(args, operation);
     return call(guard, operation, args);
   }
   if (rule.kind === 'refuse') throw refusal('queue', operation, rule);

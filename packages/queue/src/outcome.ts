@@ -1,4 +1,5 @@
 import { DelayedError, RateLimitError, UnrecoverableError, WaitingChildrenError, WaitingError } from 'bullmq';
+import { NO_ERROR } from './sandbox/errors.ts';
 
 /** What a processor answered, as BullMQ's loop may see it. */
 export interface Outcome {
@@ -59,7 +60,7 @@ export function failureOf(thrown: unknown, isMoved = false): Failure {
 function messageOf(thrown: unknown): string {
   const message = typeof thrown === 'string' ? thrown : read(thrown, 'message');
   if (message === RATE_LIMIT || STEERS.some((steer) => isA(thrown, steer))) return REFUSED;
-  return message ?? 'The processor threw something that is not an error.';
+  return message ?? NO_ERROR;
 }
 
 /** As BullMQ tells them: by class, and by name where the class comes from another copy. */

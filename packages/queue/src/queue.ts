@@ -17,7 +17,8 @@ import { queueEventRules, queueRules } from './rules.ts';
 import type { LaneStore } from './lanes/store.ts';
 import { storeOf } from './backend.ts';
 import type { ExtractDataType, ExtractNameType, ExtractResultType } from './types.ts';
-import { schedulerOf } from './schedulers/client.ts';
+import { dates, schedulerOf } from './schedulers/client.ts';
+import { priorities } from './views/checks.ts';
 import { obliteratedAtOnce } from './views/act.ts';
 import { demandOperator, limitsOf, setLimits, type TenantLimits } from './views/limits.ts';
 
@@ -62,7 +63,7 @@ export class Queue<
     guardMembers(this.prototype, RawQueue.prototype, {
       rules: queueRules,
       owner: (self) => wirings.get(self)?.owner,
-      custom: { bulk, jobs, jobScheduler, obliterates },
+      custom: { bulk, counted, dates, jobs, jobScheduler, obliterates },
       always: ALWAYS,
     });
     scopeListeners<EventRow>(this.prototype, { rules: queueEventRules, deliveries });
@@ -152,6 +153,12 @@ function jobScheduler({ self, operation }: ClientCall): Promise<JobScheduler> {
 function bulk({ operation, args: [jobs], proceed }: ClientCall): unknown {
   requireScope({ surface: 'queue', operation });
   return proceed([toList(jobs, operation)]);
+}
+
+// BullMQ makes a Set of whatever it is given.
+function counted({ operation, args: [given], proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation });
+  return proceed([priorities(operation, given)]);
 }
 
 // BullMQ pauses the queue before its backend sees the options: what is refused there would have stopped the tenant.

@@ -26,7 +26,7 @@ export type Members<T> = Exclude<Extract<keyof T, string>, keyof EventEmitter>;
 /**
  * How a call is let through: `scoped` needs a tenant, and the backend translates the names; `shared` starts
  * or stops what serves all tenants: it runs outside of any, and inside a tenant only if that one has made the
- * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `jobs` makes jobs of what one script has
+ * object; `cancel` translates the one id; `bulk` is `scoped`, for a list; `counted` and `dates` are `scoped`, and look at what BullMQ computes with first, as `tree` at a flow; `jobs` makes jobs of what one script has
  * read; `jobScheduler` answers the guarded one of the queue; `waits` waits for the end of a job; `obliterates` is `scoped`, and looks at the options first; `moves` is `scoped`, and remembers that a processor has moved its job by hand.
  */
 export type ClientCustom =
@@ -35,6 +35,9 @@ export type ClientCustom =
   | 'shared'
   | 'cancel'
   | 'bulk'
+  | 'counted'
+  | 'dates'
+  | 'tree'
   | 'jobs'
   | 'moves'
   | 'obliterates'
@@ -155,7 +158,7 @@ export const queueRules = defineRules({
   getDelayedCount: custom('scoped'),
   getActiveCount: custom('scoped'),
   getPrioritizedCount: custom('scoped'),
-  getCountsPerPriority: custom('scoped'),
+  getCountsPerPriority: custom('counted'),
   getWaitingCount: custom('scoped'),
   getWaitingChildrenCount: custom('scoped'),
   getMetrics: custom('scoped'),
@@ -193,7 +196,7 @@ export const queueRules = defineRules({
     'it pages through the children with a key that the caller names',
     'Use job.getDependencies, which takes cursors, or a FlowProducer’s getFlow.',
   ),
-  upsertJobScheduler: custom('scoped'),
+  upsertJobScheduler: custom('dates'),
   jobScheduler: custom('jobScheduler'),
   getJobScheduler: custom('scoped'),
   getJobSchedulers: custom('scoped'),
@@ -212,7 +215,7 @@ export const schedulerRules = defineRules({
   ...baseRules,
   close: endsQueue,
   disconnect: endsQueue,
-  upsertJobScheduler: custom('scoped'),
+  upsertJobScheduler: custom('dates'),
   removeJobScheduler: custom('scoped'),
   isJobScheduler: custom('scoped'),
   getScheduler: custom('scoped'),
@@ -230,7 +233,7 @@ export const flowProducerRules = defineRules({
   getBackend: pass('is the guarded backend, which knows flows alone'),
   close: custom('shared'),
   disconnect: custom('shared'),
-  add: custom('scoped'),
+  add: custom('tree'),
   addBulk: custom('bulk'),
   getFlow: custom('scoped'),
 } satisfies Rules<Members<FlowProducer>, never, ClientCustom>);

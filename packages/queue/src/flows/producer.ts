@@ -11,6 +11,7 @@ import { flowEventRules, flowProducerRules } from '../rules.ts';
 import { flowBackend } from './backend.ts';
 import { contextsOf } from './contexts.ts';
 import { FlowStore } from './store.ts';
+import { checkTree } from './tree.ts';
 
 const owners = new WeakMap<object, object>();
 
@@ -40,7 +41,7 @@ export class FlowProducer extends RawFlowProducer {
     guardMembers(this.prototype, RawFlowProducer.prototype, {
       rules: flowProducerRules,
       owner: (self) => owners.get(self),
-      custom: { bulk },
+      custom: { bulk, tree },
     });
     scopeListeners<EventRow>(this.prototype, { rules: flowEventRules, deliveries });
   }
@@ -78,7 +79,15 @@ export class FlowProducer extends RawFlowProducer {
 // BullMQ calls `map` of whatever it is given.
 function bulk({ operation, args: [flows], proceed }: ClientCall): unknown {
   requireScope({ surface: 'queue', operation });
-  return proceed([toList(flows, operation)]);
+  const list = toList(flows, operation);
+  for (const flow of list) checkTree(operation, flow);
+  return proceed([list]);
+}
+
+function tree({ operation, args, proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation });
+  checkTree(operation, args[0]);
+  return proceed();
 }
 
 type EventRow = (typeof flowEventRules)[keyof typeof flowEventRules];

@@ -23,6 +23,9 @@ export interface PlainError {
   readonly code?: ErrorCode;
 }
 
+/** What is said of what was thrown when it says nothing itself. */
+export const NO_ERROR = 'The processor threw something that is not an error.';
+
 /** By what `code` says, the class whose instance an error was. */
 const CLASSES = {
   TENANT_MISSING: MissingTenantError,
@@ -47,6 +50,15 @@ type ClassOf<T> = abstract new (...args: never[]) => T;
  * The cause of one of tenantkit's is left out: it may hold physical names.
  */
 export function plainError(thrown: unknown): PlainError {
+  try {
+    return dataOf(thrown);
+  } catch {
+    // A Proxy decides what happens to whoever looks at it: here that would end the process, and the job without a reason.
+    return { own: { message: NO_ERROR } };
+  }
+}
+
+function dataOf(thrown: unknown): PlainError {
   const error = isErrorLike(thrown) ? thrown : new Error(String(thrown));
   const own: Record<string, unknown> = {};
   // A DOMException has its message on its prototype.

@@ -6,10 +6,11 @@ import {
 } from 'bullmq';
 import { requireScope } from '@tenantkit/core';
 import { guardBackend } from '../backend.ts';
-import { finish, guardMembers, type Wiring } from '../client.ts';
+import { finish, guardMembers, type ClientCall, type Wiring } from '../client.ts';
 import { runEngine } from '../engine.ts';
 import { Job } from '../job.ts';
 import { scopeListeners, type Delivery } from '../listeners.ts';
+import { checkDates } from './schedule.ts';
 import { schedulerEventRules, schedulerRules } from '../rules.ts';
 
 /** A Queue, as far as its scheduler needs it. */
@@ -26,6 +27,7 @@ class TenantJobScheduler extends RawJobScheduler {
     guardMembers(this.prototype, RawJobScheduler.prototype, {
       rules: schedulerRules,
       owner: (self) => owners.get(self),
+      custom: { dates },
     });
     scopeListeners(this.prototype, { rules: schedulerEventRules, deliveries });
   }
@@ -42,6 +44,13 @@ class TenantJobScheduler extends RawJobScheduler {
   protected override get Job(): typeof RawJob {
     return Job;
   }
+}
+
+/** BullMQ computes the next time of a pattern before its backend sees the schedule, and cron-parser throws what it likes. */
+export function dates({ operation, args, proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation });
+  checkDates(operation, args[1]);
+  return proceed();
 }
 
 const made = new WeakMap<object, RawJobScheduler>();

@@ -1,5 +1,5 @@
 import type { JobsOptions } from 'bullmq';
-import { SignatureError, breach, refusal, refuse, type TenantContext } from '@tenantkit/core';
+import { SignatureError, breach, refusal, type TenantContext } from '@tenantkit/core';
 import { isWellFormed } from '../bytes.ts';
 import { HEADER, signHeader } from '../header.ts';
 import { storedOptions } from '../job-options.ts';
@@ -10,9 +10,7 @@ import { change, onLane, stillAdmitted, admitted, type Guard, type Handler } fro
 import type { JobHash } from '../verify.ts';
 import { schedulerBinding } from './binding.ts';
 import { checkSchedulerId, iterationOf } from './ids.ts';
-import { checkCount, checkSchedule, checkTemplateOptions, jobOptions } from './schedule.ts';
-
-const BAD_MILLIS = refuse('the time of the next job is no integer', 'Use milliseconds since the epoch.');
+import { checkCount, checkNamed, checkSchedule, checkTemplateOptions, jobOptions } from './schedule.ts';
 
 /** How a tenant makes, reads and removes the schedulers of its own lane. */
 export const schedulerHandlers = {
@@ -109,9 +107,7 @@ function sign({ context }: Guard, tenant: TenantContext, operation: string, id: 
   if (typeof data !== 'string' || !isJson(data)) throw refusal('queue', operation, BAD_DATA);
   // Of `every` the script computes it.
   const isGiven = schedule.pattern !== undefined;
-  if (isGiven && !(Number.isSafeInteger(next) && Number(next) >= 0))
-    throw refusal('queue', operation, BAD_MILLIS);
-  const millis = isGiven ? Number(next) : 0;
+  const millis = isGiven ? checkNamed(operation, next) : 0;
   const template = { ...options, repeat: schedule };
   const now = Date.now();
   const header = signHeader(

@@ -1,7 +1,6 @@
 import { PRIORITY_LIMIT } from 'bullmq';
 import { refusal, refuse, type RefuseRule } from '@tenantkit/core';
 import { z } from 'zod';
-import { LATEST } from '../latest.ts';
 import { isWellFormed } from '../bytes.ts';
 import { storable } from '../canonical.ts';
 import { checkJobOptions, checkTurn } from '../job-options.ts';
@@ -21,8 +20,14 @@ export interface Schedule {
 const LONGEST_PATTERN = 1_000;
 const LONGEST_ZONE = 100;
 
-const time = z.number().int().nonnegative().max(LATEST).transform(storable);
-const duration = z.number().int().positive().max(LATEST).transform(storable);
+/**
+ * The latest time that a job of a scheduler can be named by, some 3,000 years ahead: BullMQ's script makes its id of the
+ * milliseconds, and Lua writes a number of fifteen digits as `1e+14`, which is no id that anybody can read.
+ */
+const LAST_NAMED = 99_999_999_999_999;
+
+const time = z.number().int().nonnegative().max(LAST_NAMED).transform(storable);
+const duration = z.number().int().positive().max(LAST_NAMED).transform(storable);
 const counted = z.number().int().positive().transform(storable);
 
 /** What BullMQ answers for a member that the caller has not given. */
@@ -33,7 +38,7 @@ const fields = {
   pattern: absent(z.string().min(1).max(LONGEST_PATTERN).refine(isWellFormed)),
   every: absent(duration),
   limit: absent(counted),
-  offset: absent(z.number().int().nonnegative().max(LATEST).transform(storable)),
+  offset: absent(z.number().int().nonnegative().max(LAST_NAMED).transform(storable)),
   tz: absent(z.string().min(1).max(LONGEST_ZONE).refine(isWellFormed)),
   startDate: absent(time),
   endDate: absent(time),
@@ -56,6 +61,10 @@ const ANY =
   'Use { pattern, tz } or { every, offset }, with limit, startDate, endDate and immediately as BullMQ has them.';
 /** As members are called; what is no such name is not shown, since it may be data. */
 const NAME = /^[A-Za-z]{1,32}$/;
+const BAD_TIME = refuse(
+  'the next job of the schedule would be for no time, or for one after the year 5138',
+  'Use an earlier startDate, and a shorter every and offset, in milliseconds.',
+);
 const OF_SCHEDULER = refuse(
   'the template has an option that belongs to a single job',
   'Leave jobId, deduplication and parent out: BullMQ gives each job of a scheduler an id of its own.',
@@ -74,8 +83,40 @@ const COMPUTED = ['delay', 'timestamp'] as const;
  */
 export function checkSchedule(operation: string, given: object): Schedule {
   const { name: _name, ...rest } = given as { name?: unknown };
-  const schedule = Object.entries(checked(operation, scheduleSchema, rest));
-  return Object.fromEntries(schedule.filter(([, value]) => value !== undefined)) as Schedule;
+  const members = Object.entries(checked(operation, scheduleSchema, rest));
+  const schedule = Object.fromEntries(members.filter(([, value]) => value !== undefined)) as Schedule;
+  const { every, offset = 0, startDate = 0 } = schedule;
+  // The first one may be for a whole interval later than its script is told.
+  if (every !== undefined) checkNamed(operation, Math.max(Date.now(), startDate) + every + offset);
+  return schedule;
+}
+
+/**
+ * Checks when the next job of a scheduler is for.
+ *
+ * @throws {@link OperationRefusedError} on a time that makes no id of a job
+ */
+export function checkNamed(operation: string, millis: unknown): number {
+  const isNamed = Number.isSafeInteger(millis) && Number(millis) >= 0 && Number(millis) <= LAST_NAMED;
+  if (!isNamed) throw refusal('queue', `${operation}(schedule)`, BAD_TIME);
+  return Number(millis);
+}
+
+/**
+ * Checks the dates of a schedule as a caller gives them.
+ *
+ * @throws {@link OperationRefusedError} on one that is none
+ */
+export function checkDates(operation: string, given: unknown): void {
+  const { startDate, endDate } = Object(given) as { startDate?: unknown; endDate?: unknown };
+  for (const date of [startDate, endDate])
+    if (date !== undefined && date !== null && !isDate(date))
+      throw refusal('queue', `${operation}(schedule)`, BAD_TIME);
+}
+
+function isDate(given: unknown): boolean {
+  const isKnown = given instanceof Date || typeof given === 'number' || typeof given === 'string';
+  return isKnown && new Date(given).getTime() <= LAST_NAMED;
 }
 
 /**

@@ -94,6 +94,13 @@ export function cleanedAtOnce(operation: string, given: unknown): number {
   return limit === 0 ? MOST_CLEANED : Math.min(Math.ceil(limit), MOST_CLEANED);
 }
 
+const NO_PRIORITIES = refuse('the priorities are no array', 'Give an array of integers from 0 up.');
+
+/** Priorities to count. */
+export function priorities(operation: string, given: unknown): number[] {
+  return toList(given, operation, NO_PRIORITIES).map((one) => amount(operation, one));
+}
+
 /** A priority of a job. */
 export function priority(operation: string, given: unknown): number {
   if (!Number.isSafeInteger(given) || Number(given) < 0 || Number(given) > PRIORITY_LIMIT)

@@ -14,7 +14,7 @@ const NO_TEXT = refuse(
  */
 export const logHandlers = {
   async addLog(guard, tenant, operation, [id, row, keep]) {
-    return byId(guard, tenant, operation, [id, textOf(operation, row), kept(operation, keep)]);
+    return byId(guard, tenant, operation, [id, textOf(operation, row), checkKept(operation, keep)]);
   },
 
   async getJobLogs(guard, tenant, operation, [id, start = 0, end = -1, ascending = true]) {
@@ -23,12 +23,12 @@ export const logHandlers = {
   },
 
   async clearLogs(guard, tenant, operation, [id, keep]) {
-    return byId(guard, tenant, operation, [id, kept(operation, keep)]);
+    return byId(guard, tenant, operation, [id, checkKept(operation, keep)]);
   },
 } satisfies Readonly<Record<string, Handler>>;
 
-/** As BullMQ has it: none, or 0, keeps all rows that there are, or clears all of them. */
-function kept(operation: string, keep: unknown): number | undefined {
+/** How many rows are kept, as BullMQ has it: none, or 0, keeps all rows that there are, or clears all of them. */
+export function checkKept(operation: string, keep: unknown): number | undefined {
   return keep === undefined || keep === null ? undefined : amount(operation, keep);
 }
 

@@ -3,7 +3,7 @@ import { SignatureError } from '@tenantkit/core';
 import { storedOptions } from '../job-options.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { fieldsOf, judgeRead, logicalJob, toHash, type StoreContext } from '../store.ts';
-import { amount, finishedState, position, states } from './checks.ts';
+import { amount, finishedState, position, priorities, states } from './checks.ts';
 import { onLane, ownIds, physicalId, type Guard, type Handler } from './guard.ts';
 
 /** Settings that a tenant may see: its limits, and what the service has set for all. */
@@ -44,9 +44,8 @@ export const reading = {
     return guard.store.lane(tenant).getCounts(wanted, until);
   },
 
-  async countsPerPriority(guard, tenant, operation, [priorities]) {
-    const wanted = Array.isArray(priorities) ? priorities : [priorities];
-    return onLane(guard, tenant, operation, [wanted.map((priority) => amount(operation, priority))]);
+  async countsPerPriority(guard, tenant, operation, [given]) {
+    return onLane(guard, tenant, operation, [priorities(operation, given)]);
   },
 
   async metrics(guard, { tenant }, operation, [type, start = 0, end = -1]) {
