@@ -82,8 +82,10 @@ declare const app: {
     ...QUEUE,
     accountOf: `declare function accountOf(data: unknown): { readonly id: string } | undefined;`,
     connection: `declare const connection: { host: string; port: number };`,
+    mails: `declare const mails: import('@tenantkit/queue').Queue;`,
     queue: `declare const queue: import('@tenantkit/queue').Queue;`,
     redis: `declare const redis: import('ioredis').Redis;`,
+    reports: `declare const reports: import('@tenantkit/queue').Queue;`,
     send: `declare function send(tenant: string | undefined, data: unknown): Promise<void>;`,
   },
   search: {

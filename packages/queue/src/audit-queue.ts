@@ -115,8 +115,9 @@ async function* auditPlace(
       const id = key.slice(base.length);
       stored.add(id);
       const code = judge(() => verifyJob(verifier, hash, id, lane), fence);
-      const isOutside =
-        code === 'unsigned_job' && !isIteration(id) && verifier.names.tenantOf(id) === undefined;
+      // What a scheduler makes has an id without a tenant: whose it is says the lane, if it is in one.
+      const isNobodys = isIteration(id) ? lane === undefined : verifier.names.tenantOf(id) === undefined;
+      const isOutside = code === 'unsigned_job' && isNobodys;
       if (code !== undefined) yield finding(isOutside ? 'job_outside_tenant' : code, key);
       // Jobs move while the audit runs: only what is in no state now is a finding.
       if (!seen.has(id) && !(await isInState(raw, base, id, STATES))) yield finding('orphaned_job', key);

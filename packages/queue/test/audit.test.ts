@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { inspect } from 'node:util';
+import { Worker as RawWorker } from 'bullmq';
 import { Redis } from 'ioredis';
 import {
   StoreUnreachableError,
@@ -121,6 +123,27 @@ describe('the auditor', () => {
         `${place}:acme~one`,
       ]),
     );
+  });
+
+  it('calls what a raw scheduler has made by the same name as any other raw job', async () => {
+    const raw = on.raw('mail');
+    await raw.upsertJobScheduler('t', { every: 60_000 });
+    await raw.add('n', {}, { jobId: 'plain' });
+    const worker = new RawWorker('mail', async () => undefined, { connection: on.redis });
+    await Promise.all([once(worker, 'completed'), once(worker, 'drained')]);
+    await worker.close();
+    const codes = (await audit()).map(({ code, name }) => `${code} ${name?.replace(/\d{10,}/, '…')}`);
+    expect(new Set(codes)).toEqual(
+      new Set([
+        'job_outside_tenant bull:mail:plain',
+        'job_outside_tenant bull:mail:repeat:t:…',
+        'unsigned_scheduler bull:mail:repeat:t',
+      ]),
+    );
+    // In a lane it is one that somebody has written there.
+    await on.raw('mail~acme').upsertJobScheduler('s', { every: 60_000 });
+    const inLane = (await audit()).filter(({ name }) => name?.includes('acme'));
+    expect(inLane.map(({ code }) => code).toSorted()).toEqual(['unsigned_job', 'unsigned_scheduler']);
   });
 
   it('finds jobs of erased tenants', async () => {

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { ConfigError, acrossTenants, withTenant } from '@tenantkit/core';
+import { ConfigError, acrossTenants, isVerified, withTenant } from '@tenantkit/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { QueueEvents, QueueEventsProducer, queueBackstop } from '@tenantkit/queue';
+import { QueueEvents, QueueEventsProducer, queueAuditor, queueBackstop, queueEraser } from '@tenantkit/queue';
 import { KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
 
 const user = `tk-test-${randomBytes(8).toString('hex')}`;
@@ -74,6 +74,24 @@ describe('the Redis user of a queue', () => {
     await worker.close();
     await queue.close();
     expect(errors).toEqual([]);
+  });
+
+  it('can do all that eraser and auditor do, for a tenant and for a person', async () => {
+    const queue = on.queue('mail', { connection: limited });
+    for (const subject of ['ada', 'bob'])
+      await withTenant({ tenant: 'acme', subject }, async () => {
+        await queue.add('n', {}, { jobId: subject, deduplication: { id: subject } });
+        await queue.upsertJobScheduler(subject, { every: 60_000 });
+      });
+    // Found by a walk over all keys alone.
+    await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~bob');
+    const eraser = queueEraser(queue);
+    for (const scope of [{ tenant: 'acme', subject: 'ada' }, { tenant: 'acme' }]) {
+      expect((await eraser.plan(scope)).items[0]?.count).toBeGreaterThan(0);
+      await eraser.erase(scope);
+      expect(isVerified(await eraser.verify(scope))).toBe(true);
+    }
+    for await (const finding of queueAuditor(queue).audit()) expect(finding).toBeUndefined();
   });
 
   it('can do all that events need', async () => {
