@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { JobsOptions } from 'bullmq';
 import type { JobClaims } from './header.ts';
 import { iterationOf } from './schedulers/ids.ts';
@@ -38,62 +37,8 @@ function retriesOf({ attempts = 1, backoff }: Waits): number {
   return type === 'exponential' && delay > 0 ? delay * (2 ** (attempts - 1) - 1) : 0;
 }
 
-/** How many jobs a worker remembers at least; at most twice as many. */
-const REMEMBERED = 50_000;
 /** So many characters of a header's claims, at their end, hold the time at which it was signed. */
 const TIME = 24;
-
-/** A longer id is remembered by its digest: how long ids are is up to tenants. */
-const LONGEST_ID = 128;
-
-/** One job has nearly always one time; a few are added again and again under one id. */
-type Times = number | Set<number>;
-
-/**
- * The jobs that a worker has completed, or failed for good: none of them runs there again unless it is signed again. A
- * record in Redis would not hold against who writes to Redis.
- *
- * A job is known by its id and the time at which it was signed, not by its whole header: its data may be replaced, and
- * signed with the same claims, while it runs. Two maps take turns, since the first element of a Map from which many were
- * removed is found slowly.
- */
-export class EndedJobs {
-  #young = new Map<string, Times>();
-  #old = new Map<string, Times>();
-  #size = 0;
-  /** When the last one of all of them was signed. */
-  #newest = -Infinity;
-
-  /** @param id - that no job of another lane has */
-  add(id: string, issuedAt: number): void {
-    if (issuedAt > this.#newest) this.#newest = issuedAt;
-    const name = nameOf(id);
-    const known = this.#young.get(name);
-    if (known === undefined) this.#young.set(name, issuedAt);
-    else if (typeof known !== 'number') known.add(issuedAt);
-    else if (known !== issuedAt) this.#young.set(name, new Set([known, issuedAt]));
-    this.#size += 1;
-    if (this.#size < REMEMBERED) return;
-    this.#old = this.#young;
-    this.#young = new Map();
-    this.#size = 0;
-  }
-
-  has(id: string, issuedAt: number): boolean {
-    // Most jobs: they are signed after those that have ended, and to look for each of them costs what a promise costs.
-    if (issuedAt > this.#newest) return false;
-    const name = nameOf(id);
-    return isAmong(this.#young.get(name), issuedAt) || isAmong(this.#old.get(name), issuedAt);
-  }
-}
-
-function nameOf(id: string): string {
-  return id.length <= LONGEST_ID ? id : createHash('sha256').update(id).digest('base64url');
-}
-
-function isAmong(times: Times | undefined, issuedAt: number): boolean {
-  return typeof times === 'object' ? times.has(issuedAt) : times === issuedAt;
-}
 
 /** When a job was signed, where its loop's own object is at hand: its header says it as well, and costs more. */
 export const signedTime = stamp<number>();

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { KeyedStore } from '../src/lanes/keyed.ts';
 import { Lane } from '../src/lanes/lane.ts';
 import { PickedJob } from '../src/picked.ts';
-import { EndedJobs } from '../src/replay.ts';
+import { EndedJobs } from '../src/ended.ts';
 import { audited, bench, finished, type Bench, type Finished } from './support.ts';
 
 // What no check has thought of: a fault in our own code, or in BullMQ's, that one job of one tenant meets.

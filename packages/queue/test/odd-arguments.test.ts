@@ -27,6 +27,8 @@ describe('a time by which no job can be named', () => {
     ['startDate', { every: 1_000, startDate: new Date(Number.NaN) }],
     ['startDate', { pattern: '0 0 * * *', startDate: TOO_LATE }],
     ['startDate', { pattern: '0 0 * * *', startDate: LATEST - 1 }],
+    // The next first of January is behind it.
+    ['pattern', { pattern: '0 0 1 1 *', startDate: TOO_LATE - 1 }],
     ['startDate', { pattern: '0 0 * * *', startDate: LATEST + 1 }],
     ['startDate', { pattern: '0 0 * * *', startDate: 'no date' }],
     ['endDate', { every: 1_000, endDate: TOO_LATE }],

@@ -1,7 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { EndedJobs, lastStart, signedAt } from '../src/replay.ts';
+import { EndedJobs } from '../src/ended.ts';
+import { lastStart, signedAt } from '../src/replay.ts';
 
 describe('until when a job may begin', () => {
   const at = (opts: Parameters<typeof lastStart>[2], id = 'acme~1'): number =>

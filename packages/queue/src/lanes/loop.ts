@@ -1,6 +1,7 @@
 import type { IQueueBackend, MinimalJob, RedisQueueBackend } from 'bullmq';
 import { HEADER } from '../header.ts';
-import { EndedJobs, signedAt, signedTime } from '../replay.ts';
+import { EndedJobs } from '../ended.ts';
+import { signedAt, signedTime } from '../replay.ts';
 import { expiring } from './expire.ts';
 import type { Lane } from './lane.ts';
 import { withId } from './operator.ts';
