@@ -34,6 +34,8 @@ export type Scope =
 export interface Where {
   readonly surface: Surface;
   readonly operation: string;
+  /** What was called where a surface has several objects, for the text: `worker` in `worker.pause`. */
+  readonly caller?: string | undefined;
 }
 
 // A service may well load two copies of core (two versions in its tree, or a bundle beside a package). With
@@ -246,8 +248,8 @@ export function runInScope<T>(scope: Scope | undefined, fn: () => T): T {
   return storage.run(scope, fn);
 }
 
-function missing({ surface = 'core', operation }: Partial<Where>): MissingTenantError {
-  const error = new MissingTenantError({ surface, operation });
+function missing({ surface = 'core', operation, caller }: Partial<Where>): MissingTenantError {
+  const error = new MissingTenantError({ surface, operation, caller });
   publish('refused', { surface, operation: operation ?? 'requireTenant', message: error.message });
   return error;
 }

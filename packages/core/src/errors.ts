@@ -68,8 +68,17 @@ export class MissingTenantError extends TenantkitError<'TENANT_MISSING'> {
   }
   readonly code = 'TENANT_MISSING';
 
-  constructor({ surface, operation }: { surface: Surface; operation?: string | undefined }) {
-    super(`No tenant: ${at(surface, operation)} was called outside of any tenant.`, {
+  constructor({
+    surface,
+    operation,
+    caller = surface,
+  }: {
+    surface: Surface;
+    operation?: string | undefined;
+    /** In the text in the place of the surface, which may have several objects: `worker`. */
+    caller?: string | undefined;
+  }) {
+    super(`No tenant: ${at(caller, operation)} was called outside of any tenant.`, {
       surface,
       operation,
       hint: 'Wrap the call in withTenant(id, () => …); for work that spans tenants use acrossTenants({ reason, actor }, () => …).',
@@ -135,6 +144,7 @@ export class OperationRefusedError extends TenantkitError<'OPERATION_REFUSED'> {
     instead,
     reason = 'operation',
     place,
+    caller = surface,
   }: {
     surface: Surface;
     operation: string;
@@ -143,8 +153,10 @@ export class OperationRefusedError extends TenantkitError<'OPERATION_REFUSED'> {
     reason?: RefusalReason | undefined;
     /** Where it was called; left out when that is outside of both, or does not matter. */
     place?: 'a tenant' | 'acrossTenants' | undefined;
+    /** In the text in the place of the surface, which may have several objects: `worker`. */
+    caller?: string | undefined;
   }) {
-    super(`${at(surface, operation)} is refused${place === undefined ? '' : ` inside ${place}`}: ${why}.`, {
+    super(`${at(caller, operation)} is refused${place === undefined ? '' : ` inside ${place}`}: ${why}.`, {
       surface,
       operation,
       hint: instead,
@@ -449,7 +461,7 @@ export function withoutCredentials(url: string): string {
   return host === '' ? 'the server' : `${protocol}//${host}${pathname === '/' ? '' : pathname}`;
 }
 
-function at(surface: Surface, operation: string | undefined): string {
+function at(surface: string, operation: string | undefined): string {
   return operation === undefined ? surface : `${surface}.${operation}`;
 }
 

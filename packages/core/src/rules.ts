@@ -97,11 +97,13 @@ const UNKNOWN = refuse(
  * thrown, because an adapter may have to reject a promise at a moment when throwing would harm other callers.
  *
  * @param rule - the row, or `undefined` when the table has none: an operation without a row is refused
+ * @param caller - in the text in the place of the surface, which may have several objects: `worker`
  */
 export function refusal(
   surface: Surface,
   operation: string,
   rule: RefuseRule = UNKNOWN,
+  caller?: string,
 ): OperationRefusedError {
   const scope = currentScope();
   const error = new OperationRefusedError({
@@ -110,6 +112,7 @@ export function refusal(
     why: rule.why,
     instead: rule.instead,
     reason: rule.reason,
+    caller,
     // What is refused is often called by accident where there is no tenant: a text that claims one misleads.
     place: scope === undefined ? undefined : scope.tenant === undefined ? 'acrossTenants' : 'a tenant',
   });

@@ -123,6 +123,8 @@ export type ClientRow = CustomRule<ClientCustom> | PassRule | RefuseRule;
 export interface ClientCall {
   readonly self: object;
   readonly operation: string;
+  /** As its class is called in texts: `worker`; `undefined` for a Queue, which is called as the surface is. */
+  readonly caller: string | undefined;
   readonly args: readonly unknown[];
   /** Calls the raw member. */
   readonly proceed: (args?: readonly unknown[]) => unknown;
@@ -130,6 +132,8 @@ export interface ClientCall {
 
 /** How the members of one class are guarded. */
 export interface ClientGuard {
+  /** See {@link ClientCall.caller}. */
+  readonly caller?: string;
   readonly rules: Readonly<Record<string, ClientRow>>;
   /** Whose loops pass; `undefined` while BullMQ's constructor runs. */
   readonly owner: (self: object) => object | undefined;
@@ -173,8 +177,8 @@ export function guardMembers(target: object, raw: object, guard: ClientGuard): v
 }
 
 /** Needs a tenant, or the stated bypass; the backend does the rest. */
-function scoped({ operation, proceed }: ClientCall): unknown {
-  requireScope({ surface: 'queue', operation });
+function scoped({ operation, caller, proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation, caller });
   return proceed();
 }
 
@@ -200,7 +204,7 @@ function method(
   const judge = (self: object, args: readonly unknown[]): unknown => {
     if (isOfLoop(self, guard)) return Reflect.apply(raw, self, args);
     const proceed = (changed = args): unknown => Reflect.apply(raw, self, changed);
-    return allowed({ self, operation: member, args, proceed });
+    return allowed({ self, operation: member, caller: guard.caller, args, proceed });
   };
   if (guard.synchronous?.has(member) === true) {
     return function guarded(this: object, ...args) {
@@ -225,7 +229,8 @@ function getter(
 ): () => unknown {
   const judge = judgeOf(row, guard);
   return function guarded(this: object) {
-    return judge({ self: this, operation: member, args: [], proceed: () => Reflect.apply(raw, this, []) });
+    const proceed = (): unknown => Reflect.apply(raw, this, []);
+    return judge({ self: this, operation: member, caller: guard.caller, args: [], proceed });
   };
 }
 
@@ -240,6 +245,7 @@ function setter(
     judge({
       self: this,
       operation: member,
+      caller: guard.caller,
       args: [value],
       proceed: () => Reflect.apply(raw, this, [value as never]),
     });
@@ -273,17 +279,17 @@ const SHARED = refuse(
 );
 
 /** Only whoever may stop a client gets through, which serves every tenant. */
-export function shared({ self, operation, proceed }: ClientCall, owner: object | undefined): unknown {
+export function shared({ self, operation, caller, proceed }: ClientCall, owner: object | undefined): unknown {
   const maker = makers.get(self);
   const tenant = actingTenant();
   if (maker !== undefined && tenant !== undefined && maker.tenant !== tenant)
-    throw refusal('queue', operation, SHARED);
+    throw refusal('queue', operation, SHARED, caller);
   return runEngine(owner ?? self, proceed);
 }
 
-function refused({ operation, proceed }: ClientCall, row: RefuseRule, guard: ClientGuard): unknown {
-  if (guard.always?.has(operation) === true) throw refusal('queue', operation, row);
-  const scope = currentScope() ?? requireScope({ surface: 'queue', operation });
+function refused({ operation, caller, proceed }: ClientCall, row: RefuseRule, guard: ClientGuard): unknown {
+  if (guard.always?.has(operation) === true) throw refusal('queue', operation, row, caller);
+  const scope = currentScope() ?? requireScope({ surface: 'queue', operation, caller });
   if (scope.bypass !== undefined) return proceed();
-  throw refusal('queue', operation, row);
+  throw refusal('queue', operation, row, caller);
 }

@@ -37,6 +37,7 @@ export class Job<
   static {
     guardMembers(this.prototype, RawJob.prototype, {
       rules: jobRules,
+      caller: 'job',
       owner: () => undefined,
       custom: { scoped: inItsTenant, moves, waits },
     });
@@ -76,8 +77,8 @@ function waits(call: ClientCall): Promise<unknown> {
   return inItsTenant({ ...call, proceed: () => waitUntilFinished(call) }) as Promise<unknown>;
 }
 
-function inItsTenant({ self, operation, proceed }: ClientCall): unknown {
-  const now = requireScope({ surface: 'queue', operation });
+function inItsTenant({ self, operation, caller, proceed }: ClientCall): unknown {
+  const now = requireScope({ surface: 'queue', operation, caller });
   const then = madeIn.get(self);
   if (then === undefined || then.tenant?.tenant !== now.tenant?.tenant) {
     throw new TenantSwitchError({

@@ -9,7 +9,12 @@ const NO_LIST = refuse('the jobs are no array', 'Give an array of { name, data, 
  * @param otherwise - what is said of anything else
  * @throws {@link OperationRefusedError} on anything but an array
  */
-export function toList(given: unknown, operation: string, otherwise = NO_LIST): readonly unknown[] {
-  if (!Array.isArray(given)) throw refusal('queue', operation, otherwise);
+export function toList(
+  given: unknown,
+  operation: string,
+  caller?: string,
+  otherwise = NO_LIST,
+): readonly unknown[] {
+  if (!Array.isArray(given)) throw refusal('queue', operation, otherwise, caller);
   return Array.from({ length: given.length }, (_, at) => given[at] as unknown);
 }

@@ -6,8 +6,8 @@ import { eachWorker, type SiloWorkers } from './silo-workers.ts';
 import { engineOf, engines } from './worker-engine.ts';
 
 /** Cancels a job of the tenant that asks, in whichever worker it runs. */
-export function cancel({ self, operation, args, proceed }: ClientCall): unknown {
-  const scope = requireScope({ surface: 'queue', operation });
+export function cancel({ self, operation, caller, args, proceed }: ClientCall): unknown {
+  const scope = requireScope({ surface: 'queue', operation, caller });
   const [id, ...rest] = args;
   const { context, owner, silos } = engineOf(self);
   // Whoever names the job by hand says where it is.

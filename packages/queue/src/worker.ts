@@ -79,6 +79,7 @@ export class Worker<
   static {
     guardMembers(this.prototype, RawWorker.prototype, {
       rules: workerRules,
+      caller: 'worker',
       owner: (self) => engines.get(self)?.owner,
       custom: { cancel, shared: everywhere },
       synchronous: new Set(['cancelJob', 'cancelAllJobs']),

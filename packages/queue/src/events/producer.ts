@@ -22,6 +22,7 @@ export class QueueEventsProducer extends RawProducer {
   static {
     guardMembers(this.prototype, RawProducer.prototype, {
       rules: producerRules,
+      caller: 'queueEventsProducer',
       owner: (self) => wirings.get(self)?.owner,
     });
   }

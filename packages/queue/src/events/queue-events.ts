@@ -80,6 +80,7 @@ export class QueueEvents<ReturnType = Loose> extends LaneEvents<ReturnType> {
   static {
     guardMembers(this.prototype, LaneEvents.prototype, {
       rules: queueEventsRules,
+      caller: 'queueEvents',
       owner: (self) => owners.get(self),
     });
     for (const [member, { custom }] of Object.entries(emitterRules)) {

@@ -40,6 +40,7 @@ export class FlowProducer extends RawFlowProducer {
   static {
     guardMembers(this.prototype, RawFlowProducer.prototype, {
       rules: flowProducerRules,
+      caller: 'flows',
       owner: (self) => owners.get(self),
       custom: { bulk, tree },
     });
@@ -77,16 +78,16 @@ export class FlowProducer extends RawFlowProducer {
 }
 
 // BullMQ calls `map` of whatever it is given.
-function bulk({ operation, args: [flows], proceed }: ClientCall): unknown {
-  requireScope({ surface: 'queue', operation });
-  const list = toList(flows, operation);
-  for (const flow of list) checkTree(operation, flow);
+function bulk({ operation, caller, args: [flows], proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation, caller });
+  const list = toList(flows, operation, caller);
+  for (const flow of list) checkTree(operation, flow, caller);
   return proceed([list]);
 }
 
-function tree({ operation, args, proceed }: ClientCall): unknown {
-  requireScope({ surface: 'queue', operation });
-  checkTree(operation, args[0]);
+function tree({ operation, caller, args, proceed }: ClientCall): unknown {
+  requireScope({ surface: 'queue', operation, caller });
+  checkTree(operation, args[0], caller);
   return proceed();
 }
 

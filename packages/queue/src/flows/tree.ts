@@ -17,15 +17,15 @@ const TOO_DEEP = refuse(
  *
  * @throws {@link OperationRefusedError} on what is no tree
  */
-export function checkTree(operation: string, flow: unknown): void {
+export function checkTree(operation: string, flow: unknown, caller?: string): void {
   const open: { readonly node: unknown; readonly depth: number }[] = [{ node: flow, depth: 1 }];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const { node, depth } = next;
-    if (depth > DEEPEST) throw refusal('queue', operation, TOO_DEEP);
-    if (typeof node !== 'object' || node === null) throw refusal('queue', operation, NO_TREE);
+    if (depth > DEEPEST) throw refusal('queue', operation, TOO_DEEP, caller);
+    if (typeof node !== 'object' || node === null) throw refusal('queue', operation, NO_TREE, caller);
     const { children } = node as { children?: unknown };
     if (children === undefined || children === null) continue;
-    if (!Array.isArray(children)) throw refusal('queue', operation, NO_TREE);
+    if (!Array.isArray(children)) throw refusal('queue', operation, NO_TREE, caller);
     for (const child of children as unknown[]) open.push({ node: child, depth: depth + 1 });
   }
 }

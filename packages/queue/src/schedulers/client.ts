@@ -26,6 +26,7 @@ class TenantJobScheduler extends RawJobScheduler {
   static {
     guardMembers(this.prototype, RawJobScheduler.prototype, {
       rules: schedulerRules,
+      caller: 'jobScheduler',
       owner: (self) => owners.get(self),
       custom: { dates },
     });

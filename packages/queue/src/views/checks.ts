@@ -98,7 +98,7 @@ const NO_PRIORITIES = refuse('the priorities are no array', 'Give an array of in
 
 /** Priorities to count. */
 export function priorities(operation: string, given: unknown): number[] {
-  return toList(given, operation, NO_PRIORITIES).map((one) => amount(operation, one));
+  return toList(given, operation, undefined, NO_PRIORITIES).map((one) => amount(operation, one));
 }
 
 /** A priority of a job. */
