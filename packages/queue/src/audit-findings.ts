@@ -42,8 +42,8 @@ export const FOUND = {
   unplaced_tenant: {
     severity: 'high',
     message:
-      'A name stands among those of tenants in silos, and place fails for it: its silo was not looked at.',
-    hint: 'Let place answer for every tenant, or remove the name if it is none; then audit again.',
+      'A name stands among those of tenants in silos, and place fails for it, or there is none: its silo was not looked at.',
+    hint: 'Give the auditor the Queue, or the option place, and let it answer for every tenant; or remove the name if it is none. Then audit again.',
   },
   stopped_scheduler: {
     severity: 'high',

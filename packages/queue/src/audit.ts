@@ -13,7 +13,6 @@ import { eachRedis } from './audit-places.ts';
 import { auditQueue } from './audit-queue.ts';
 import { signingKeysSchema, type SigningKey } from './options.ts';
 import { STORE, checkPlaces, placeSchemas, type QueuePlaces } from './places.ts';
-import { RawRedis } from './raw-redis.ts';
 import { checkQueues, isList } from './several.ts';
 import { verifiersOf } from './verifiers.ts';
 
@@ -107,12 +106,11 @@ function auditorOfSource(source: Redis | Cluster | RawQueue, options: QueueAudit
     store: places.store,
     async *audit(given) {
       const signal = auditSignal('queue', 'queueAuditor.audit', given);
-      for await (const redis of eachRedis(places)) {
-        if ('severity' in redis) {
-          yield redis;
+      for await (const raw of eachRedis(places)) {
+        if ('severity' in raw) {
+          yield raw;
           continue;
         }
-        const raw = new RawRedis(redis, 'queueAuditor.audit', places.timeout);
         for (const queue of places.queues)
           yield* auditQueue(raw, places.store, queue, verifiers.of(queue), fence, signal);
       }

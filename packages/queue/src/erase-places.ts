@@ -6,11 +6,13 @@ import type { KnownSilo, SiloClients } from './silo-clients.ts';
 /**
  * Erases where a tenant is, and in the pool as well: a move may have left jobs there, and its name stands there.
  *
- * @param pool - the eraser of the shared Redis
+ * @param pool - the eraser of the shared Redis, beside that of a silo
+ * @param alone - the same, for a tenant that is nowhere else
  * @param inSilo - makes the eraser of another one
  */
 export function eraserOfPlaces(
   pool: Eraser,
+  alone: Eraser,
   inSilo: (silo: KnownSilo) => Eraser,
   silos: SiloClients,
 ): Eraser {
@@ -30,8 +32,8 @@ export function eraserOfPlaces(
     const silo = silos.find(tenant);
     const leave = silo?.use();
     try {
-      const answers = silo === undefined ? [] : [await call(eraserOf(silo), 1)];
-      return [...answers, await call(pool, 0)];
+      if (silo === undefined) return [await call(alone, 0)];
+      return [await call(eraserOf(silo), 1), await call(pool, 0)];
     } finally {
       leave?.();
     }

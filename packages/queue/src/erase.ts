@@ -10,6 +10,7 @@ import {
 } from '@tenantkit/core';
 import type { Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
+import { assertHere } from './erase-marked.ts';
 import { eraserOfPlaces } from './erase-places.ts';
 import { erasePerson, planPerson, verifyPerson, type Memories, type PersonCall } from './erase-person.ts';
 import { eraserOfSeveral } from './erase-several.ts';
@@ -108,39 +109,59 @@ function eraserOfSource(source: Redis | Cluster | RawQueue, options: QueueEraser
   const places = checkPlaces(source, given as QueuePlaces);
   const verifiers = verifiersOf(source, places, signingKeys);
   const pool = eraserOf(() => places, verifiers, activeTimeout);
-  if (places.place === undefined) return pool;
+  const alone = eraserOf(() => places, verifiers, activeTimeout, true);
+  if (places.place === undefined) return alone;
   const inSilo = (silo: KnownSilo): Eraser =>
     eraserOf(() => ({ ...places, redis: silo.redis }), verifiers, activeTimeout);
-  return eraserOfPlaces(pool, inSilo, new SiloClients(places.place));
+  return eraserOfPlaces(pool, alone, inSilo, new SiloClients(places.place));
 }
 
 /**
  * The eraser of one Redis.
  *
  * @param now - the places, with the client of this call
+ * @param isAlone - whether no other one is looked at
  */
-function eraserOf(now: () => CheckedPlaces, verifiers: Verifiers, activeTimeout: number): Eraser {
+function eraserOf(
+  now: () => CheckedPlaces,
+  verifiers: Verifiers,
+  activeTimeout: number,
+  isAlone = false,
+): Eraser {
   const persons = callsAboutPersons(now, verifiers);
   const tenants = callsAboutTenants(now);
+  /** What a call is about. */
+  const callOf = async (
+    scope: ErasureScope,
+    operation: string,
+  ): Promise<
+    | { readonly person: PersonCall; readonly whole?: never }
+    | { readonly whole: TenantCall; readonly person?: never }
+  > => {
+    const person = persons(scope, operation);
+    const call = person === undefined ? { whole: tenants(scope, operation) } : { person };
+    if (isAlone) await assertHere(now(), (call.whole ?? call.person).raw, scope.tenant, operation);
+    return call;
+  };
   return {
     store: now().store,
     subjects: verifiers.unknown === undefined ? 'supported' : { unsupported: noSubjects(verifiers.unknown) },
     async plan(scope) {
-      const person = persons(scope, 'plan');
-      return person === undefined ? planTenant(tenants(scope, 'plan')) : planPerson(person);
+      const { person, whole } = await callOf(scope, 'plan');
+      return whole === undefined ? planPerson(person) : planTenant(whole);
     },
     async erase(scope, options) {
       const run = eraseRun('queue', 'queueEraser.erase', options);
-      const person = persons(scope, 'erase');
-      if (person === undefined) return eraseTenant(tenants(scope, 'erase'), run, activeTimeout);
+      const { person, whole } = await callOf(scope, 'erase');
+      if (whole !== undefined) return eraseTenant(whole, run, activeTimeout);
       run.signal.throwIfAborted();
       const saved = await loadTotals(run);
       const totals = saved ?? { jobs: 0, keys: 0, events: 0 };
       return erasePerson(person, run, { totals, isRepeated: saved !== undefined, activeTimeout });
     },
     async verify(scope) {
-      const person = persons(scope, 'verify');
-      return person === undefined ? verifyTenant(tenants(scope, 'verify')) : verifyPerson(person);
+      const { person, whole } = await callOf(scope, 'verify');
+      return whole === undefined ? verifyPerson(person) : verifyTenant(whole);
     },
   };
 }

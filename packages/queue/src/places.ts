@@ -239,6 +239,6 @@ function invalid(problem: string): ConfigError {
     surface: 'queue',
     operation: 'connection',
     problem,
-    hint: 'Give a raw ioredis client and { queues: [names] }, or a Queue that was made with an ioredis client.',
+    hint: 'Give a Queue that was made with an ioredis client (connection: new Redis(…)), or a raw ioredis client and { queues: [names] }, with place and signingKeys where the Queue has them.',
   });
 }

@@ -66,11 +66,10 @@ export class SiloWorkers {
     this.#look();
   }
 
-  /** Opens no more of them. */
-  async stop(): Promise<void> {
+  /** Opens no more of them. A look that is under way, which may wait for a lost connection, is not waited for. */
+  stop(): void {
     this.#isEnded = true;
     clearInterval(this.#timer);
-    await this.#looking;
   }
 
   #look(): void {

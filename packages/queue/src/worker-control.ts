@@ -44,7 +44,7 @@ async function whole(
   operation: string,
   args: readonly unknown[],
 ): Promise<unknown> {
-  if (operation === 'close' || operation === 'disconnect') await silos.stop();
+  if (operation === 'close' || operation === 'disconnect') silos.stop();
   const others = eachWorker(silos, async (worker) =>
     Reflect.apply(Reflect.get(worker, operation) as Call, worker, args),
   );

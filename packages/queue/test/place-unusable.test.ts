@@ -1,8 +1,9 @@
 import { withTenant } from '@tenantkit/core';
 import { freshRedis, type FreshRedis } from '@tenantkit/testing';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
 import type { QueuePlacement } from '@tenantkit/queue';
+import { proxyTo } from './proxy.ts';
 import { KEY, bench, finished, type Bench } from './support.ts';
 
 let on: Bench;
@@ -57,4 +58,32 @@ it('a silo with a client that a Worker refuses is told once, and keeps no other 
   } finally {
     unfit.disconnect();
   }
+});
+
+it('a worker with places closes by force while the server of the pool is away', async () => {
+  const { port, pathname } = new URL(on.url);
+  await using gone = new AsyncDisposableStack();
+  const proxy = gone.use(await proxyTo(Number(port)));
+  const connection = new Redis({
+    port: proxy.port,
+    db: Number(pathname.slice(1)),
+    maxRetriesPerRequest: null,
+  });
+  connection.on('error', () => undefined);
+  const looks = vi.spyOn(connection, 'zrange');
+  const worker = on.worker('mail', async () => undefined, {
+    connection,
+    tenant: { signingKeys: [KEY], place: () => ({ level: 'pool' }) },
+    autorun: false,
+  });
+  worker.on('error', () => undefined);
+  void worker.run();
+  await expect.poll(() => looks.mock.calls.length).toBeGreaterThan(1);
+  await gone.disposeAsync();
+  await expect.poll(() => connection.status).not.toBe('ready');
+  // A look for silos waits for the connection.
+  looks.mockClear();
+  await expect.poll(() => looks.mock.calls.length, { timeout: 10_000 }).toBeGreaterThan(0);
+  await worker.close(true);
+  connection.disconnect();
 });

@@ -114,6 +114,7 @@ export class LoopStore extends TakingStore {
       interval: this.interval,
       isClosing: () => this.closing !== undefined,
       revive: (tenant) => this.#revive(tenant),
+      isHeld: (tenant) => !this.mayRun(tenant),
       // As many as milliseconds pass until the next sweep: the server is at it for a small part of that time.
       expire: expiring(this, client, this.options, this.interval, this.#kept, (error) => this.report(error)),
     });
