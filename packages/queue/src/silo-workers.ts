@@ -47,7 +47,7 @@ export class SiloWorkers {
   /** The tenants of whom it was said that nobody knows where they are. */
   readonly #unplaced = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
+  #isLooking = false;
   #isEnded = false;
 
   constructor(parts: SiloWorkersParts) {
@@ -74,8 +74,10 @@ export class SiloWorkers {
 
   #look(): void {
     // A look that waits for a lost connection is not joined by another one every second.
-    this.#looking ??= this.#lookOnce().finally(() => {
-      this.#looking = undefined;
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    void this.#lookOnce().finally(() => {
+      this.#isLooking = false;
     });
   }
 

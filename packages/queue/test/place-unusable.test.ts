@@ -20,10 +20,10 @@ afterAll(async () => {
 it('a silo with a client that a Worker refuses is told once, and keeps no other from being worked in', async () => {
   const [first, second] = silos.map(({ url }) => url);
   // A Queue takes it: BullMQ asks for maxRetriesPerRequest: null in Workers only.
-  const unfit = new Redis(String(first));
+  const unfit = new Redis(first ?? '');
   const place = (tenant: string): QueuePlacement => {
     if (tenant === 'acme') return { level: 'silo', connection: unfit };
-    return tenant === 'big' ? { level: 'silo', connection: { url: String(second) } } : { level: 'pool' };
+    return tenant === 'big' ? { level: 'silo', connection: { url: second ?? '' } } : { level: 'pool' };
   };
   let asked = 0;
   try {
