@@ -7,6 +7,13 @@ local function isTenant(text)
 end`;
 
 /**
+ * After how long a lane at its limit of concurrency is looked at again, in milliseconds. Whoever ends a job of a lane of
+ * which it knows the limit notes it, and the sweep finds what a process has left that died: this is for a worker that
+ * runs a job from before the limit was set. Each worker that idles looks at each of these lanes.
+ */
+const CAPPED = 5_000;
+
+/**
  * Hands out turns: which lanes the next jobs are to be taken from. It takes no job, so a worker that dies with its
  * turns takes nothing along.
  *
@@ -125,8 +132,8 @@ local function look(lane)
   if concurrency then
     capped[#capped + 1] = lane
     local left = concurrency - rcall('LLEN', at .. 'active')
-    -- Who finishes one of them notes the lane. Once a second is for a process that died instead.
-    if left <= 0 and count > 0 then again = now + 1000 end
+    -- Who finishes one of them notes the lane. The rest is for who has not: see CAPPED.
+    if left <= 0 and count > 0 then again = now + ${CAPPED} end
     count = math.max(0, math.min(count, left))
   end
   if max and count > 0 then
