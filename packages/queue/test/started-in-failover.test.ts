@@ -99,6 +99,19 @@ describe('a worker that starts while its server takes no writes', () => {
     expect(others(errors, 'OOM ')).toEqual([]);
   });
 
+  it('says why, and works once it is allowed to', async () => {
+    await withJob();
+    await redis.acl('SETUSER', 'worker', 'on', '>secret', '~*', '&*', '+@all', '-incr');
+    const { errors, failed, done } = running({
+      url: server.url.replace('redis://', 'redis://worker:secret@'),
+    });
+    await failed;
+    await redis.acl('SETUSER', 'worker', '+incr');
+
+    expect(await done).toBe('w-1');
+    expect(errors.filter(({ name }) => name !== 'ReplyError')).toEqual([]);
+  });
+
   it('asks once a second meanwhile, and needs nobody to wake it', async () => {
     await withJob();
     await redis.config('SET', 'maxmemory', '1mb');
@@ -124,7 +137,38 @@ describe('a worker that starts while its server takes no writes', () => {
     expect(await done).toBe('w-1');
     expect(errors).toEqual([]);
   });
+
+  it('works on a connection whose server has forgotten a script that was used for several jobs', async () => {
+    const queue = new Queue('mail', { connection: redis, tenant });
+    opened.push(queue);
+    await withTenant('acme', () => queue.addBulk([{ name: 'welcome', data: {}, opts: { jobId: 'w-1' } }]));
+    await redis.script('FLUSH');
+    const { errors, done } = running(redis);
+
+    expect(await done).toBe('w-1');
+    expect(errors).toEqual([]);
+  });
 });
+
+it('a worker of one tenant whose server stops taking writes asks once a second, and goes on', async () => {
+  const queue = new Queue('mail', { connection: redis, tenant });
+  opened.push(queue);
+  const jobs = Array.from({ length: 5_000 }, () => ({ name: 'welcome', data: {} }));
+  await withTenant('acme', () => queue.addBulk(jobs));
+  const { errors, failed, done } = running({ url: server.url });
+  await done;
+  await redis.replicaof('127.0.0.1', NOBODY);
+  await failed;
+  const first = performance.now();
+  // At first those of the job that ran, and of the next one; then one a second.
+  await expect.poll(() => errors.length, { timeout: 15_000 }).toBeGreaterThan(10);
+  expect(performance.now() - first).toBeGreaterThan(1_900);
+  await redis.replicaof('NO', 'ONE');
+  const before = await redis.zcard('bull:mail~acme:completed');
+  await expect
+    .poll(() => redis.zcard('bull:mail~acme:completed'), { timeout: 10_000 })
+    .toBeGreaterThan(before);
+}, 40_000);
 
 describe('what is sent as one transaction', () => {
   /** Each of them once, on jobs that are there for it. */

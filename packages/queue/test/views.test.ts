@@ -296,7 +296,7 @@ describe('a tenant looks at its queue', () => {
       ([, { kind, ...rule }]) =>
         kind === 'custom' &&
         'custom' in rule &&
-        ['scoped', 'jobs', 'bulk', 'obliterates'].includes(rule.custom),
+        ['scoped', 'jobs', 'bulk', 'counted', 'dates', 'obliterates'].includes(rule.custom),
     );
     const here = scoped.map(([name]) => name).filter((name) => !ELSEWHERE.test(name));
     expect(here.toSorted()).toEqual([...methods, ...Object.keys(ACTS)].toSorted());

@@ -25,11 +25,12 @@ export async function isHandedOverAsKnown(
   { prefix }: Pick<StoreContext, 'prefix'>,
   { lanePrefix }: { readonly lanePrefix: string },
 ): Promise<boolean> {
-  let handovers = await probe(client, prefix, lanePrefix);
+  let replies = await probe(client, prefix, lanePrefix);
   // By now their texts are sent again.
-  if (handovers.some(([error]) => isUnknownScript(error)))
-    handovers = await probe(client, prefix, lanePrefix);
-  return answersOf(handovers).every((reply, turn) => isHandover(reply, IDS[turn]));
+  if (replies.some(([error]) => isUnknownScript(error))) replies = await probe(client, prefix, lanePrefix);
+  // All of them: where no job could be added there is none to be handed over, which would look like another form.
+  const handovers = answersOf(replies).slice(IDS.length, -1);
+  return handovers.every((reply, turn) => isHandover(reply, IDS[turn]));
 }
 
 async function probe(client: TransactionClient, prefix: string, lanePrefix: string): Promise<Replies> {
@@ -42,7 +43,7 @@ async function probe(client: TransactionClient, prefix: string, lanePrefix: stri
     ...Object.values(keys.getKeys(name)),
     ...IDS.flatMap((id) => [toKey(id), toKey(`${id}:lock`)]),
   ];
-  const replies = await transact(client, async (multi) => {
+  return transact(client, async (multi) => {
     // What BullMQ would send on its connection goes into the transaction, which is what it answers then.
     const connection = { client: Promise.resolve(multi) } as unknown as RedisConnection;
     const queue = new RedisQueueBackend(connection, name, keys.getKeys(name), toKey, opts, undefined, false);
@@ -52,7 +53,6 @@ async function probe(client: TransactionClient, prefix: string, lanePrefix: stri
     await queue.moveToDelayed('p2', Date.now(), LOCK, 't', { fetchNext: true });
     multi.del(...left);
   });
-  return replies.slice(IDS.length, -1);
 }
 
 function isHandover(reply: unknown, id: string | undefined): boolean {
