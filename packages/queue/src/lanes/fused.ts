@@ -277,7 +277,7 @@ export class Taker {
 }
 
 const taking = (lua: string, keys: readonly string[]): Fused => ({
-  name: 'tenantkit:lanes:take:1',
+  name: 'tenantkit:lanes:take:2',
   numberOfKeys: 6,
   lua: takeWith(lua, keys),
 });

@@ -14,6 +14,13 @@ end`;
 const CAPPED = 5_000;
 
 /**
+ * What is added to the time of a lane in `due` that waits for a limit: that time is the server's, by whose clock a limit
+ * ends. By that of a worker which is ten minutes ahead it would be put aside for ten minutes for all others. What is for
+ * a delayed job stays the workers' own: BullMQ's scripts go by that. Later than any of those, and still a whole number.
+ */
+const HELD = 8_700_000_000_000_000;
+
+/**
  * Hands out turns: which lanes the next jobs are to be taken from. It takes no job, so a worker that dies with its
  * turns takes nothing along.
  *
@@ -61,9 +68,23 @@ end
 
 -- The next pick goes on where this one has stopped: a thousand delays that end together are no reason to let all
 -- other clients wait.
-for _, lane in ipairs(rcall('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 200)) do
-  rcall('ZREM', due, lane)
-  rcall('ZADD', ready, 'NX', 0, lane)
+local function ripe(from, to)
+  for _, lane in ipairs(rcall('ZRANGEBYSCORE', due, from, to, 'LIMIT', 0, 200)) do
+    rcall('ZREM', due, lane)
+    rcall('ZADD', ready, 'NX', 0, lane)
+  end
+end
+-- The server's time, for the few picks that meet a limit.
+local clock
+local function server()
+  local found = clock or rcall('TIME')
+  clock = found
+  return tonumber(found[1]) * 1000 + math.floor(tonumber(found[2]) / 1000)
+end
+local last = rcall('ZRANGE', due, -1, -1, 'WITHSCORES')
+if last[2] then
+  ripe('-inf', now)
+  if tonumber(last[2]) >= ${HELD} then ripe(${HELD}, ${HELD} + server()) end
 end
 
 local time = tonumber(rcall('GET', vt) or '0') or 0
@@ -133,13 +154,13 @@ local function look(lane)
     capped[#capped + 1] = lane
     local left = concurrency - rcall('LLEN', at .. 'active')
     -- Who finishes one of them notes the lane. The rest is for who has not: see CAPPED.
-    if left <= 0 and count > 0 then again = now + ${CAPPED} end
+    if left <= 0 and count > 0 then again = ${HELD} + server() + ${CAPPED} end
     count = math.max(0, math.min(count, left))
   end
   if max and count > 0 then
     local ttl = used >= max and rcall('PTTL', at .. 'limiter') or 0
     if ttl > 0 then
-      again = now + ttl
+      again = ${HELD} + server() + ttl
       count = 0
     else
       count = math.min(count, math.max(1, used < max and max - used or max))
@@ -201,7 +222,17 @@ const END = `
 local size = rcall('ZCARD', ready)
 if size > 0 then rcall('ZADD', wake, 0, '0') end
 local first = rcall('ZRANGE', due, 0, 0, 'WITHSCORES')
-local soonest = first[2] and math.min(math.max(math.ceil(tonumber(first[2])), 0), ${LATEST}) or 0
+local soonest = 0
+local function comes(time)
+  time = math.min(math.max(math.ceil(time), 0), ${LATEST})
+  if soonest == 0 or time < soonest then soonest = time end
+end
+if first[2] and tonumber(first[2]) < ${HELD} then
+  comes(tonumber(first[2]))
+  first = rcall('ZRANGEBYSCORE', due, ${HELD}, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+end
+-- By the clock of who asks.
+if first[2] then comes(tonumber(first[2]) - ${HELD} - server() + now) end
 return { turns, size, soonest, capped, unreadable, taken }`;
 
 export const PICK = `local taken${TURNS}${END}`;

@@ -38,7 +38,7 @@ export interface Swept {
 
 // No name of ours may meet one that the owner of the connection has defined on it.
 const COMMANDS = {
-  pick: { name: 'tenantkit:lanes:pick:2', numberOfKeys: 6, lua: PICK },
+  pick: { name: 'tenantkit:lanes:pick:3', numberOfKeys: 6, lua: PICK },
   touch: { name: 'tenantkit:lanes:touch:2', numberOfKeys: 3, lua: TOUCH },
   sweep: { name: 'tenantkit:lanes:sweep:1', numberOfKeys: 4, lua: SWEEP },
   park: { name: 'tenantkit:lanes:park:1', numberOfKeys: 2, lua: PARK },
