@@ -7,45 +7,34 @@ import {
   memoryTenantStore,
   withTenant,
 } from '@tenantkit/core';
-import { freshRedis, type FreshRedis } from '@tenantkit/testing';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import type { FreshRedis } from '@tenantkit/testing';
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   QueueEvents,
   QueueEventsProducer,
   type QueueEventsOptions,
-  type QueuePlacement,
   type QueueTenantOptions,
 } from '@tenantkit/queue';
 import { feedOf } from '../src/events/feed.ts';
 import { eventBench, recorder, type EventBench } from './events-support.ts';
+import { POOL, placed, type Place, type Placed } from './place-support.ts';
 import { proxyTo } from './proxy.ts';
 import { KEY, OPERATOR } from './support.ts';
 
+let of: Placed<EventBench>;
 let on: EventBench;
 let silo: FreshRedis;
-/** An observer of the silo. */
 let there: Redis;
-
 beforeAll(async () => {
-  on = await eventBench();
-  silo = await freshRedis(inject('servers').redis);
-  there = new Redis(silo.url, { maxRetriesPerRequest: null });
+  of = await placed(eventBench);
+  ({ on, silo, there } = of);
 });
-afterEach(async () => {
-  await on.reset();
-  await there.flushdb();
-});
-afterAll(async () => {
-  there.disconnect();
-  await silo.cleanup();
-  await on[Symbol.asyncDispose]();
-});
+afterEach(() => of.reset());
+afterAll(() => of[Symbol.asyncDispose]());
 
-type Place = (tenant: string) => QueuePlacement;
-const POOL: QueuePlacement = { level: 'pool' };
 /** Only this tenant is elsewhere. */
-const big: Place = (tenant) => (tenant === 'big' ? { level: 'silo', connection: { url: silo.url } } : POOL);
+const big: Place = (id) => of.big(id);
 const options = (place: Place, more: Partial<QueueTenantOptions> = {}): { tenant: QueueTenantOptions } => ({
   tenant: { signingKeys: [KEY], place, ...more },
 });

@@ -8,9 +8,9 @@ import {
   memoryTenantStore,
   withTenant,
 } from '@tenantkit/core';
-import { freshRedis, type FreshRedis } from '@tenantkit/testing';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import type { FreshRedis } from '@tenantkit/testing';
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   FlowProducer,
   queueAuditor,
@@ -20,33 +20,23 @@ import {
   type QueueTenantOptions,
   type Worker,
 } from '@tenantkit/queue';
+import { POOL, placed, type Place, type Placed } from './place-support.ts';
 import { proxyTo } from './proxy.ts';
 import { KEY, OPERATOR, bench, finished, type Bench } from './support.ts';
 
+let of: Placed<Bench>;
 let on: Bench;
 let silo: FreshRedis;
-/** An observer of the silo. */
 let there: Redis;
-
 beforeAll(async () => {
-  on = await bench();
-  silo = await freshRedis(inject('servers').redis);
-  there = new Redis(silo.url, { maxRetriesPerRequest: null });
+  of = await placed(bench);
+  ({ on, silo, there } = of);
 });
-afterEach(async () => {
-  await on.reset();
-  await there.flushdb();
-});
-afterAll(async () => {
-  there.disconnect();
-  await silo.cleanup();
-  await on[Symbol.asyncDispose]();
-});
+afterEach(() => of.reset());
+afterAll(() => of[Symbol.asyncDispose]());
 
-type Place = (tenant: string) => QueuePlacement;
-const POOL: QueuePlacement = { level: 'pool' };
 /** Only this tenant is elsewhere. */
-const big: Place = (tenant) => (tenant === 'big' ? { level: 'silo', connection: { url: silo.url } } : POOL);
+const big: Place = (id) => of.big(id);
 
 const tenant = (place: Place, more: Partial<QueueTenantOptions> = {}): QueueTenantOptions => ({
   signingKeys: [KEY],

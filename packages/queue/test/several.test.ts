@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import {
   createTenantRegistry,
   isVerified,
@@ -9,29 +9,21 @@ import {
   type EraseProgress,
   type ErasureScope,
 } from '@tenantkit/core';
-import { freshRedis } from '@tenantkit/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Queue, queueAuditor, queueEraser } from '@tenantkit/queue';
+import { POOL, placed, type Placed } from './place-support.ts';
 import { KEY, OTHER_KEY, bench, type Bench } from './support.ts';
 
+let of: Placed<Bench>;
 let on: Bench;
 /** Another Redis, in which one of the queues is. */
 let there: Redis;
-let other: Awaited<ReturnType<typeof freshRedis>>;
 beforeAll(async () => {
-  on = await bench();
-  other = await freshRedis(inject('servers').redis);
-  there = new Redis(other.url, { maxRetriesPerRequest: null });
+  of = await placed(bench);
+  ({ on, there } = of);
 });
-afterEach(async () => {
-  await on.reset();
-  await there.flushdb();
-});
-afterAll(async () => {
-  await on[Symbol.asyncDispose]();
-  there.disconnect();
-  await other.cleanup();
-});
+afterEach(() => of.reset());
+afterAll(() => of[Symbol.asyncDispose]());
 
 const { privateKey } = generateKeyPairSync('ed25519');
 const ADA = { tenant: 'acme', subject: 'ada' };
@@ -52,7 +44,7 @@ beforeEach(async () => {
   bills = on.queue('bills', {
     tenant: {
       signingKeys: [OTHER_KEY],
-      place: (id) => (id === 'acme' ? { level: 'silo', connection: { url: other.url } } : { level: 'pool' }),
+      place: (id) => (id === 'acme' ? { level: 'silo', connection: { url: of.silo.url } } : POOL),
     },
   });
   for (const queue of [mails, reports, bills]) {
