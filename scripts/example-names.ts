@@ -46,6 +46,7 @@ declare const app: {
   core: {
     ...REDIS,
     connection: `declare const connection: object;`,
+    fence: `declare const fence: import('@tenantkit/core').TenantRegistry;`,
     emitter: `declare const emitter: import('node:events').EventEmitter;`,
     pager: `declare const pager: { alert(event: unknown): void };`,
     pino: `declare function pino(): { info(event: unknown): void; warn(event: unknown): void; error(event: unknown): void };`,

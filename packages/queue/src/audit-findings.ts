@@ -10,7 +10,7 @@ export const FOUND = {
   unsigned_job: {
     severity: 'high',
     message: 'A job without a header: it was written past tenantkit and never runs.',
-    hint: 'Find out who writes to this Redis; remove the job with a raw client.',
+    hint: 'Find out who writes to this Redis; remove it with queue.remove(id) in its tenant.',
   },
   invalid_signature: {
     severity: 'critical',
@@ -22,6 +22,12 @@ export const FOUND = {
     severity: 'high',
     message: 'A job that was signed with a key which is not in the key ring: it never runs.',
     hint: 'Put the key back, behind the current one, until the jobs it has signed are finished. A scheduler gets the current key when a worker that can sign makes its next job, or when it is upserted anew.',
+  },
+  ended_unknown_key: {
+    severity: 'info',
+    message:
+      'A finished job that was signed with a key which is not in the key ring: no list of its tenant has it.',
+    hint: 'Nothing to do: it holds nothing up, and goes as finished jobs go. With the key it can be looked at again.',
   },
   erased_tenant_job: {
     severity: 'high',
@@ -53,12 +59,12 @@ export const FOUND = {
   missing_job: {
     severity: 'low',
     message: 'A state of the queue names a job that is not stored.',
-    hint: 'It fails when a worker meets it; remove it with a raw client.',
+    hint: 'It fails when a worker meets it, or take its name away with queue.remove(id) in its tenant.',
   },
   orphaned_job: {
     severity: 'low',
     message: 'A stored job that no state of the queue names: it never runs.',
-    hint: 'Remove it with queue.removeOrphanedJobs inside acrossTenants.',
+    hint: 'Remove it with queue.remove(id) in its tenant; queue.removeOrphanedJobs inside acrossTenants takes all of them, and the metrics of every tenant as well.',
   },
   orphaned_parent: {
     severity: 'low',

@@ -8,7 +8,9 @@ import {
   LISTS,
   REPEAT,
   SORTED_SETS,
+  inStates,
   isInState,
+  isPlace,
   jobIdOf,
   scanKeys,
   stateIds,
@@ -27,6 +29,9 @@ const BY_REASON: Readonly<Partial<Record<SignatureReason, FindingCode>>> = {
   missing: 'unsigned_job',
   unknownKey: 'unknown_key',
 };
+
+/** In these nothing becomes of a job any more. */
+const ENDED: ReadonlySet<string> = new Set(['completed', 'failed']);
 
 /** Looks at one queue, in one Redis. */
 export async function* auditQueue(
@@ -85,11 +90,13 @@ async function* auditPlace(
 ): AsyncGenerator<Finding> {
   const finding = (code: FindingCode, name: string): Finding => ({ store, code, name, ...FOUND[code] });
   const seen = new Set<string>();
+  const live = new Set<string>();
   const odd = await oddKeys(raw, base);
   for (const key of odd) yield finding('unreadable_key', base + key);
   for (const state of STATES.filter((one) => !odd.has(one))) {
     for await (const ids of stateIds(raw, base, state, signal)) {
       for (const id of ids) seen.add(id);
+      if (!ENDED.has(state)) for (const id of ids) live.add(id);
     }
   }
   for await (const ids of odd.has(REPEAT) ? [] : stateIds(raw, base, REPEAT, signal)) {
@@ -118,16 +125,29 @@ async function* auditPlace(
       // What a scheduler makes has an id without a tenant: whose it is says the lane, if it is in one.
       const isNobodys = isIteration(id) ? lane === undefined : verifier.names.tenantOf(id) === undefined;
       const isOutside = code === 'unsigned_job' && isNobodys;
-      if (code !== undefined) yield finding(isOutside ? 'job_outside_tenant' : code, key);
+      // One that has ended holds up nobody who wants to take the key away.
+      const hasEnded = code === 'unknown_key' && seen.has(id) && !live.has(id);
+      if (hasEnded) yield finding('ended_unknown_key', key);
+      else if (code !== undefined) yield finding(isOutside ? 'job_outside_tenant' : code, key);
       // Jobs move while the audit runs: only what is in no state now is a finding.
       if (!seen.has(id) && !(await isInState(raw, base, id, STATES))) yield finding('orphaned_job', key);
     }
   }
   for (const id of seen) {
-    // Jobs finish while the audit runs: only what is still missing is a finding.
-    if (!stored.has(id) && (await raw.run((redis) => redis.exists(base + id))) === 0)
-      yield finding('missing_job', base + id);
+    if (!stored.has(id) && (await isMissing(raw, base, id))) yield finding('missing_job', base + id);
   }
+}
+
+/**
+ * Whether a state names a job that is not stored, at one moment: jobs end and are replaced while the audit runs, and one
+ * that no state names any more is gone as it should be.
+ */
+async function isMissing(raw: RawRedis, base: string, id: string): Promise<boolean> {
+  const replies = await raw.run((redis) =>
+    inStates(redis.multi().exists(base + id), base, id, STATES).exec(),
+  );
+  const [exists, ...places] = (replies ?? []).map(([, reply]) => reply);
+  return exists === 0 && places.some((place) => isPlace(place));
 }
 
 function judge(verify: () => JobClaims, fence: TenantRegistry | undefined): FindingCode | undefined {

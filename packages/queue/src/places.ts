@@ -1,6 +1,6 @@
 import { isRedisInstance, Queue as RawQueue } from 'bullmq';
 import { ConfigError, assertId, optionSchemas, parseOptions, type NameCodec } from '@tenantkit/core';
-import type { Cluster, Redis } from 'ioredis';
+import type { ChainableCommander, Cluster, Redis } from 'ioredis';
 import { z } from 'zod';
 import { DEFAULT_PREFIX, contextOf } from './client.ts';
 import { checkCluster } from './cluster.ts';
@@ -189,15 +189,27 @@ export async function isInState(
   id: string,
   states: readonly string[],
 ): Promise<boolean> {
-  const replies = await raw.run((redis) => {
-    const pipeline = redis.pipeline();
-    for (const state of states) {
-      if ((LISTS as readonly string[]).includes(state)) pipeline.lpos(base + state, id);
-      else pipeline.zscore(base + state, id);
-    }
-    return pipeline.exec();
-  });
-  return (replies ?? []).some(([, place]) => place !== null && place !== undefined);
+  const replies = await raw.run((redis) => inStates(redis.pipeline(), base, id, states).exec());
+  return (replies ?? []).some(([, place]) => isPlace(place));
+}
+
+/** Asks for the place of a job in each of some states. */
+export function inStates(
+  commands: ChainableCommander,
+  base: string,
+  id: string,
+  states: readonly string[],
+): ChainableCommander {
+  for (const state of states) {
+    if ((LISTS as readonly string[]).includes(state)) commands.lpos(base + state, id);
+    else commands.zscore(base + state, id);
+  }
+  return commands;
+}
+
+/** Whether the answer is one: a state that is a key of another type answers with an error, and none. */
+export function isPlace(answer: unknown): boolean {
+  return answer !== null && answer !== undefined;
 }
 
 /** The id of the job that a key belongs to, or `undefined` for a key of the queue itself. */

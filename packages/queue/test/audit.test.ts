@@ -146,6 +146,87 @@ describe('the auditor', () => {
     expect(inLane.map(({ code }) => code).toSorted()).toEqual(['unsigned_job', 'unsigned_scheduler']);
   });
 
+  it('does not take a job for missing that ends while it looks', async () => {
+    const queue = on.queue('mail');
+    for (const jobId of ['ends', 'stays', 'lost'])
+      await withTenant('acme', () => queue.add('n', {}, { jobId }));
+    await on.redis.del('bull:mail~acme:acme~lost');
+    /** A Redis behind which a job is removed as soon as its state was read. */
+    class Meanwhile extends Redis {
+      override async lrange(...args: Parameters<Redis['lrange']>): Promise<string[]> {
+        // One that is added when the keys were walked over already.
+        if (String(args[0]) === 'bull:mail~acme:wait')
+          await withTenant('acme', () => queue.add('n', {}, { jobId: 'new' }));
+        const ids = await super.lrange(...args);
+        if (ids.includes('acme~ends')) await withTenant('acme', () => queue.remove('ends'));
+        return ids;
+      }
+    }
+    const busy = new Meanwhile(on.url);
+    try {
+      const found: unknown[] = [];
+      const auditor = queueAuditor(busy, { queues: ['mail'], signingKeys: [KEY] });
+      for await (const { code, name } of auditor.audit()) found.push([code, name]);
+      expect(await on.redis.exists('bull:mail~acme:acme~ends')).toBe(0);
+      expect(await on.redis.exists('bull:mail~acme:acme~new')).toBe(1);
+      expect(found).toEqual([['missing_job', 'bull:mail~acme:acme~lost']]);
+    } finally {
+      busy.disconnect();
+    }
+  });
+
+  it('says of a job that has ended that it holds no key up, and of one that is to run that it does', async () => {
+    const old = on.queue('mail', { tenant: { signingKeys: [OTHER_KEY] } });
+    const ring = { tenant: { signingKeys: [KEY, OTHER_KEY] } };
+    const worker = on.worker(
+      'mail',
+      async ({ name }) => {
+        if (name === 'bad') throw new Error('bad');
+      },
+      ring,
+    );
+    const done = finished(worker, 2);
+    await withTenant('acme', async () => {
+      await old.add('n', {}, { jobId: 'done' });
+      await old.add('bad', {}, { jobId: 'failed' });
+      await old.add('n', {}, { jobId: 'later', delay: 60_000 });
+    });
+    await done;
+    expect(brief(await audit())).toEqual([
+      ['ended_unknown_key', 'acme~done'],
+      ['ended_unknown_key', 'acme~failed'],
+      ['unknown_key', 'acme~later'],
+    ]);
+    // Somebody who has written a job that is to run into the finished ones as well.
+    await on.redis.zadd('bull:mail~acme:completed', Date.now(), 'acme~later');
+    expect(brief(await audit())).toContainEqual(['unknown_key', 'acme~later']);
+    expect(brief(await audit({ signingKeys: [KEY, OTHER_KEY] }))).toEqual([]);
+    // And one that no state names, of which nobody can tell whether it has ended.
+    await on.redis.zrem('bull:mail~acme:completed', 'acme~later', 'acme~done');
+    expect(brief(await audit())).toContainEqual(['unknown_key', 'acme~done']);
+  });
+
+  it('is followed by queue.remove in the tenant, as its hints say', async () => {
+    const queue = on.queue('mail');
+    for (const jobId of ['lost', 'orphan', 'good'])
+      await withTenant('acme', () => queue.add('n', {}, { jobId }));
+    await on.raw('mail~acme').add('n', {}, { jobId: 'acme~forged' });
+    await on.redis.del('bull:mail~acme:acme~lost');
+    await on.redis.lrem('bull:mail~acme:wait', 0, 'acme~orphan');
+    const found = await audit();
+    expect(brief(found)).toEqual([
+      ['unsigned_job', 'acme~forged'],
+      ['missing_job', 'acme~lost'],
+      ['orphaned_job', 'acme~orphan'],
+    ]);
+    for (const { hint } of found) expect(hint).toContain('queue.remove(id)');
+    await withTenant('acme', async () => {
+      for (const id of ['forged', 'lost', 'orphan']) await queue.remove(id);
+    });
+    expect(await audit()).toEqual([]);
+    expect(await withTenant('acme', () => queue.getWaitingCount())).toBe(1);
+  });
+
   it('finds jobs of erased tenants', async () => {
     const queue = on.queue('mail');
     for (const tenant of ['acme', 'acme2'])
