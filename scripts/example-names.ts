@@ -6,7 +6,12 @@ const ADMIN = {
   admin: `declare const admin: import('ioredis').Redis;`,
   password: `declare const password: string;`,
 };
+const QUEUES = {
+  mails: `declare const mails: import('@tenantkit/queue').Queue;`,
+  reports: `declare const reports: import('@tenantkit/queue').Queue;`,
+};
 const QUEUE = {
+  ...QUEUES,
   signingKeys: `declare const signingKeys: readonly import('@tenantkit/queue').SigningKey[];`,
 };
 const JWKS = {
@@ -71,6 +76,7 @@ declare const app: {
     ...REDIS,
     ...S3,
     ...JWKS,
+    ...QUEUES,
     erasure: `declare const erasure: ReturnType<typeof import('@tenantkit/erasure').createErasure>;`,
     fence: `declare const fence: import('@tenantkit/core').TenantRegistry;`,
     id: `declare const id: string;`,
@@ -83,10 +89,8 @@ declare const app: {
     ...QUEUE,
     accountOf: `declare function accountOf(data: unknown): { readonly id: string } | undefined;`,
     connection: `declare const connection: { host: string; port: number };`,
-    mails: `declare const mails: import('@tenantkit/queue').Queue;`,
     queue: `declare const queue: import('@tenantkit/queue').Queue;`,
     redis: `declare const redis: import('ioredis').Redis;`,
-    reports: `declare const reports: import('@tenantkit/queue').Queue;`,
     send: `declare function send(tenant: string | undefined, data: unknown): Promise<void>;`,
   },
   search: {
