@@ -35,6 +35,13 @@ const NO_TENANT_TO_TELL = refuse(
   'an event of your own is for the listeners of a tenant, and acrossTenants names none',
   'Enter the tenant first: withTenant(id, () => producer.publishEvent(…)) works inside acrossTenants.',
 );
+/** What the Queue calls them, for texts and events: nobody finds BullMQ's inner names in the code of a service. */
+const CALLED: Readonly<Record<string, string>> = {
+  addJob: 'add',
+  addJobs: 'addBulk',
+  getCounts: 'getJobCounts',
+};
+
 /**
  * The backend that queues, workers and jobs hold: every call of BullMQ goes through it, and so does every call
  * on the public property `queue.backend`. Its members are made from {@link backendRules}.
@@ -118,11 +125,11 @@ async function invokeLater(...call: Parameters<typeof invoke>): Promise<unknown>
 /** @param args - `undefined` for a property */
 function invoke(guard: Guard, operation: string, rule: Row, args?: readonly unknown[]): unknown {
   if (rule.kind === 'pass' || isEngineOf(guard.owner)) return call(guard, operation, args);
-  const where = { surface: 'queue', operation } as const;
+  const where = { surface: 'queue', operation: CALLED[operation] ?? operation } as const;
   const scope = requireScope(where);
   if (scope.bypass !== undefined) {
     if (rule.kind === 'custom' && SIGNS.has(rule.custom))
-      throw refusal('queue', operation, NO_TENANT_TO_SIGN);
+      throw refusal('queue', where.operation, NO_TENANT_TO_SIGN);
     if (operation === 'publishEvent') throw refusal('queue', operation, NO_TENANT_TO_TELL);
     if (args !== undefined) operatorChecks[operation]?.(args, operation);
     return call(guard, operation, args);
@@ -130,7 +137,12 @@ function invoke(guard: Guard, operation: string, rule: Row, args?: readonly unkn
   if (rule.kind === 'refuse') throw refusal('queue', operation, rule);
   const { tenant } = scope.tenant;
   guard.context.fence?.check(tenant, where);
-  return handlers[rule.custom](inPlaceOf(guard, tenant, operation), scope.tenant, operation, args ?? []);
+  return handlers[rule.custom](
+    inPlaceOf(guard, tenant, where.operation),
+    scope.tenant,
+    operation,
+    args ?? [],
+  );
 }
 
 /** The guard of the store that a tenant's lane is in. */

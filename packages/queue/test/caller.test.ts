@@ -1,4 +1,11 @@
-import { OperationRefusedError, MissingTenantError, acrossTenants, withTenant } from '@tenantkit/core';
+import {
+  MissingTenantError,
+  OperationRefusedError,
+  acrossTenants,
+  createTenantRegistry,
+  memoryTenantStore,
+  withTenant,
+} from '@tenantkit/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, QueueEvents, type Job } from '@tenantkit/queue';
 import { KEY, OPERATOR, audited, bench, type Bench } from './support.ts';
@@ -48,6 +55,32 @@ describe('a refusal says what was called', () => {
     });
     const inside = withTenant('acme', () => events.close());
     await expect(inside).rejects.toThrow(/^queueEvents\.close is refused inside a tenant/);
+  });
+
+  it('a Queue, whose calls have other names inside BullMQ', async () => {
+    using refused = audited('refused');
+    const fence = await createTenantRegistry({ store: memoryTenantStore() });
+    try {
+      const queue = on.queue('mail', { tenant: { ...tenant, fence } });
+      await expect(acrossTenants(OPERATOR, () => queue.add('n', {}))).rejects.toThrow(
+        /^queue\.add is refused/,
+      );
+      await fence.freeze('acme');
+      const calls = {
+        add: () => queue.add('n', {}),
+        addBulk: () => queue.addBulk([{ name: 'n', data: {} }]),
+        getJobCounts: () => queue.getJobCounts(),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        const asked = withTenant('acme', (): Promise<unknown> => call());
+        await expect(asked).rejects.toThrow(new RegExp(`^queue\\.${name} is refused`));
+        await expect(asked).rejects.toMatchObject({ code: 'TENANT_FENCED', operation: name });
+      }
+    } finally {
+      fence.close();
+    }
+    const operations = refused.events.map(({ data }) => data.api.operation);
+    expect(new Set(operations)).toEqual(new Set(['add', 'addBulk', 'getJobCounts']));
   });
 
   it('a Queue, which is called as the surface is; and the error itself names the same as ever', async () => {
