@@ -1,6 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import pMap from 'p-map';
-import { ConfigError, MissingTenantError, TenantSwitchError, type Surface } from './errors.ts';
+import {
+  ConfigError,
+  MissingTenantError,
+  TenantSwitchError,
+  isTenantkitError,
+  type Surface,
+} from './errors.ts';
 import { publish } from './events.ts';
 import { assertId } from './ids.ts';
 import { assertRuntime } from './runtime.ts';
@@ -206,11 +212,24 @@ export async function forEachTenant<R>(
       }),
     { concurrency, stopOnError: false, ...(signal === undefined ? {} : { signal }) },
   ).catch((error: unknown) => {
-    if (broken === undefined || !(error instanceof AggregateError)) throw error;
-    throw new AggregateError([...(error.errors as unknown[]), broken.error]);
+    if (!(error instanceof AggregateError)) throw error;
+    throw failures(error.errors as unknown[], broken);
   });
   if (broken !== undefined) throw broken.error;
   return results;
+}
+
+// A text, since it is what logs show and a queue keeps of a job. Of an error only its code: its own text may hold data of
+// a tenant, and this one is about several.
+function failures(
+  errors: readonly unknown[],
+  broken: { readonly error: unknown } | undefined,
+): AggregateError {
+  const codes = new Set(errors.map((error) => (isTenantkitError(error) ? error.code : 'other errors')));
+  const many = errors.length === 1 ? '1 tenant' : `${errors.length} tenants`;
+  const list = broken === undefined ? '' : ', and the list of tenants broke off';
+  const text = `forEachTenant: it failed for ${many} (${[...codes].join(', ')})${list}. Each error is in errors.`;
+  return new AggregateError(broken === undefined ? errors : [...errors, broken.error], text);
 }
 
 /**

@@ -308,7 +308,11 @@ describe('forEachTenant', () => {
       );
     await expect(each()).rejects.toBe(broken);
     expect(ran).toEqual(['acme']);
-    await expect(each(true)).rejects.toMatchObject({ errors: [{ message: 'failed' }, broken] });
+    await expect(each(true)).rejects.toMatchObject({
+      message:
+        'forEachTenant: it failed for 1 tenant (other errors), and the list of tenants broke off. Each error is in errors.',
+      errors: [{ message: 'failed' }, broken],
+    });
   });
 
   it('gives every tenant its turn and then throws all errors', async () => {
@@ -318,6 +322,10 @@ describe('forEachTenant', () => {
       if (tenant !== 'b') throw new Error(`failed in ${tenant}`);
     });
     await expect(promise).rejects.toThrow(AggregateError);
+    // What one of them says may hold its data.
+    await expect(promise).rejects.toThrow(
+      /^forEachTenant: it failed for 2 tenants \(other errors\)\. Each error is/,
+    );
     await expect(promise).rejects.toMatchObject({
       errors: [{ message: 'failed in a' }, { message: 'failed in c' }],
     });
@@ -327,6 +335,7 @@ describe('forEachTenant', () => {
   it('reports an invalid id among good ones', async () => {
     const ran: string[] = [];
     await expect(forEachTenant(['a', 'a:b', 'c'], ({ tenant }) => ran.push(tenant))).rejects.toMatchObject({
+      message: 'forEachTenant: it failed for 1 tenant (TENANT_INVALID). Each error is in errors.',
       errors: [{ code: 'TENANT_INVALID' }],
     });
     expect(ran).toEqual(['a', 'c']);
