@@ -12,16 +12,23 @@ import {
   type PersonWork,
 } from './erase-person-read.ts';
 import type { Totals } from './erase-count.ts';
-import { REPEAT, SUB_KEYS, jobIdOf, scanKeys } from './places.ts';
+import { oddKeys } from './key-types.ts';
+import { EVENTS, REPEAT, SUB_KEYS, jobIdOf, scanKeys } from './places.ts';
 import type { JobHash, Verifier } from './verify.ts';
 
 /** Nobody can tell whom something is about. */
 const UNTOLD =
   'whom they are about nobody can tell, since their headers do not verify; queueAuditor names them, and they are removed with the queue’s own methods';
 
+/** A key of another type is the person's as little as anybody's, and what stands in it nobody can tell. */
+const ODD =
+  'BullMQ keeps states and events of the queue under these names, and they hold another thing: whom it is about nobody can tell; queueAuditor names them (unreadable_key), and the erasure of the tenant removes them';
+
 /** What a lane holds of a person, and of whom nobody can tell. */
 export interface PersonCount extends Totals {
   readonly untold: ReadonlyMap<'jobs' | 'schedulers', number>;
+  /** Keys of another type than BullMQ keeps under their names. */
+  readonly odd: number;
 }
 
 /**
@@ -48,8 +55,9 @@ export async function countPerson(
       keys += (await take(rests.filter(isScheduler))).length + (await take(rests.filter(isNext))).length;
     }
   }
+  const odd = await oddKeys(raw, base);
   let events = 0;
-  for await (const ids of eventsOf(work, until)) events += ids.length;
+  if (!odd.has(EVENTS)) for await (const ids of eventsOf(work, until)) events += ids.length;
   return {
     jobs: [...theirs].filter((rest) => !isScheduler(rest) && !isNext(rest)).length,
     keys,
@@ -58,6 +66,7 @@ export async function countPerson(
       ['jobs', untold.jobs.size],
       ['schedulers', untold.schedulers.size],
     ]),
+    odd: odd.size,
   };
 
   /** Those that are about the person and are met for the first time. */
@@ -106,10 +115,16 @@ async function besides(
 
 /** What is said of what nobody can tell, and stays. */
 export function untoldItems(counted: readonly PersonCount[]): readonly Kept[] {
-  return (['jobs', 'schedulers'] as const).flatMap((kind) => {
+  const headers = (['jobs', 'schedulers'] as const).flatMap((kind) => {
     const count = counted.reduce((sum, { untold }) => sum + (untold.get(kind) ?? 0), 0);
     return count === 0 ? [] : [{ kind, count, why: UNTOLD }];
   });
+  return [...headers, ...oddItems(counted.reduce((sum, { odd }) => sum + odd, 0))];
+}
+
+/** What is said of keys of another type. */
+export function oddItems(count: number): readonly Kept[] {
+  return count === 0 ? [] : [{ kind: 'keys', count, why: ODD }];
 }
 
 /** The sum of what several lanes hold. */

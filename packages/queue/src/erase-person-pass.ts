@@ -6,6 +6,7 @@ import {
   type ErasedOfPerson,
   type Judged,
 } from './erase-person-scripts.ts';
+import { oddKeys } from './key-types.ts';
 import { BATCH, LISTS, REPEAT, SORTED_SETS, jobIdOf, scanKeys } from './places.ts';
 
 /**
@@ -36,35 +37,41 @@ export async function erasePersonOnce(work: PersonWork, isThorough: boolean): Pr
     active: new Set(),
     parents: new Set(),
   };
+  const odd = await oddKeys(work.raw, work.base);
   // Schedulers first: one that is left would go on making jobs.
-  await walk(work, REPEAT, async (ids) => {
+  await walk(work, odd, REPEAT, async (ids) => {
     const before = total.keys;
     const judged = await ofPerson(work, ids, (id) => `${REPEAT}:${id}`, total);
     if (judged.length > 0) await forgetSchedulers(work.raw, work.base, judged, total);
     return total.keys - before;
   });
   for (const state of STATES) {
-    await walk(work, state, async (ids, start) => {
+    await walk(work, odd, state, async (ids, start) => {
       const before = total.jobs;
       const judged = await ofPerson(work, ids, (id) => id, total);
       if (judged.length > 0) await forgetJobs(work.raw, work.base, { state, start }, judged, total);
       return total.jobs - before;
     });
   }
-  if (isThorough) await eraseScattered(work, total);
+  // Nothing leads any more to what the state has led to.
+  const isLost = odd.has(REPEAT) || STATES.some((state) => odd.has(state));
+  if (isThorough || isLost) await eraseScattered(work, total);
   return total;
 }
 
 /**
  * Calls with each stretch of a state.
  *
+ * @param odd - the states that hold another thing, which nobody can walk
  * @param look - answers how many it has removed of it
  */
 async function walk(
   { raw, base, signal }: PersonWork,
+  odd: ReadonlySet<string>,
   state: string,
   look: (ids: readonly string[], start: number) => Promise<number>,
 ): Promise<void> {
+  if (odd.has(state)) return;
   const key = base + state;
   const isList = (LISTS as readonly string[]).includes(state);
   for (let start = 0; ;) {

@@ -56,8 +56,9 @@ local function isAsJudged(base, id, opts)
 end
 local function forget(base, id)
   local key = base .. id
-  redis.call('SREM', base .. '${STALLED}', id)
-  ${SORTED_SETS.map((state) => `redis.call('ZREM', base .. '${state}', id)`).join('\n  ')}
+  -- Of another type such a key names no job, and must not keep this one from being removed.
+  redis.pcall('SREM', base .. '${STALLED}', id)
+  ${SORTED_SETS.map((state) => `redis.pcall('ZREM', base .. '${state}', id)`).join('\n  ')}
   local deduplication = redis.call('HGET', key, 'deid')
   if deduplication and redis.pcall('GET', base .. 'de:' .. deduplication) == id then
     keys = keys + redis.call('DEL', base .. 'de:' .. deduplication)
@@ -111,7 +112,7 @@ const FROM_ANYWHERE = `${FORGET}
 for at = 2, #ARGV, 2 do
   local base, id = ARGV[1], ARGV[at]
   if isAsJudged(base, id, ARGV[at + 1]) then
-    ${LISTS.map((list) => `redis.call('LREM', base .. '${list}', 0, id)`).join('\n    ')}
+    ${LISTS.map((list) => `redis.pcall('LREM', base .. '${list}', 0, id)`).join('\n    ')}
     forget(base, id)
   end
 end
@@ -126,7 +127,8 @@ local keys, moved = 0, 0
 for at = 1, #ARGV, 2 do
   local key = KEYS[1] .. ':' .. ARGV[at]
   if redis.pcall('HGET', key, 'opts') == ARGV[at + 1] then
-    redis.call('ZREM', KEYS[1], ARGV[at])
+    -- Of another type it lists no scheduler.
+    redis.pcall('ZREM', KEYS[1], ARGV[at])
     keys = keys + redis.call('DEL', key)
   else
     moved = moved + 1

@@ -10,14 +10,15 @@ import {
 } from '@tenantkit/core';
 import type { Totals } from './erase-count.ts';
 import { eraseLane, sweepControls } from './erase-control.ts';
-import { countPerson, sumOf, untoldItems, type PersonCount } from './erase-person-count.ts';
+import { countPerson, oddItems, sumOf, untoldItems, type PersonCount } from './erase-person-count.ts';
 import { eraseEventsOf, lastEvent } from './erase-person-events.ts';
 import { freeParents } from './erase-person-parents.ts';
 import { erasePersonOnce } from './erase-person-pass.ts';
 import type { Person, PersonWork } from './erase-person-read.ts';
+import { assertNaming, oddKeys } from './key-types.ts';
 import { HEADER } from './header.ts';
 import { laneName } from './lanes/names.ts';
-import { laneBase, type CheckedPlaces, type QueueKeyspace } from './places.ts';
+import { EVENTS, laneBase, type CheckedPlaces, type QueueKeyspace } from './places.ts';
 import type { RawRedis } from './raw-redis.ts';
 import type { Verifier } from './verify.ts';
 
@@ -92,9 +93,13 @@ export async function erasePerson(
       if (active.size === 0 || performance.now() >= deadline) break;
       await wait(POLL, undefined, { signal: run.signal });
     }
-    memory.until = await lastEvent(work);
-    totals.events += await eraseEventsOf(work);
-    await report();
+    const odd = await oddKeys(work.raw, work.base);
+    if (!odd.has(EVENTS)) {
+      memory.until = await lastEvent(work);
+      totals.events += await eraseEventsOf(work);
+      await report();
+    }
+    kept.push(...oddItems(odd.size));
     if (active.size > 0)
       kept.push({
         kind: 'jobs',
@@ -143,6 +148,7 @@ async function control(call: PersonCall): Promise<Verification['control']> {
   const person = { ...call.person, tenant };
   let found = 0;
   for (const queue of call.queues) {
+    await assertNaming(call.raw, queue);
     await sweepControls(call, queue);
     try {
       await plant(call, queue, person);

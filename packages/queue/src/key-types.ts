@@ -49,6 +49,11 @@ export async function assertNaming(raw: RawRedis, queue: QueueKeyspace): Promise
   });
 }
 
+/** Whether the server says that a key holds another thing than a command is made for. */
+export function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('WRONGTYPE');
+}
+
 async function typesOf(raw: RawRedis, keys: readonly string[]): Promise<readonly unknown[]> {
   const replies = await raw.run((redis) => {
     const pipeline = redis.pipeline();
