@@ -55,6 +55,7 @@ const COMMANDS = [
   '+eval',
   '+evalsha',
   '+script|load',
+  '+script|exists',
   '+exists',
   '+del',
   '+unlink',

@@ -10,6 +10,8 @@ import { defineScript, limitArguments, settling, type ScriptClient, type ScriptT
 interface Installed {
   readonly lua: string;
   readonly numberOfKeys: number;
+  /** By which the server knows it, where the connection says so. */
+  readonly sha?: string | undefined;
 }
 
 /** A script that is made of one of BullMQ's. */
@@ -47,8 +49,10 @@ function fuse(
 /** One of BullMQ's scripts, where the connection shows its text. */
 export function installedOn(client: ScriptClient, command: string): Installed | undefined {
   const scripts: unknown = Reflect.get(client, 'scriptsSet');
-  const { lua, numberOfKeys } = Object(Reflect.get(Object(scripts) as object, command)) as Partial<Installed>;
-  return typeof lua === 'string' && typeof numberOfKeys === 'number' ? { lua, numberOfKeys } : undefined;
+  const { lua, numberOfKeys, sha } = Object(
+    Reflect.get(Object(scripts) as object, command),
+  ) as Partial<Installed>;
+  return typeof lua === 'string' && typeof numberOfKeys === 'number' ? { lua, numberOfKeys, sha } : undefined;
 }
 
 /** The scripts of BullMQ that add one job. */

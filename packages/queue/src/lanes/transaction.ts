@@ -6,7 +6,7 @@ import type { ScriptClient } from './scripts.ts';
 export type Replies = Exclude<Awaited<ReturnType<IRedisTransaction['exec']>>, null>;
 
 /** As much of a client as a transaction needs. */
-export type TransactionClient = ScriptClient & { multi(): IRedisTransaction };
+export type TransactionClient = ScriptClient & { multi(): IRedisTransaction; readonly isCluster: boolean };
 
 /** Puts commands into a transaction. */
 type Fill = (multi: IRedisTransaction) => void | Promise<void>;
@@ -26,15 +26,50 @@ const OURS = /^tenantkit:|:\d+\.\d+\.\d+/;
  * @throws what the server has refused the transaction for
  */
 export async function transact(client: TransactionClient, fill: Fill): Promise<Replies> {
-  const replies = await send(client, fill);
+  const replies = await send(client, await filled(client, fill));
   if (!replies.some(([error]) => isUnknownScript(error))) return replies;
   defineAgain(client);
-  return replies.every(([error]) => isUnknownScript(error)) ? send(client, fill) : replies;
+  return replies.every(([error]) => isUnknownScript(error))
+    ? send(client, await fillOf(client, fill))
+    : replies;
 }
 
-async function send(client: TransactionClient, fill: Fill): Promise<Replies> {
+/**
+ * A transaction whose scripts the server knows, or is told. Of one that knows some of them it does a part: a server that has
+ * forgotten (SCRIPT FLUSH, another one behind a proxy, eviction since Redis 7.4) would add a parent and not its child,
+ * and let it run without.
+ */
+async function filled(client: TransactionClient, fill: Fill): Promise<IRedisTransaction> {
+  const used = new Set<string>();
+  const multi = await fillOf(client, fill, used);
+  if (await areKnown(client, [...used])) return multi;
+  defineAgain(client);
+  return fillOf(client, fill);
+}
+
+/** @param used - takes the names of the scripts */
+async function fillOf(client: TransactionClient, fill: Fill, used?: Set<string>): Promise<IRedisTransaction> {
   const multi = client.multi();
+  const run = multi.runCommand.bind(multi);
+  multi.runCommand = (name, args) => {
+    used?.add(name);
+    return run(name, args);
+  };
   await fill(multi);
+  return multi;
+}
+
+/** @param names - of scripts; one of which the connection shows no hash counts as known */
+async function areKnown(client: TransactionClient, names: readonly string[]): Promise<boolean> {
+  const hashes = names.flatMap((name) => installedOn(client, name)?.sha ?? []);
+  // Of a cluster any server would answer, and not the one that is asked then.
+  if (client.isCluster || hashes.length === 0) return true;
+  const ask = Reflect.get(client, 'script') as (...args: readonly string[]) => Promise<unknown>;
+  const known = await ask('EXISTS', ...hashes);
+  return Array.isArray(known) && known.every((one) => one === 1);
+}
+
+async function send(client: TransactionClient, multi: IRedisTransaction): Promise<Replies> {
   try {
     const replies = await multi.exec();
     if (replies === null) throw new Error('the transaction was given up');
