@@ -150,7 +150,7 @@ describe('a worker that starts while its server takes no writes', () => {
   });
 });
 
-it('a worker of one tenant whose server stops taking writes asks once a second, and goes on', async () => {
+it('a worker of one tenant whose server stops taking writes asks a few times a second, and goes on', async () => {
   const queue = new Queue('mail', { connection: redis, tenant });
   opened.push(queue);
   const jobs = Array.from({ length: 5_000 }, () => ({ name: 'welcome', data: {} }));
@@ -160,10 +160,13 @@ it('a worker of one tenant whose server stops taking writes asks once a second, 
   await redis.replicaof('127.0.0.1', NOBODY);
   await failed;
   const first = performance.now();
-  // At first those of the job that ran, and of the next one; then one a second.
-  await expect.poll(() => errors.length, { timeout: 15_000 }).toBeGreaterThan(10);
-  expect(performance.now() - first).toBeGreaterThan(1_900);
-  await redis.replicaof('NO', 'ONE');
+  try {
+    // At first those of the job that ran, and of the next one; then a few each second. Else they are 15 in a moment.
+    await expect.poll(() => errors.length, { timeout: 25_000 }).toBeGreaterThan(15);
+    expect(performance.now() - first).toBeGreaterThan(900);
+  } finally {
+    await redis.replicaof('NO', 'ONE');
+  }
   const before = await redis.zcard('bull:mail~acme:completed');
   await expect
     .poll(() => redis.zcard('bull:mail~acme:completed'), { timeout: 10_000 })
