@@ -74,7 +74,9 @@ function isObject(given: unknown): boolean {
 /** Replies of scripts would come as texts: BullMQ itself runs a job hundreds of times then. */
 function refuseStringNumbers(connection: ConnectionOptions): void {
   const options: unknown = isRedisInstance(connection) ? Reflect.get(connection, 'options') : connection;
-  if (Reflect.get(Object(options) as object, 'stringNumbers') !== true) return;
+  // Of a cluster it is an option of the connections to its nodes.
+  const ofNodes: unknown = Reflect.get(Object(options) as object, 'redisOptions');
+  if (![options, ofNodes].some((one) => Reflect.get(Object(one) as object, 'stringNumbers') === true)) return;
   throw new ConfigError({
     surface: 'queue',
     operation: 'connection',

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import * as bullmq from 'bullmq';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import {
   ConfigError,
   IsolationBreachError,
@@ -743,6 +743,11 @@ describe('construction', () => {
       { tenant: { signingKeys }, unknown: 1 },
       { tenant: { signingKeys }, connection: { port: 1, keyPrefix: 'x:' } },
       { tenant: { signingKeys }, connection: { port: 1, stringNumbers: true } },
+      {
+        prefix: '{bull}',
+        tenant: { signingKeys },
+        connection: new Cluster([{ port: 1 }], { lazyConnect: true, redisOptions: { stringNumbers: true } }),
+      },
       { tenant: { signingKeys }, connection: on.redis.duplicate({ lazyConnect: true, stringNumbers: true }) },
     ]) {
       expect(() => make(bad), inspect(bad, { depth: 3 })).toThrow(ConfigError);

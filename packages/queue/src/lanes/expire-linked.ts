@@ -11,6 +11,7 @@ import type { LaneStore } from './store.ts';
  *
  * @param before - in milliseconds
  * @param failed - is told what the server says of single jobs, which are removed nevertheless
+ * @returns how many were removed
  */
 export async function removeLinked(
   store: LaneStore,
@@ -18,23 +19,25 @@ export async function removeLinked(
   ids: readonly string[],
   before: number,
   failed: (error: unknown) => void,
-): Promise<void> {
+): Promise<number> {
   const client = await lane.client;
   const pipeline = client.pipeline();
   for (const id of ids) pipeline.hgetall(lane.toKey(id));
   const hashes = await replies(pipeline);
-  await Promise.all(
+  const codes = await Promise.all(
     ids.map(async (id, at) => {
       const hash = hashes[at] as JobHash;
       const { parentKey } = hash;
       // It has gone meanwhile.
-      if (parentKey === undefined) return;
+      if (parentKey === undefined) return 0;
       const isVerified = parentOf(store.context, lane, hash, id) !== undefined;
       const [code, refused] = await lane.removeExpired(id, { before, parentKey, isVerified });
       if (refused !== '') failed(brokenKeys(refused));
       if (isVerified && code === 1) store.touchParent(parentKey);
+      return code;
     }),
   );
+  return codes.filter((code) => code === 1).length;
 }
 
 function brokenKeys(refused: string): ConfigError {

@@ -54,7 +54,7 @@ local function expire(lane, state, option, from, before)
       linked[#linked + 1] = lane
       linked[#linked + 1] = id
     else
-      rcall('DEL', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed', job .. ':unsuccessful')
+      rcall('UNLINK', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed', job .. ':unsuccessful')
       gone[#gone + 1] = id
     end
   end
@@ -112,13 +112,14 @@ export function expiring(
 ): ((tenants: readonly string[]) => Promise<void>) | undefined {
   const ages = { completed: ageOf(removeOnComplete), failed: ageOf(removeOnFail) };
   if (ages.completed === undefined && ages.failed === undefined) return undefined;
-  const unlink = async (tenant: string, ids: readonly string[], before: number): Promise<void> => {
+  const unlink = async (tenant: string, ids: readonly string[], before: number): Promise<number> => {
     try {
-      await removeLinked(store, store.lane(tenant), ids, before, failed);
+      return await removeLinked(store, store.lane(tenant), ids, before, failed);
     } catch (error) {
       // What the server says of one lane ends nothing for those behind it.
       if (!isOfScript(error)) throw error;
       failed(error);
+      return 0;
     }
   };
   const expiry = new Expiry({ client, keys: store.laneKeys, ages, most, kept, unlink });
@@ -142,8 +143,8 @@ export interface ExpiryOptions {
   readonly most: number;
   /** Up to when all jobs of a lane and state stay, as earlier sweeps have found. */
   readonly kept: Map<string, string>;
-  /** Removes failed jobs of a lane that may have a parent, as far as they have failed before a time in milliseconds. */
-  readonly unlink: (tenant: string, ids: readonly string[], before: number) => Promise<void>;
+  /** Removes failed jobs of a lane that may have a parent, as far as they have failed before a time in milliseconds. @returns how many */
+  readonly unlink: (tenant: string, ids: readonly string[], before: number) => Promise<number>;
 }
 
 /** Removes what is older than the Worker's `removeOnComplete` and `removeOnFail` say, in one sweep over all lanes. */
@@ -169,12 +170,12 @@ export class Expiry {
         .flatMap((tenant) => [tenant, ...STATES.map((state) => this.#from(tenant, state))]);
       const args = [keys.lanes, keys.lanePrefix, asked, ...before, ...looked];
       const [seen, removed, next, linked, kept] = parsed(await client.runCommand(COMMANDS.expire.name, args));
-      await this.#unlink(linked, Number(before[1]));
+      const unlinked = await this.#unlink(linked, Number(before[1]));
       this.#keep(kept);
       this.#left -= seen;
       if (next === 0) return;
-      // The same lane again, unless all that is left of it waits for something else.
-      at += removed === 0 && kept.length === 0 ? next : next - 1;
+      // The same lane again, unless nothing of it was removed.
+      at += removed + unlinked === 0 && kept.length === 0 ? next : next - 1;
     }
   }
 
@@ -194,7 +195,7 @@ export class Expiry {
     }
   }
 
-  async #unlink(linked: readonly string[], before: number): Promise<void> {
+  async #unlink(linked: readonly string[], before: number): Promise<number> {
     const lanes = new Map<string, string[]>();
     for (let at = 0; at < linked.length; at += 2) {
       const [tenant = '', id = ''] = linked.slice(at, at + 2);
@@ -202,7 +203,9 @@ export class Expiry {
       ids.push(id);
       lanes.set(tenant, ids);
     }
-    for (const [tenant, ids] of lanes) await this.#options.unlink(tenant, ids, before);
+    let unlinked = 0;
+    for (const [tenant, ids] of lanes) unlinked += await this.#options.unlink(tenant, ids, before);
+    return unlinked;
   }
 }
 

@@ -3,6 +3,9 @@ import type { Picked } from './scripts.ts';
 /** How many jobs of one lane a slot runs one after another, as long as they are short. */
 const QUANTUM = 4;
 
+/** So many turns are asked for at once at most. */
+const MOST_TURNS = 1_000;
+
 /** How long they may take together, and how old a look may be that has seen only one lane, in milliseconds. */
 const SLICE = 5;
 
@@ -161,9 +164,12 @@ export class Turns {
     return this.take();
   }
 
-  /** A turn for each slot that waits is used at once. Those beyond a width would wait themselves, a round trip each. */
+  /**
+   * A turn for each slot that waits is used at once. Those beyond a width would wait themselves, a round trip each; beyond
+   * a thousand one is no matter any more, and the server would serve nobody else meanwhile.
+   */
   get #wanted(): number {
-    return Math.max(this.#width, this.#waiting);
+    return Math.min(Math.max(this.#width, this.#waiting), MOST_TURNS);
   }
 
   #refill(): void {

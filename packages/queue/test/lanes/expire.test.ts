@@ -181,7 +181,7 @@ describe('a failed child', () => {
     const mail = await children('acme');
     const store = storeOf(mail.backend);
     const lane = store.lane('acme');
-    const remove = (before: number): Promise<void> =>
+    const remove = (before: number): Promise<number> =>
       removeLinked(
         store,
         lane,
@@ -196,7 +196,7 @@ describe('a failed child', () => {
     await on.redis.hset('bull:mail~acme:acme~moved', 'parentKey', 'x');
     expect(await lane.removeExpired('acme~moved', { before, parentKey, isVerified: true })).toEqual([0, '']);
     await on.redis.hset('bull:mail~acme:acme~moved', 'parentKey', parentKey);
-    await remove(before);
+    expect(await remove(before)).toBe(2);
     expect(await withTenant('acme', () => mail.getJobCountByTypes('wait'))).toBe(1);
     expect(await on.redis.keys('bull:mail~acme:acme~*')).toEqual(
       expect.arrayContaining(['bull:mail~acme:acme~retried', 'bull:mail~acme:acme~young']),
@@ -279,7 +279,10 @@ describe('one sweep', () => {
       ages: NOW,
       most,
       kept,
-      unlink: async (tenant, ids) => void unlinked.push(...ids.map((id) => `${tenant} ${id}`)),
+      unlink: async (tenant, ids) => {
+        unlinked.push(...ids.map((id) => `${tenant} ${id}`));
+        return 0;
+      },
     });
 
   it('goes over many jobs in scripts of a few, and stops at its bound', async () => {
@@ -302,6 +305,21 @@ describe('one sweep', () => {
     expect(await sizes('b')).toEqual([0]);
     expect(unlinked).toHaveLength(500);
     expect(unlinked[0]).toBe('linked j-0');
+  });
+
+  it('goes on in a lane in which everything has a parent, and is removed', async () => {
+    await fill('linked', 'failed', 1_200);
+    for (let at = 0; at < 1_200; at += 1) await on.redis.hset(`bull:mail~linked:j-${at}`, 'parentKey', 'x');
+    const sweep = new Expiry({
+      client: createIORedisClient(on.redis),
+      keys,
+      ages: NOW,
+      most: 5_000,
+      kept: new Map(),
+      unlink: (tenant, ids) => on.redis.zrem(`bull:mail~${tenant}:failed`, ...ids),
+    });
+    await sweep.expire(['linked']);
+    expect(await on.redis.zcard('bull:mail~linked:failed')).toBe(0);
   });
 
   it('goes on behind what stays, and does not look at it again', async () => {
@@ -344,7 +362,7 @@ describe('one sweep', () => {
       ages: NOW,
       most: 1,
       kept: new Map(),
-      unlink: async () => undefined,
+      unlink: async () => 0,
     });
     await broken.expire([]);
     client.defineCommand('tenantkit:lanes:expire:1', {

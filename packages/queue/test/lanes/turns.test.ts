@@ -51,6 +51,15 @@ describe('turns', () => {
     expect([turns.take(), turns.take(), turns.take(), turns.take()]).toEqual(['b', 'a', 'c', undefined]);
   });
 
+  it('are asked for by the thousand at most', async () => {
+    const { turns, sent } = bench(100_000);
+    const all = Array.from({ length: 5_000 }, () => turns.next());
+    sent[0]?.answer({ turns: ['a'] });
+    expect(await all[0]).toBe('a');
+    await settle();
+    expect(sent.map(({ wanted }) => wanted)).toEqual([1_000, 1_000]);
+  });
+
   it('are asked for before they run out, no more than are missing, and one pick at a time', async () => {
     const { turns, sent } = bench(16);
     const first = turns.next();
