@@ -41,6 +41,8 @@ export class TakingStore extends OperatedStore {
   readonly #taken = new Map<string, unknown>();
   /** Not where a fence, or a count of all tenants together, is asked between the turn and the job. */
   readonly #takesAlong: boolean;
+  /** Whether it was told that the registry is stale. */
+  #isStale = false;
 
   constructor(parts: StoreParts) {
     super(parts);
@@ -84,9 +86,11 @@ export class TakingStore extends OperatedStore {
         const tenant = await this.turns.next(this.#takesAlong ? token : undefined);
         if (tenant === undefined) return this.nothing(token, this.turns.due);
         if (!this.mayRun(tenant)) {
+          this.#tellStale(tenant);
           await this.#putAside(tenant);
           continue;
         }
+        this.#isStale = false;
         if (this.limit !== undefined && !isCounted) {
           const left = await admit(await this.scripts(), this.laneKeys, this.limit);
           if (left > 0) return this.nothing(token, 0, left);
@@ -184,6 +188,20 @@ export class TakingStore extends OperatedStore {
     this.report(error);
     await park(await this.scripts(), this.laneKeys, tenant, Date.now() + this.interval);
     return [];
+  }
+
+  /** Once, when the registry could not be read for too long: all tenants wait then, and nobody else would say why. */
+  #tellStale(tenant: string): void {
+    const { fence } = this.context;
+    const isStale = fence?.state(tenant) === 'unknown';
+    if (isStale && !this.#isStale) {
+      try {
+        fence.check(tenant, { surface: 'queue', operation: 'process' });
+      } catch (error) {
+        this.report(error);
+      }
+    }
+    this.#isStale = isStale;
   }
 
   /** A frozen tenant's lane is not looked at for a while: no job of it is touched. */
