@@ -1,4 +1,5 @@
 import { SignatureError, type Finding, type SignatureReason, type TenantRegistry } from '@tenantkit/core';
+import { schedulerAgain, whereabouts } from './audit-again.ts';
 import { FOUND, type FindingCode } from './audit-findings.ts';
 import { orphanedChildren, orphanedParents } from './flows/audit.ts';
 import type { JobClaims } from './header.ts';
@@ -8,9 +9,6 @@ import {
   LISTS,
   REPEAT,
   SORTED_SETS,
-  inStates,
-  isInState,
-  isPlace,
   jobIdOf,
   scanKeys,
   stateIds,
@@ -103,7 +101,8 @@ async function* auditPlace(
     const keys = ids.map((id) => `${base}${REPEAT}:${id}`);
     const hashes = new Map(await readHashes(raw, keys));
     for (const [at, key] of keys.entries()) {
-      const hash = hashes.get(key) ?? {};
+      const hash = hashes.get(key) ?? (await schedulerAgain(raw, base, ids[at] ?? ''));
+      if (hash === undefined) continue;
       const code = judge(() => verifyTemplate(verifier, hash, ids[at] ?? '', lane).claims, fence);
       if (code !== undefined) yield finding(code === 'unsigned_job' ? 'unsigned_scheduler' : code, key);
       else if (await hasStopped(raw, base, ids[at] ?? '', hash)) yield finding('stopped_scheduler', key);
@@ -122,6 +121,8 @@ async function* auditPlace(
       const id = key.slice(base.length);
       stored.add(id);
       const code = judge(() => verifyJob(verifier, hash, id, lane), fence);
+      // The erasure may have ended since the job was read.
+      if (code === 'erased_tenant_job' && !(await whereabouts(raw, base, id, STATES)).isStored) continue;
       // What a scheduler makes has an id without a tenant: whose it is says the lane, if it is in one.
       const isNobodys = isIteration(id) ? lane === undefined : verifier.names.tenantOf(id) === undefined;
       const isOutside = code === 'unsigned_job' && isNobodys;
@@ -129,25 +130,18 @@ async function* auditPlace(
       const hasEnded = code === 'unknown_key' && seen.has(id) && !live.has(id);
       if (hasEnded) yield finding('ended_unknown_key', key);
       else if (code !== undefined) yield finding(isOutside ? 'job_outside_tenant' : code, key);
-      // Jobs move while the audit runs: only what is in no state now is a finding.
-      if (!seen.has(id) && !(await isInState(raw, base, id, STATES))) yield finding('orphaned_job', key);
+      if (seen.has(id)) continue;
+      // Jobs move and end while the audit runs: only what is stored and in no state now is a finding.
+      const { isStored, isNamed } = await whereabouts(raw, base, id, STATES);
+      if (isStored && !isNamed) yield finding('orphaned_job', key);
     }
   }
   for (const id of seen) {
-    if (!stored.has(id) && (await isMissing(raw, base, id))) yield finding('missing_job', base + id);
+    if (stored.has(id)) continue;
+    // One that no state names any more is gone as it should be.
+    const { isStored, isNamed } = await whereabouts(raw, base, id, STATES);
+    if (!isStored && isNamed) yield finding('missing_job', base + id);
   }
-}
-
-/**
- * Whether a state names a job that is not stored, at one moment: jobs end and are replaced while the audit runs, and one
- * that no state names any more is gone as it should be.
- */
-async function isMissing(raw: RawRedis, base: string, id: string): Promise<boolean> {
-  const replies = await raw.run((redis) =>
-    inStates(redis.multi().exists(base + id), base, id, STATES).exec(),
-  );
-  const [exists, ...places] = (replies ?? []).map(([, reply]) => reply);
-  return exists === 0 && places.some((place) => isPlace(place));
 }
 
 function judge(verify: () => JobClaims, fence: TenantRegistry | undefined): FindingCode | undefined {

@@ -182,17 +182,6 @@ async function* stalledIds(raw: RawRedis, base: string, signal?: AbortSignal): A
   } while (cursor !== '0');
 }
 
-/** Whether a job is in one of some states, which are asked in their order: where it may be moved meanwhile, that of its way. */
-export async function isInState(
-  raw: RawRedis,
-  base: string,
-  id: string,
-  states: readonly string[],
-): Promise<boolean> {
-  const replies = await raw.run((redis) => inStates(redis.pipeline(), base, id, states).exec());
-  return (replies ?? []).some(([, place]) => isPlace(place));
-}
-
 /** Asks for the place of a job in each of some states. */
 export function inStates(
   commands: ChainableCommander,

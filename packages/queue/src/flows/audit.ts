@@ -27,26 +27,32 @@ export async function* orphanedParents(
 
 async function waitsInVain(raw: RawRedis, base: string, id: string): Promise<boolean> {
   const key = base + id;
-  const [children, score] = await raw.run((redis) =>
-    Promise.all([
-      // Of another type it holds no children, and nothing ends the wait.
-      redis.smembers(`${key}:dependencies`).catch(noSet),
-      redis.zscore(base + WAITING, id),
-    ]),
+  const read = await raw.run((redis) =>
+    redis
+      .multi()
+      .zscore(base + WAITING, id)
+      .smembers(`${key}:dependencies`)
+      .exec(),
   );
-  if (score === null) return false;
+  const [score, members] = (read ?? []).map(([, reply]) => reply);
+  if (score === null || score === undefined) return false;
+  // Of another type it holds no children, and nothing ends the wait.
+  const children = Array.isArray(members) ? (members as string[]) : [];
   if (children.length === 0) return true;
   const parents = await raw.run((redis) => {
     const pipeline = redis.pipeline();
     for (const child of children) pipeline.hget(child, 'parentKey');
     return pipeline.exec();
   });
-  return (parents ?? []).some(([, parent]) => parent !== key);
-}
-
-function noSet(error: unknown): readonly string[] {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return [];
-  throw error;
+  const strangers = children.filter((_, at) => parents?.[at]?.[1] !== key);
+  if (strangers.length === 0) return false;
+  // A child that has ended leaves the list of its parent in the same moment: only one that still stands there is lost.
+  const still = await raw.run((redis) => {
+    const pipeline = redis.pipeline();
+    for (const child of strangers) pipeline.sismember(`${key}:dependencies`, child);
+    return pipeline.exec();
+  });
+  return (still ?? []).some(([, isMember]) => isMember === 1);
 }
 
 /**
