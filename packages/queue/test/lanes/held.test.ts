@@ -15,7 +15,9 @@ it('a frozen tenant keeps what has ended, and its lane, until it is unfrozen', a
   try {
     const tenant = { signingKeys: [KEY], fence };
     const queue = on.queue('mail', { tenant });
-    const ran = on.worker('mail', async () => undefined, { tenant, autorun: false });
+    // The first sweep holds a lock for this long, and the second worker would wait for its end.
+    const sweeps = { stalledInterval: 50 };
+    const ran = on.worker('mail', async () => undefined, { tenant, ...sweeps, autorun: false });
     const done = finished(ran, 2);
     for (const id of ['acme', 'a']) await withTenant(id, () => queue.add('n', {}, { jobId: 'old' }));
     void ran.run();
@@ -28,8 +30,7 @@ it('a frozen tenant keeps what has ended, and its lane, until it is unfrozen', a
       await on.redis.zadd('bull:mail~:lanes', 1, id);
     }
     for (const id of ['a', 'held']) await fence.freeze(id);
-    const often = { stalledInterval: 50, removeOnComplete: { age: 60 } };
-    on.worker('mail', async () => undefined, { tenant, ...often });
+    on.worker('mail', async () => undefined, { tenant, ...sweeps, removeOnComplete: { age: 60 } });
     const left = (): Promise<number[]> =>
       Promise.all(['acme', 'a'].map((id) => on.redis.zcard(`bull:mail~${id}:completed`)));
     const lanes = (): Promise<string[]> => on.redis.zrange('bull:mail~:lanes', 0, '-1');
